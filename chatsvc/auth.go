@@ -1,0 +1,198 @@
+package chatsvc
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"connectrpc.com/connect"
+)
+
+const (
+	// HeaderUserName and HeaderUserPassword are the credentials as Qt's client
+	// sends them, in UTF-8.
+	HeaderUserName     = "User-Name"
+	HeaderUserPassword = "User-Password"
+
+	headerAuthorization   = "Authorization"
+	headerWWWAuthenticate = "Www-Authenticate"
+	challenge             = `Basic realm="SimpleChat", charset="UTF-8"`
+)
+
+// User is who makes a call.
+type User struct {
+	// Name is what the messages that the user sends are from. It is not empty.
+	Name string
+}
+
+// Authenticator tells who makes a call. Implementations are safe for
+// concurrent use.
+type Authenticator interface {
+	// Authenticate returns the user for a request's headers, which it must not
+	// change. For credentials that are missing, malformed or wrong it returns
+	// an error that wraps [ErrUnauthenticated] and whose text is for the
+	// caller. An error with a connect code goes to the caller as it is; any
+	// other becomes internal, without its text.
+	Authenticate(ctx context.Context, header http.Header) (User, error)
+}
+
+// AuthenticatorFunc is a function as an [Authenticator].
+type AuthenticatorFunc func(ctx context.Context, header http.Header) (User, error)
+
+// Authenticate implements [Authenticator].
+func (f AuthenticatorFunc) Authenticate(ctx context.Context, header http.Header) (User, error) {
+	return f(ctx, header)
+}
+
+// Credentials returns the name and password that a request's headers carry:
+// Authorization with the scheme Basic (RFC 7617, UTF-8; the password may hold
+// colons), or else [HeaderUserName] and [HeaderUserPassword]. Authorization
+// wins if both are there. Missing or malformed ones are an error that wraps
+// [ErrUnauthenticated].
+func Credentials(h http.Header) (name, password string, err error) {
+	if values := h.Values(headerAuthorization); len(values) > 0 {
+		if len(values) > 1 {
+			return "", "", unauthenticated("there are %d Authorization headers: send one", len(values))
+		}
+		return parseBasic(values[0])
+	}
+	names, passwords := h.Values(HeaderUserName), h.Values(HeaderUserPassword)
+	if len(names) == 0 || len(passwords) == 0 {
+		return "", "", unauthenticated("no credentials: send Authorization: Basic, or user-name and user-password")
+	}
+	// Qt's reference server takes the last of several.
+	name, password = names[len(names)-1], passwords[len(passwords)-1]
+	if !utf8.ValidString(name) || !utf8.ValidString(password) {
+		return "", "", unauthenticated("user-name or user-password is not UTF-8")
+	}
+	return name, password, nil
+}
+
+// parseBasic reads the value of an Authorization header (RFC 7617, section 2).
+func parseBasic(value string) (name, password string, err error) {
+	scheme, token, _ := strings.Cut(value, " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", unauthenticated("the Authorization scheme is not Basic, the only one here")
+	}
+	decoded, err := base64.StdEncoding.DecodeString(strings.Trim(token, " "))
+	if err != nil {
+		return "", "", unauthenticated("Authorization: Basic must be followed by the base64 of NAME:PASSWORD")
+	}
+	name, password, ok := strings.Cut(string(decoded), ":")
+	if !ok {
+		return "", "", unauthenticated("Authorization: Basic has no colon between name and password")
+	}
+	if !utf8.Valid(decoded) {
+		return "", "", unauthenticated("Authorization: Basic is not UTF-8")
+	}
+	return name, password, nil
+}
+
+type credentialsError struct{ text string }
+
+func (e *credentialsError) Error() string        { return e.text }
+func (e *credentialsError) Is(target error) bool { return target == ErrUnauthenticated }
+
+func unauthenticated(format string, args ...any) error {
+	return &credentialsError{fmt.Sprintf(format, args...)}
+}
+
+type userKey struct{}
+
+// UserFromContext returns the user who makes a call. It is there in every
+// interceptor and handler that runs behind an [AuthInterceptor].
+func UserFromContext(ctx context.Context) (User, bool) {
+	call, ok := ctx.Value(userKey{}).(authenticated)
+	return call.user, ok
+}
+
+// authenticated is the context's value: who calls, and who said so.
+type authenticated struct {
+	user User
+	by   *AuthInterceptor
+}
+
+// AuthInterceptor lets only calls with a user through, and puts the user into
+// their context. [Service] has one of its own; embedders may guard further
+// handlers with the same users:
+//
+//	auth := chatsvc.NewAuthInterceptor(authenticator)
+//	mux.Handle(otherconnect.NewOtherHandler(other, auth.Option()))
+type AuthInterceptor struct {
+	authenticator Authenticator
+}
+
+var _ connect.Interceptor = (*AuthInterceptor)(nil)
+
+// NewAuthInterceptor returns an interceptor that asks a who is calling.
+func NewAuthInterceptor(a Authenticator) *AuthInterceptor {
+	return &AuthInterceptor{authenticator: a}
+}
+
+// Option installs the interceptor on a handler, and makes it run before the
+// request's message is read: without that, connect reads and decodes the
+// message of a unary call first, whoever sent it.
+func (i *AuthInterceptor) Option() connect.HandlerOption {
+	return connect.WithHandlerOptions(
+		connect.WithRequestGate(func(ctx context.Context, _ connect.Spec, peer connect.Peer, header http.Header) (context.Context, error) {
+			return i.authenticate(ctx, peer, header)
+		}),
+		connect.WithInterceptors(i),
+	)
+}
+
+// WrapUnary implements [connect.Interceptor].
+func (i *AuthInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		if req.Spec().IsClient {
+			return next(ctx, req)
+		}
+		ctx, err := i.authenticate(ctx, req.Peer(), req.Header())
+		if err != nil {
+			return nil, err
+		}
+		return next(ctx, req)
+	}
+}
+
+// WrapStreamingHandler implements [connect.Interceptor].
+func (i *AuthInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		ctx, err := i.authenticate(ctx, conn.Peer(), conn.RequestHeader())
+		if err != nil {
+			return err
+		}
+		return next(ctx, conn)
+	}
+}
+
+// WrapStreamingClient implements [connect.Interceptor]; it changes nothing.
+func (i *AuthInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+// authenticate returns ctx with the user in it. A call that has passed the
+// request gate has one already.
+func (i *AuthInterceptor) authenticate(ctx context.Context, peer connect.Peer, header http.Header) (context.Context, error) {
+	if call, ok := ctx.Value(userKey{}).(authenticated); ok && call.by == i {
+		return ctx, nil
+	}
+	user, err := i.authenticator.Authenticate(ctx, header)
+	switch {
+	case errors.Is(err, ErrUnauthenticated):
+		coded := connect.NewError(connect.CodeUnauthenticated, err)
+		if peer.Protocol == connect.ProtocolConnect {
+			coded.Meta().Set(headerWWWAuthenticate, challenge) // RFC 9110, section 15.5.2
+		}
+		return ctx, coded
+	case err != nil:
+		return ctx, wireError(err)
+	case user.Name == "" || !utf8.ValidString(user.Name) || len(user.Name) > maxUserName:
+		return ctx, wireError(fmt.Errorf("authenticator returned the user name %q", user.Name))
+	}
+	return context.WithValue(ctx, userKey{}, authenticated{user, i}), nil
+}

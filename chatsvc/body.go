@@ -1,0 +1,149 @@
+package chatsvc
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"connectrpc.com/connect"
+)
+
+const (
+	// bodySlack is what a request's body may hold beside the content, in bytes.
+	bodySlack = 64 << 10
+	// prefixBytes is the size of the envelope that gRPC, gRPC-Web and Connect's
+	// streams put before a message: flags, and its length in four bytes, high
+	// byte first.
+	prefixBytes = 5
+
+	flagCompressed = 0b1
+)
+
+// requestBody reads a request's body no further than its limit, and checks the
+// envelope around the message, so that a body that ends too early, is too large
+// or is compressed gets the same error over every protocol. Without it connect
+// would read on to find out how large a body is.
+type requestBody struct {
+	io.ReadCloser       // limited
+	content       int   // largest content, for the error's text; 0: the call has none
+	limit         int64 // of the whole body, in bytes
+	declared      int64 // Content-Length, or -1
+
+	enveloped bool // a prefix stands before the message
+	prefix    []byte
+	left      int64 // bytes of the current message still to come
+	messages  int
+}
+
+// newRequestBody wraps the body of r, a call that may carry content bytes of
+// content in a message.
+func newRequestBody(w http.ResponseWriter, r *http.Request, contentType string, content int) *requestBody {
+	limit := int64(content)
+	if strings.HasSuffix(contentType, "json") {
+		limit = int64(base64.StdEncoding.EncodedLen(content))
+	}
+	limit += bodySlack
+	return &requestBody{
+		ReadCloser: http.MaxBytesReader(w, r.Body, limit),
+		content:    content,
+		limit:      limit,
+		declared:   r.ContentLength,
+		enveloped:  strings.HasPrefix(contentType, "application/grpc") || strings.HasPrefix(contentType, "application/connect+"),
+	}
+}
+
+// Read implements [io.Reader]. Errors that are the caller's fault have a
+// connect code.
+func (b *requestBody) Read(p []byte) (int, error) {
+	if b.declared > b.limit {
+		return 0, b.tooLarge()
+	}
+	n, err := b.ReadCloser.Read(p)
+	if over := new(http.MaxBytesError); errors.As(err, &over) {
+		return 0, b.tooLarge()
+	}
+	if !b.enveloped {
+		return n, err
+	}
+	if badEnvelope := b.scan(p[:n]); badEnvelope != nil {
+		return 0, badEnvelope
+	}
+	if errors.Is(err, io.EOF) {
+		switch {
+		case len(b.prefix) > 0 || b.left > 0:
+			return 0, invalid("the body ends inside a message: send all the bytes that its envelope announces")
+		case b.messages == 0:
+			return 0, invalid("the body has no message: send one envelope, five zero bytes for an empty message")
+		}
+	}
+	return n, err
+}
+
+// scan follows the envelopes through the next bytes of the body.
+func (b *requestBody) scan(p []byte) error {
+	for len(p) > 0 {
+		if b.left > 0 {
+			n := min(b.left, int64(len(p)))
+			b.left -= n
+			p = p[n:]
+			continue
+		}
+		n := min(prefixBytes-len(b.prefix), len(p))
+		b.prefix = append(b.prefix, p[:n]...)
+		p = p[n:]
+		if len(b.prefix) < prefixBytes {
+			return nil
+		}
+		flags, size := b.prefix[0], int64(binary.BigEndian.Uint32(b.prefix[1:]))
+		b.prefix, b.left = b.prefix[:0], size
+		b.messages++
+		switch {
+		case flags == flagCompressed:
+			return connect.NewError(connect.CodeUnimplemented, errors.New("the message is compressed: send it as it is (identity)"))
+		case flags != 0:
+			return invalid("the envelope has the flags %#x: a request's message has none", flags)
+		case size > b.limit:
+			return b.tooLarge()
+		}
+	}
+	return nil
+}
+
+func (b *requestBody) tooLarge() error {
+	if b.content == 0 {
+		return tooLarge("the body is larger than %d bytes: this call needs none", b.limit)
+	}
+	return tooLarge("the body is larger than %d bytes: a message holds at most %d bytes of content", b.limit, b.content)
+}
+
+// envelopeBody reads src as one message with an envelope around it.
+type envelopeBody struct {
+	src    io.ReadCloser
+	framed io.Reader // nil until the first read
+}
+
+// Read implements [io.Reader].
+func (b *envelopeBody) Read(p []byte) (int, error) {
+	if b.framed == nil {
+		data, err := io.ReadAll(b.src)
+		if err != nil {
+			return 0, err
+		}
+		prefix := envelopePrefix(len(data))
+		b.framed = io.MultiReader(strings.NewReader(string(prefix[:])), strings.NewReader(string(data)))
+	}
+	return b.framed.Read(p)
+}
+
+// Close implements [io.Closer].
+func (b *envelopeBody) Close() error { return b.src.Close() }
+
+// envelopePrefix returns the prefix of a message of size bytes without flags.
+func envelopePrefix(size int) [prefixBytes]byte {
+	var prefix [prefixBytes]byte
+	binary.BigEndian.PutUint32(prefix[1:], uint32(size))
+	return prefix
+}

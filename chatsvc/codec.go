@@ -1,0 +1,60 @@
+package chatsvc
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// jsonCodec is connect's JSON codec, but strict: a misspelt field or an unknown
+// content type is an error, where connect's own would take the message without
+// it. The scheme never changes, so there is no newer client to be lenient with.
+type jsonCodec struct{ name string }
+
+var _ connect.Codec = jsonCodec{}
+
+// Name implements [connect.Codec].
+func (c jsonCodec) Name() string { return c.name }
+
+// Marshal implements [connect.Codec].
+func (c jsonCodec) Marshal(m any) ([]byte, error) {
+	msg, err := protoMessage(m)
+	if err != nil {
+		return nil, err
+	}
+	return protojson.Marshal(msg)
+}
+
+// Unmarshal implements [connect.Codec].
+func (c jsonCodec) Unmarshal(data []byte, m any) error {
+	msg, err := protoMessage(m)
+	if err != nil {
+		return err
+	}
+	if len(data) == 0 {
+		return errors.New("there is no body: send a JSON object, at least {}")
+	}
+	if err := protojson.Unmarshal(data, msg); err != nil {
+		return jsonError(err)
+	}
+	return nil
+}
+
+func protoMessage(m any) (proto.Message, error) {
+	msg, ok := m.(proto.Message)
+	if !ok {
+		return nil, fmt.Errorf("%T is no protobuf message", m)
+	}
+	return msg, nil
+}
+
+// jsonError returns protojson's error without its prefix and its random no-break
+// spaces, in ASCII.
+func jsonError(err error) error {
+	text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
+	return errors.New(strings.TrimPrefix(text, "proto: "))
+}

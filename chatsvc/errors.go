@@ -1,0 +1,56 @@
+package chatsvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+)
+
+// ErrUnauthenticated is what an [Authenticator] returns for credentials that
+// are missing, malformed or wrong. The caller gets the text of the error that
+// wraps it.
+var ErrUnauthenticated = errors.New("unauthenticated")
+
+var (
+	// errFellBehind ends the stream of a subscriber whose next record is gone.
+	errFellBehind = errors.New("the subscriber fell out of the retained history: call messageList again to resume with what is left")
+	// errShutdown ends all streams on Close, and refuses calls after it.
+	errShutdown = errors.New("the server is shutting down: call again")
+	// errSlow ends the stream of a subscriber who did not take a batch within
+	// the write deadline.
+	errSlow = errors.New("the subscriber did not read within the write deadline: call messageList again to resume")
+)
+
+// invalid returns an invalid_argument error with a text for the caller.
+func invalid(format string, args ...any) *connect.Error {
+	return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf(format, args...))
+}
+
+// tooLarge returns a resource_exhausted error with a text for the caller.
+func tooLarge(format string, args ...any) *connect.Error {
+	return connect.NewError(connect.CodeResourceExhausted, fmt.Errorf(format, args...))
+}
+
+// wireError gives err the code that callers see. Errors with a code keep it;
+// of unknown ones nobody sees the text.
+func wireError(err error) error {
+	var coded *connect.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &coded):
+		return err
+	case errors.Is(err, errFellBehind), errors.Is(err, errShutdown), errors.Is(err, errSlow):
+		return connect.NewError(connect.CodeUnavailable, err)
+	case errors.Is(err, context.Canceled):
+		return connect.NewError(connect.CodeCanceled, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, err)
+	case errors.Is(err, ErrUnauthenticated):
+		return connect.NewError(connect.CodeUnauthenticated, err)
+	default:
+		return connect.NewError(connect.CodeInternal, errors.New("internal error: the server's log has the cause"))
+	}
+}

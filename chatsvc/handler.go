@@ -1,0 +1,172 @@
+package chatsvc
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"connectrpc.com/connect"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+// rpcs are the two procedures.
+type rpcs struct{ *Service }
+
+var _ chatconnect.SimpleChatHandler = rpcs{}
+
+// SendMessage stores a message. When it returns without an error, the message
+// is as durable as the log promises, and every subscriber will get it.
+func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb.None, error) {
+	if !s.enter() {
+		return nil, wireError(errShutdown)
+	}
+	defer s.leave()
+	user, _ := UserFromContext(ctx)
+	call, _ := connect.CallInfoForHandlerContext(ctx)
+	key, err := parseIdempotencyKey(call.RequestHeader(), user)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.check(msg); err != nil {
+		return nil, err
+	}
+	timestamp := msg.GetTimestamp()
+	if timestamp == 0 {
+		timestamp = uint64(time.Now().UnixMilli())
+	}
+	// A new message: unknown fields of the caller's stay behind.
+	record, err := encodeRecord(&chatpb.ChatMessage{
+		Timestamp: timestamp,
+		Content:   msg.GetContent(),
+		Type:      msg.GetType(),
+		From:      user.Name,
+	})
+	if err != nil {
+		return nil, s.internal("encode the message", err)
+	}
+	stored, err := s.log.Append(ctx, record, key)
+	if err != nil {
+		return nil, s.appendError(ctx, err)
+	}
+	s.acknowledge(stored.Offset)
+	header := call.ResponseHeader()
+	header.Set(HeaderEpoch, s.broker.epoch)
+	header.Set(HeaderOffset, strconv.FormatUint(stored.Offset, 10))
+	if stored.Duplicate {
+		header.Set(HeaderDuplicate, "true")
+	}
+	return &chatpb.None{}, nil
+}
+
+// check refuses what subscribers could not read.
+func (s rpcs) check(msg *chatpb.ChatMessage) error {
+	if size := len(msg.GetContent()); size > s.maxContent {
+		return tooLarge("the content has %d bytes, %d are allowed: make the image smaller or split the text", size, s.maxContent)
+	}
+	if _, ok := chatpb.ChatMessage_ContentType_name[int32(msg.GetType())]; !ok {
+		return invalid("the type is %d: send 0 (Unknown), 1 (Text) or 2 (Image)", msg.GetType())
+	}
+	if msg.GetType() == chatpb.ChatMessage_Text && !utf8.Valid(msg.GetContent()) {
+		return invalid("the content is not UTF-8, as a message of the type Text must be: encode it, or send it as Unknown")
+	}
+	return nil
+}
+
+// appendError returns what the sender sees of the log's error.
+func (s rpcs) appendError(ctx context.Context, err error) error {
+	var coded *connect.Error
+	switch {
+	case ctx.Err() != nil:
+		return wireError(ctx.Err())
+	case errors.As(err, &coded):
+		return err
+	default:
+		s.logger.Error("append", "error", err)
+		return connect.NewError(connect.CodeUnavailable, errors.New("the log cannot store the message now: send it again"))
+	}
+}
+
+// MessageList streams the retained history, then every new message.
+func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.ServerStream[chatpb.ChatMessages]) error {
+	if !s.enter() {
+		return wireError(errShutdown)
+	}
+	defer s.leave()
+	call, _ := connect.CallInfoForHandlerContext(ctx)
+	from, err := parsePosition(call.RequestHeader())
+	if err != nil {
+		return err
+	}
+	// Who was told that a message is stored finds it in the history.
+	if err := s.broker.await(ctx, s.acknowledged.Load()); err != nil {
+		return wireError(err)
+	}
+	first := s.broker.subscribe(from)
+	out.ResponseHeader().Set(HeaderEpoch, s.broker.epoch)
+	out.ResponseHeader().Set(HeaderOffset, strconv.FormatUint(first.offset, 10))
+	if err := out.Conn().Send(nil); err != nil { // the headers
+		return err
+	}
+	res := responseFrom(ctx)
+	to := newStream(res.writer, formOf(call.RequestHeader().Get("Content-Type"), res.lines), s.writeDeadline)
+	user, _ := UserFromContext(ctx)
+	logger := s.logger.With("user", user.Name, "peer", call.Peer().Addr, "protocol", call.Peer().Protocol)
+	logger.Debug("subscribed", "offset", first.offset)
+	next, err := s.serve(ctx, first, to)
+	if errors.Is(err, errSlow) {
+		logger.Warn("subscriber cut", "offset", next, "error", err)
+	} else {
+		logger.Debug("subscriber left", "offset", next, "reason", err)
+	}
+	return wireError(err)
+}
+
+// serve writes the batch b and all that follow it, until ctx is done, the
+// subscriber is gone or the service closes. It returns the offset that would
+// have been next, and why it ended.
+func (s *Service) serve(ctx context.Context, b batch, to *stream) (uint64, error) {
+	// The first batch leaves at once, even if it is empty: a client counts
+	// itself connected at the first message.
+	if err := to.send(b); err != nil {
+		return b.offset, err
+	}
+	var heartbeat <-chan time.Time
+	var timer *time.Timer
+	if s.heartbeat > 0 {
+		timer = time.NewTimer(s.heartbeat)
+		defer timer.Stop()
+		heartbeat = timer.C
+	}
+	next, sent := b.offset+uint64(b.count), time.Now()
+	for ctx.Err() == nil {
+		b, grown, err := s.broker.read(next)
+		if err != nil {
+			return next, err
+		}
+		if b.count == 0 {
+			select {
+			case <-grown:
+				continue
+			case <-s.broker.closed:
+				continue
+			case <-ctx.Done():
+				continue
+			case <-heartbeat:
+				if silent := time.Since(sent); silent < s.heartbeat {
+					timer.Reset(s.heartbeat - silent)
+					continue
+				}
+				timer.Reset(s.heartbeat)
+			}
+		}
+		if err := to.send(b); err != nil {
+			return next, err
+		}
+		next, sent = next+uint64(b.count), time.Now()
+	}
+	return next, ctx.Err()
+}

@@ -1,0 +1,157 @@
+package chatsvc
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"connectrpc.com/connect"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+)
+
+const (
+	// DefaultMaxContent is the largest content of a message in bytes, unless
+	// [WithMaxContent] says otherwise: 1 MiB.
+	DefaultMaxContent = 1 << 20
+	// MaxContentCeiling is the largest value that [WithMaxContent] takes, in
+	// bytes. A content of this size still fits, as base64 in JSON and with its
+	// envelope, in the 4 MiB that a gRPC client accepts by default.
+	MaxContentCeiling = 3<<20 - 64<<10
+	// DefaultHeartbeat is the silence after which a subscriber gets an empty
+	// batch, unless [WithHeartbeat] says otherwise.
+	DefaultHeartbeat = 25 * time.Second
+	// DefaultWriteDeadline is the time that one batch may take to be written,
+	// unless [WithWriteDeadline] says otherwise.
+	DefaultWriteDeadline = 30 * time.Second
+)
+
+// DefaultRetention returns what a [Service] retains unless [WithRetention] says
+// otherwise: 10,000 messages, 64 MiB, any age.
+func DefaultRetention() Retention {
+	return Retention{Messages: 10_000, Bytes: 64 << 20}
+}
+
+// Option configures a [Service]. Options are applied in order; where two set
+// the same thing, the last one wins.
+type Option interface {
+	apply(*config)
+}
+
+type optionFunc func(*config)
+
+func (f optionFunc) apply(c *config) { f(c) }
+
+type config struct {
+	users          *chatpb.Users
+	authenticator  Authenticator
+	log            Log
+	retention      Retention
+	maxContent     int
+	heartbeat      time.Duration
+	writeDeadline  time.Duration
+	logger         *slog.Logger
+	handlerOptions []connect.HandlerOption
+}
+
+// WithUsers replaces the predefined users, [DemoUsers]. [New] fails if they
+// are not valid: see [NewUserAuthenticator]. It has no effect together with
+// [WithAuthenticator].
+func WithUsers(users *chatpb.Users) Option {
+	return optionFunc(func(c *config) { c.users = users })
+}
+
+// WithAuthenticator replaces the user database by the embedder's own way to
+// tell who is calling: bearer tokens, sessions, client certificates.
+func WithAuthenticator(a Authenticator) Option {
+	return optionFunc(func(c *config) { c.authenticator = a })
+}
+
+// WithLog stores messages in l instead of a [MemoryLog] of the service's own.
+// [New] reads all that l retains. The service does not close l.
+func WithLog(l Log) Option {
+	return optionFunc(func(c *config) { c.log = l })
+}
+
+// WithRetention bounds the history that the service keeps in memory for
+// subscribers, and that of its own [MemoryLog]. [New] fails for negative
+// bounds.
+func WithRetention(r Retention) Option {
+	return optionFunc(func(c *config) { c.retention = r })
+}
+
+// WithMaxContent sets the largest content of one message in bytes, from 1 to
+// [MaxContentCeiling]. The default is [DefaultMaxContent].
+func WithMaxContent(bytes int) Option {
+	return optionFunc(func(c *config) { c.maxContent = bytes })
+}
+
+// WithHeartbeat sets the silence after which a subscriber gets an empty batch,
+// so that proxies do not cut an idle stream. Zero: none. The default is
+// [DefaultHeartbeat].
+func WithHeartbeat(d time.Duration) Option {
+	return optionFunc(func(c *config) { c.heartbeat = d })
+}
+
+// WithWriteDeadline sets the time that one batch may take to be written to a
+// subscriber before its stream is cut. It must be positive. The default is
+// [DefaultWriteDeadline].
+func WithWriteDeadline(d time.Duration) Option {
+	return optionFunc(func(c *config) { c.writeDeadline = d })
+}
+
+// WithLogger sets where the service logs; no credential or content is ever
+// logged. The default discards.
+func WithLogger(l *slog.Logger) Option {
+	return optionFunc(func(c *config) { c.logger = l })
+}
+
+// WithHandlerOptions passes options on to connect's handlers, after the
+// service's own: interceptors run with the user in the context
+// ([UserFromContext]), for every face of the endpoint, curl's stream included.
+// The stream writes its batches past connect, so interceptors that wrap a
+// stream see its headers and its end, not its messages. Compression must stay
+// off: Qt's clients cannot inflate.
+func WithHandlerOptions(opts ...connect.HandlerOption) Option {
+	return optionFunc(func(c *config) { c.handlerOptions = append(c.handlerOptions, opts...) })
+}
+
+func newConfig(opts []Option) (*config, error) {
+	c := &config{
+		users:         DemoUsers(),
+		retention:     DefaultRetention(),
+		maxContent:    DefaultMaxContent,
+		heartbeat:     DefaultHeartbeat,
+		writeDeadline: DefaultWriteDeadline,
+		logger:        slog.New(slog.DiscardHandler),
+	}
+	for _, opt := range opts {
+		opt.apply(c)
+	}
+	if c.maxContent < 1 || c.maxContent > MaxContentCeiling {
+		return nil, fmt.Errorf("largest content of %d bytes: it must be 1 to %d", c.maxContent, MaxContentCeiling)
+	}
+	if c.heartbeat < 0 {
+		return nil, fmt.Errorf("heartbeat of %v: it must not be negative, zero for none", c.heartbeat)
+	}
+	if c.writeDeadline <= 0 {
+		return nil, fmt.Errorf("write deadline of %v: it must be positive", c.writeDeadline)
+	}
+	if err := c.retention.validate(); err != nil {
+		return nil, err
+	}
+	if c.logger == nil {
+		c.logger = slog.New(slog.DiscardHandler)
+	}
+	if c.authenticator == nil {
+		a, err := NewUserAuthenticator(c.users)
+		if err != nil {
+			return nil, err
+		}
+		c.authenticator = a
+	}
+	if c.log == nil {
+		c.log = NewMemoryLog(c.retention)
+	}
+	return c, nil
+}

@@ -1,0 +1,133 @@
+package chatsvc
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Headers that carry what the scheme has no field for.
+const (
+	// HeaderOffset is the offset of a record. On a request for messageList:
+	// where to begin, as a number N (from record N on), -N (the last N
+	// records) or "end" (only new records). On its response: the offset of the
+	// first record that the stream will carry; each further one is the next
+	// number. On a response to sendMessage: the offset of the message.
+	HeaderOffset = "Chat-Offset"
+	// HeaderEpoch names the log's incarnation. On a request for messageList it
+	// belongs to a HeaderOffset of the form N: if it is not the log's own, the
+	// number means nothing, and the stream begins with the first retained
+	// record. Every response of either call carries the log's own.
+	HeaderEpoch = "Chat-Epoch"
+	// HeaderDuplicate is "true" on a response to sendMessage if the
+	// idempotency key was known, and nothing was stored.
+	HeaderDuplicate = "Chat-Duplicate"
+	// HeaderIdempotencyKey on a request for sendMessage makes it safe to
+	// repeat: within the log's window, messages of one user with the same key
+	// are stored once. It has 1 to 128 bytes without control characters.
+	HeaderIdempotencyKey = "Idempotency-Key"
+)
+
+// maxHeaderValue is the longest epoch or idempotency key in bytes.
+const maxHeaderValue = 128
+
+// position is where a subscriber wants to begin.
+type position struct {
+	kind  positionKind
+	n     uint64 // of fromOffset and fromLast
+	epoch string // that n belongs to, if it is fromOffset; empty: the current one
+}
+
+type positionKind int
+
+const (
+	fromStart positionKind = iota
+	fromOffset
+	fromLast
+	fromEnd
+)
+
+// parsePosition reads [HeaderOffset] and [HeaderEpoch].
+func parsePosition(h http.Header) (position, error) {
+	var p position
+	epoch, err := single(h, HeaderEpoch)
+	if err != nil {
+		return position{}, err
+	}
+	if len(epoch) > maxHeaderValue || !visibleASCII(epoch) {
+		return position{}, invalid("%s must be the value that the server sent: at most %d visible ASCII characters", HeaderEpoch, maxHeaderValue)
+	}
+	p.epoch = epoch
+	offset, err := single(h, HeaderOffset)
+	if err != nil {
+		return position{}, err
+	}
+	digits := strings.TrimPrefix(offset, "-")
+	switch {
+	case offset == "":
+		return p, nil
+	case offset == "end":
+		p.kind = fromEnd
+		return p, nil
+	case digits != offset:
+		p.kind = fromLast
+	default:
+		p.kind = fromOffset
+	}
+	p.n, err = strconv.ParseUint(digits, 10, 64)
+	if err != nil || p.kind == fromLast && p.n == 0 {
+		return position{}, invalid("%s must be N (from record N on), -N (the last N records, at least 1) or end (only new ones)", HeaderOffset)
+	}
+	return p, nil
+}
+
+// resolve returns the offset to begin at in a log that retains [first, next).
+// It is never higher than next: a subscriber who knows more than the log holds
+// sees so by the answer, and no record is passed over.
+func (p position) resolve(epoch string, first, next uint64) uint64 {
+	switch {
+	case p.kind == fromEnd:
+		return next
+	case p.kind == fromLast:
+		return next - min(p.n, next-first)
+	case p.kind == fromStart, p.epoch != "" && p.epoch != epoch:
+		return first
+	default:
+		return min(max(p.n, first), next)
+	}
+}
+
+// parseIdempotencyKey returns the key of [HeaderIdempotencyKey] as the log
+// keeps it, each user's apart, or the empty string.
+func parseIdempotencyKey(h http.Header, user User) (string, error) {
+	key, err := single(h, HeaderIdempotencyKey)
+	if err != nil || key == "" {
+		return "", err
+	}
+	if len(key) > maxHeaderValue || strings.ContainsFunc(key, isControl) {
+		return "", invalid("%s must have 1 to %d bytes without control characters", HeaderIdempotencyKey, maxHeaderValue)
+	}
+	return strconv.Itoa(len(user.Name)) + ":" + user.Name + key, nil
+}
+
+// single returns the only value of a header, or the empty string.
+func single(h http.Header, name string) (string, error) {
+	values := h.Values(name)
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		if values[0] == "" {
+			return "", invalid("%s is empty: leave it out, or give it a value", name)
+		}
+		return values[0], nil
+	default:
+		return "", invalid("%s is there %d times: send it once", name, len(values))
+	}
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+func visibleASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}

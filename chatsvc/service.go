@@ -1,0 +1,219 @@
+package chatsvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+// Service is one conversation. It is safe for concurrent use, and there may be
+// several in a process.
+type Service struct {
+	log           Log
+	broker        *broker
+	maxContent    int
+	heartbeat     time.Duration
+	writeDeadline time.Duration
+	logger        *slog.Logger
+
+	path    string
+	handler http.Handler
+
+	acknowledged atomic.Uint64 // highest offset that a sender was told
+
+	mu     sync.Mutex // guards closed, and calls.Add against calls.Wait
+	closed bool
+	calls  sync.WaitGroup // calls under way
+	ended  chan struct{}  // closed when the service is, and all calls have ended
+
+	stopFollowing context.CancelFunc
+}
+
+// New returns a service that serves what its log retains and all that is sent
+// to it from now on. With no option it has the users of [DemoUsers], a
+// [MemoryLog] and the default limits. It fails if an option is not valid or
+// the log cannot be read. The caller calls [Service.Close] in the end.
+func New(opts ...Option) (*Service, error) {
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, fmt.Errorf("chatsvc: %w", err)
+	}
+	state, err := c.log.State(context.Background())
+	if err != nil {
+		return nil, fmt.Errorf("chatsvc: log's state: %w", err)
+	}
+	s := &Service{
+		log:           c.log,
+		broker:        newBroker(state.Epoch, state.First, c.retention),
+		maxContent:    c.maxContent,
+		heartbeat:     c.heartbeat,
+		writeDeadline: c.writeDeadline,
+		logger:        c.logger,
+		ended:         make(chan struct{}),
+	}
+	s.path, s.handler = newHandler(s, c)
+	if err := s.startFollowing(state); err != nil {
+		return nil, fmt.Errorf("chatsvc: read the log: %w", err)
+	}
+	return s, nil
+}
+
+func newHandler(s *Service, c *config) (string, http.Handler) {
+	options := []connect.HandlerOption{
+		// Qt's clients offer gzip but cannot inflate, batches are shared, and
+		// inflating requests is a bomb. The name identity makes connect say so.
+		connect.WithCompression("gzip", nil, nil),
+		connect.WithCompression("identity",
+			func() connect.Decompressor { return nil }, // never called: identity is no compression to connect
+			func() connect.Compressor { return nil }),
+		connect.WithCodec(jsonCodec{"json"}),
+		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
+		NewAuthInterceptor(c.authenticator).Option(),
+	}
+	options = append(options, c.handlerOptions...)
+	path, rpc := chatconnect.NewSimpleChatHandler(rpcs{s}, options...)
+	return path, &endpoint{rpc: rpc, errorWriter: connect.NewErrorWriter(), maxContent: c.maxContent}
+}
+
+// Handler returns the path below which the procedures are, and their handler:
+//
+//	mux.Handle(svc.Handler())
+//
+// It works below a prefix with [http.StripPrefix]. A server that is to answer
+// gRPC must speak HTTP/2: see the package documentation.
+func (s *Service) Handler() (string, http.Handler) { return s.path, s.handler }
+
+// Close ends all streams with the code unavailable, each after what is still
+// to be sent, for at most a second, and refuses calls from now on. It returns
+// at once and may be called more than once; it fits
+// [http.Server.RegisterOnShutdown].
+func (s *Service) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.broker.close()
+	go func() {
+		s.calls.Wait()
+		s.stopFollowing()
+		close(s.ended)
+	}()
+}
+
+// Shutdown is Close, and waits until all calls have ended or ctx is done; it
+// returns ctx.Err() in that case.
+func (s *Service) Shutdown(ctx context.Context) error {
+	s.Close()
+	select {
+	case <-s.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// enter begins a call, unless the service is closed.
+func (s *Service) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.calls.Add(1)
+	return true
+}
+
+func (s *Service) leave() { s.calls.Done() }
+
+// acknowledge notes that a sender is about to be told of offset.
+func (s *Service) acknowledge(offset uint64) {
+	for {
+		highest := s.acknowledged.Load()
+		if offset <= highest || s.acknowledged.CompareAndSwap(highest, offset) {
+			return
+		}
+	}
+}
+
+// internal logs err and returns what the caller sees of it.
+func (s *Service) internal(doing string, err error) error {
+	s.logger.Error(doing, "error", err)
+	return wireError(err)
+}
+
+// startFollowing starts the goroutine that moves records from the log to the
+// broker, and returns when all that the log retained at state is there.
+func (s *Service) startFollowing(state State) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopFollowing = cancel
+	failed := make(chan error, 1)
+	go s.follow(ctx, failed)
+	for state.First < state.Next {
+		tick, stop := context.WithTimeout(ctx, time.Second)
+		err := s.broker.await(tick, state.Next-1)
+		stop()
+		if err == nil {
+			break
+		}
+		select {
+		case err = <-failed:
+		default: // slow, or what was retained is so no longer: look again
+			state, err = s.log.State(ctx)
+		}
+		if err != nil {
+			cancel()
+			return err
+		}
+	}
+	return nil
+}
+
+// follow moves records from the log to the broker until ctx is done. Where the
+// log fails it tries again from where it was; failed gets the first error.
+func (s *Service) follow(ctx context.Context, failed chan<- error) {
+	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
+	backoff := shortest
+	for {
+		from := s.broker.next()
+		err := s.log.Follow(ctx, from, s.publish)
+		if ctx.Err() != nil {
+			return
+		}
+		s.logger.Error("follow the log", "from", from, "error", err)
+		select {
+		case failed <- err:
+		default:
+		}
+		if s.broker.next() > from {
+			backoff = shortest
+		}
+		select {
+		case <-time.After(backoff):
+		case <-ctx.Done():
+			return
+		}
+		backoff = min(2*backoff, longest)
+	}
+}
+
+// publish hands the log's next record to the broker. One that is damaged is
+// reported and passed over.
+func (s *Service) publish(e Entry) error {
+	err := s.broker.publish(e)
+	if errors.Is(err, errNotRecord) {
+		s.logger.Error("damaged record passed over", "error", err)
+		return nil
+	}
+	return err
+}

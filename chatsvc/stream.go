@@ -1,0 +1,134 @@
+package chatsvc
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// form is how a subscriber wants its batches.
+type form int
+
+const (
+	formProto form = iota // an envelope around a serialized ChatMessages
+	formJSON              // an envelope around its JSON form
+	formLines             // its JSON form on a line of its own (application/x-ndjson)
+)
+
+// formOf returns the form of a stream whose request had contentType.
+func formOf(contentType string, lines bool) form {
+	switch {
+	case lines:
+		return formLines
+	case strings.Contains(contentType, "+json"):
+		return formJSON
+	default:
+		return formProto
+	}
+}
+
+// stream writes batches to one subscriber. The bytes are the broker's own,
+// shared by all: only connect's envelope is added. Between headers and
+// trailers, which are connect's, nothing else writes to w. It is not safe for
+// concurrent use.
+type stream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	form    form
+	watch   watchdog
+}
+
+func newStream(w http.ResponseWriter, f form, deadline time.Duration) *stream {
+	control := http.NewResponseController(w)
+	return &stream{w: w, control: control, form: f, watch: watchdog{control: control, deadline: deadline}}
+}
+
+// send writes b, at most one message, and flushes it: each message starts in an
+// HTTP/2 DATA frame of its own. It returns errSlow if the deadline has passed.
+func (s *stream) send(b batch) error {
+	head, body, foot := "", b.data, ""
+	if s.form != formProto {
+		var err error
+		if body, err = b.json(); err != nil {
+			return err
+		}
+		head, foot = `{"messages":[`, `]}`
+		if b.count == 0 {
+			head, foot = `{`, `}`
+		}
+	}
+	if s.form == formLines {
+		foot += "\n"
+	}
+	s.watch.start()
+	err := s.write(head, body, foot)
+	if s.watch.stop() {
+		return errSlow
+	}
+	return err
+}
+
+func (s *stream) write(head string, body []byte, foot string) error {
+	start := []byte(head)
+	if s.form != formLines {
+		prefix := envelopePrefix(len(head) + len(body) + len(foot))
+		start = append(prefix[:], head...)
+	}
+	for _, part := range [][]byte{start, body, []byte(foot)} {
+		if len(part) == 0 {
+			continue
+		}
+		if _, err := s.w.Write(part); err != nil {
+			return err
+		}
+	}
+	return s.control.Flush()
+}
+
+// watchdog cuts a write that takes longer than the deadline. It sets the
+// response's own write deadline only then: to set and clear that around each
+// write costs HTTP/2 two messages to the connection's goroutine for each batch,
+// and a deadline left set would reset an idle stream.
+type watchdog struct {
+	control  *http.ResponseController
+	deadline time.Duration
+
+	mu      sync.Mutex // guards all below; held while the response is cut, so that its handler cannot end meanwhile
+	writing bool
+	cut     bool
+	timer   *time.Timer
+}
+
+// start begins a write.
+func (w *watchdog) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writing = true
+	if w.timer == nil {
+		w.timer = time.AfterFunc(w.deadline, w.bite)
+	} else {
+		w.timer.Reset(w.deadline)
+	}
+}
+
+// stop ends a write, and reports whether it was cut.
+func (w *watchdog) stop() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writing = false
+	w.timer.Stop()
+	return w.cut
+}
+
+func (w *watchdog) bite() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.writing {
+		return
+	}
+	w.cut = true
+	// A writer without deadlines stays stuck until its connection ends: there
+	// is nothing more to do about it here.
+	_ = w.control.SetWriteDeadline(time.Unix(1, 0))
+}

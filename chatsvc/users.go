@@ -1,0 +1,132 @@
+package chatsvc
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+)
+
+// maxUserName and maxPassword bound what a user database holds, in bytes.
+const (
+	maxUserName = 256
+	maxPassword = 1024
+)
+
+// DemoUsers returns the users of Qt's reference server: user1 to user5, each
+// with the password qwerty. They are for trying things out.
+func DemoUsers() *chatpb.Users {
+	users := &chatpb.Users{}
+	for i := 1; i <= 5; i++ {
+		users.Users = append(users.Users, &chatpb.User{Name: fmt.Sprintf("user%d", i), Password: "qwerty"})
+	}
+	return users
+}
+
+// ParseUsers reads a user database in protobuf's JSON form,
+//
+//	{"users": [{"name": "ada", "password": "correct horse"}]}
+//
+// and checks it as [NewUserAuthenticator] does. Errors say what is wrong and,
+// where the JSON is, in which line; they hold no password.
+func ParseUsers(data []byte) (*chatpb.Users, error) {
+	users := &chatpb.Users{}
+	if err := protojson.Unmarshal(data, users); err != nil {
+		return nil, jsonError(err)
+	}
+	if err := validateUsers(users); err != nil {
+		return nil, err
+	}
+	return users, nil
+}
+
+// validateUsers returns an error that names the first user who cannot log in.
+func validateUsers(users *chatpb.Users) error {
+	if len(users.GetUsers()) == 0 {
+		return errors.New(`there are no users: at least one is needed, as in {"users": [{"name": "ada", "password": "..."}]}`)
+	}
+	seen := make(map[string]bool, len(users.GetUsers()))
+	for i, user := range users.GetUsers() {
+		if err := validateUser(user); err != nil {
+			return fmt.Errorf("user %d: %w", i+1, err)
+		}
+		if seen[user.GetName()] {
+			return fmt.Errorf("user %d: the name %q is there twice", i+1, user.GetName())
+		}
+		seen[user.GetName()] = true
+	}
+	return nil
+}
+
+func validateUser(user *chatpb.User) error {
+	name, password := user.GetName(), user.GetPassword()
+	switch {
+	case name == "":
+		return errors.New("the name is missing")
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, isControl) || strings.Contains(name, ":"):
+		// RFC 7617, section 2: a user-id has no colon, and neither has control characters.
+		return fmt.Errorf("the name %q has a colon, a control character or is not UTF-8", name)
+	case strings.TrimSpace(name) != name:
+		return fmt.Errorf("the name %q begins or ends with a space", name)
+	case len(name) > maxUserName:
+		return fmt.Errorf("the name is longer than %d bytes", maxUserName)
+	case password == "":
+		return fmt.Errorf("%q has no password", name)
+	case !utf8.ValidString(password) || strings.ContainsFunc(password, isControl):
+		return fmt.Errorf("the password of %q has a control character or is not UTF-8", name)
+	case len(password) > maxPassword:
+		return fmt.Errorf("the password of %q is longer than %d bytes", name, maxPassword)
+	}
+	return nil
+}
+
+// userAuthenticator knows its users by their passwords' digests.
+type userAuthenticator struct {
+	digests map[string][sha256.Size]byte
+	unknown [sha256.Size]byte // what an unknown user's password is compared with
+}
+
+var _ Authenticator = (*userAuthenticator)(nil)
+
+// NewUserAuthenticator returns an [Authenticator] for the [Credentials] of a
+// user database. An unknown user costs the same work and gets the same answer
+// as a wrong password. It fails if there is no user, a name is there twice or
+// has a colon or control character, or a password is empty. The database is
+// read once: later changes have no effect.
+func NewUserAuthenticator(users *chatpb.Users) (Authenticator, error) {
+	if err := validateUsers(users); err != nil {
+		return nil, fmt.Errorf("users: %w", err)
+	}
+	a := &userAuthenticator{digests: make(map[string][sha256.Size]byte)}
+	for _, user := range users.GetUsers() {
+		a.digests[user.GetName()] = sha256.Sum256([]byte(user.GetPassword()))
+	}
+	rand.Read(a.unknown[:])
+	return a, nil
+}
+
+// Authenticate implements [Authenticator].
+func (a *userAuthenticator) Authenticate(_ context.Context, header http.Header) (User, error) {
+	name, password, err := Credentials(header)
+	if err != nil {
+		return User{}, err
+	}
+	want, known := a.digests[name]
+	if !known {
+		want = a.unknown
+	}
+	got := sha256.Sum256([]byte(password))
+	if subtle.ConstantTimeCompare(got[:], want[:]) == 0 || !known {
+		return User{}, unauthenticated("user name or password is wrong")
+	}
+	return User{Name: name}, nil
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"net"
+	"syscall"
+)
+
+// quickACK makes accepted connections acknowledge at once. Qt 6.5 and 6.6 leave
+// Nagle's algorithm on and write a request's HEADERS and DATA apart: the second
+// waits for the acknowledgement of the first, which Linux delays by 40 ms. The
+// kernel drops the option by itself (tcp(7), TCP_QUICKACK), so every read sets
+// it again.
+func quickACK(l net.Listener) net.Listener { return quickACKListener{l} }
+
+type quickACKListener struct{ net.Listener }
+
+// Accept implements [net.Listener].
+func (l quickACKListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return conn, nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return conn, nil //nolint:nilerr // without the option it works all the same
+	}
+	return &quickACKConn{TCPConn: tcp, raw: raw}, nil
+}
+
+type quickACKConn struct {
+	*net.TCPConn
+	raw syscall.RawConn
+}
+
+// Read implements [net.Conn].
+func (c *quickACKConn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if n > 0 {
+		_ = c.raw.Control(setQuickACK) // an error here is one of the connection, and the next read has it too
+	}
+	return n, err
+}
+
+func setQuickACK(fd uintptr) {
+	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 1)
+}

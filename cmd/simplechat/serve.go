@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/alecthomas/units"
+	"golang.org/x/term"
+
+	"example.com/simplechat/chatsvc"
+)
+
+const (
+	// shutdownTime bounds the end of the server after a signal: streams get
+	// drainTime of it to end with trailers.
+	shutdownTime = 4 * time.Second
+	drainTime    = 2 * time.Second
+)
+
+type serveCmd struct {
+	Listen    string `default:"127.0.0.1:65002" placeholder:"HOST:PORT" help:"Address to listen on; port 0 picks one. Qt's example client dials the default (${default})."`
+	Users     string `type:"path" placeholder:"FILE" help:"User database: {\"users\": [{\"name\": \"...\", \"password\": \"...\"}]}. Without it: user1 to user5 with the password qwerty."`
+	DemoUsers bool   `help:"Allow those five users on an address that is not loopback."`
+	Memory    bool   `help:"Keep messages in memory, gone when the server ends. For now that is the only way."`
+
+	RetainMessages int              `group:"history" default:"10000" placeholder:"N" help:"Messages to keep, 0 for any number (${default})."`
+	RetainBytes    units.Base2Bytes `group:"history" default:"64MiB" placeholder:"SIZE" help:"Bytes of messages to keep, 0 for any (${default})."`
+	RetainAge      time.Duration    `group:"history" default:"0" placeholder:"DURATION" help:"How long to keep a message, 0 for ever (${default})."`
+
+	MaxContent    units.Base2Bytes `group:"limits" default:"1MiB" placeholder:"SIZE" help:"Largest text or image (${default}, at most 3008KiB)."`
+	MaxStreams    uint32           `group:"limits" default:"250" placeholder:"N" help:"Calls at a time on one HTTP/2 connection (${default})."`
+	Heartbeat     time.Duration    `group:"limits" default:"25s" placeholder:"DURATION" help:"Silence after which a subscriber gets an empty batch, 0 for never (${default})."`
+	WriteDeadline time.Duration    `group:"limits" default:"30s" placeholder:"DURATION" help:"Time that a subscriber has to take a batch (${default})."`
+
+	TLSCert    string   `group:"web" type:"path" placeholder:"FILE" help:"Certificate chain in PEM. With it the server speaks TLS only."`
+	TLSKey     string   `group:"web" type:"path" placeholder:"FILE" help:"The certificate's key in PEM."`
+	CORSOrigin []string `group:"web" placeholder:"ORIGIN" help:"Origin of a page that may call from a browser, such as https://chat.example.com; may be repeated. * is any."`
+
+	LogFormat string     `group:"log" enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json (${default})."`
+	LogLevel  slog.Level `group:"log" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
+}
+
+// Validate implements kong's hook: it names the flag that is out of range.
+func (c *serveCmd) Validate() error {
+	switch {
+	case c.RetainMessages < 0:
+		return fmt.Errorf("--retain-messages %d: it must not be negative", c.RetainMessages)
+	case c.RetainBytes < 0:
+		return fmt.Errorf("--retain-bytes %d: it must not be negative", int64(c.RetainBytes))
+	case c.RetainAge < 0:
+		return fmt.Errorf("--retain-age %v: it must not be negative", c.RetainAge)
+	case c.MaxContent < 1 || c.MaxContent > chatsvc.MaxContentCeiling:
+		return fmt.Errorf("--max-content %d: it must be 1 to %d bytes", int64(c.MaxContent), chatsvc.MaxContentCeiling)
+	case c.MaxStreams < 1:
+		return errors.New("--max-streams 0: it must be at least 1")
+	case c.Heartbeat < 0:
+		return fmt.Errorf("--heartbeat %v: it must not be negative", c.Heartbeat)
+	case c.WriteDeadline <= 0:
+		return fmt.Errorf("--write-deadline %v: it must be positive", c.WriteDeadline)
+	}
+	return nil
+}
+
+// Run serves until ctx is done.
+func (c *serveCmd) Run(ctx context.Context, out *output) error {
+	logger := c.newLogger(out.stderr)
+	svc, err := c.newService(logger)
+	if err != nil {
+		return err
+	}
+	defer svc.Close()
+	srv, ready, err := c.newServer(svc, logger)
+	if err != nil {
+		return err
+	}
+	listener, err := c.listen(ctx)
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- serve(srv, listener) }()
+	logger.Info("listening", "addr", listener.Addr().String(), "tls", srv.TLSConfig != nil, "version", version())
+	if file, ok := out.stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		c.printHints(out.stderr, listener.Addr().String())
+	}
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	logger.Info("shutting down")
+	ready.shutdown()
+	shutdown(svc, srv, logger)
+	logger.Info("stopped")
+	return nil
+}
+
+func (c *serveCmd) newLogger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func (c *serveCmd) newService(logger *slog.Logger) (*chatsvc.Service, error) {
+	options := []chatsvc.Option{
+		chatsvc.WithRetention(chatsvc.Retention{Messages: c.RetainMessages, Bytes: int64(c.RetainBytes), Age: c.RetainAge}),
+		chatsvc.WithMaxContent(int(c.MaxContent)),
+		chatsvc.WithHeartbeat(c.Heartbeat),
+		chatsvc.WithWriteDeadline(c.WriteDeadline),
+		chatsvc.WithLogger(logger),
+	}
+	if c.Users != "" {
+		data, err := os.ReadFile(c.Users)
+		if err != nil {
+			return nil, fmt.Errorf("--users: %w", err)
+		}
+		users, err := chatsvc.ParseUsers(data)
+		if err != nil {
+			return nil, fmt.Errorf("--users: %s: %w", c.Users, err)
+		}
+		options = append(options, chatsvc.WithUsers(users))
+	}
+	return chatsvc.New(options...)
+}
+
+// listen opens the address, unless the demo users would be open to a network.
+func (c *serveCmd) listen(ctx context.Context) (net.Listener, error) {
+	addr, err := net.ResolveTCPAddr("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("--listen %q: %w", c.Listen, err)
+	}
+	if c.Users == "" && !c.DemoUsers && !addr.IP.IsLoopback() {
+		return nil, fmt.Errorf("--listen %q is not loopback, and everybody knows the demo users' password: give --users FILE, or --demo-users to allow it", c.Listen)
+	}
+	var config net.ListenConfig
+	// Multipath TCP sockets know neither TCP_QUICKACK nor most of what tells
+	// how a connection fares, and no chat client uses them.
+	config.SetMultipathTCP(false)
+	listener, err := config.Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	return quickACK(listener), nil
+}
+
+func serve(srv *http.Server, listener net.Listener) error {
+	if srv.TLSConfig != nil {
+		return srv.ServeTLS(listener, "", "")
+	}
+	return srv.Serve(listener)
+}
+
+// shutdown ends every stream with trailers, then the connections, then, after
+// shutdownTime, whatever is left.
+func shutdown(svc *chatsvc.Service, srv *http.Server, logger *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
+	defer cancel()
+	drained, stop := context.WithTimeout(ctx, drainTime)
+	defer stop()
+	if err := svc.Shutdown(drained); err != nil {
+		logger.Warn("streams left that take no data")
+	}
+	if err := srv.Shutdown(ctx); err != nil {
+		logger.Warn("connections left", "error", err)
+		_ = srv.Close()
+	}
+}
+
+func (c *serveCmd) loadTLS() (*tls.Config, error) {
+	if c.TLSCert == "" && c.TLSKey == "" {
+		return nil, nil //nolint:nilnil // no TLS is no error
+	}
+	if c.TLSCert == "" || c.TLSKey == "" {
+		return nil, errors.New("--tls-cert and --tls-key belong together: give both")
+	}
+	certificate, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// printHints shows how to try the server that listens on addr.
+func (c *serveCmd) printHints(w io.Writer, addr string) {
+	user, scheme := "user1:qwerty", "http"
+	if c.Users != "" {
+		user = "NAME:PASSWORD"
+	}
+	if c.TLSCert != "" {
+		scheme = "https"
+	}
+	base := scheme + "://" + addr + "/qtgrpc.examples.chat.SimpleChat"
+	fmt.Fprintf(w, `
+Watch the conversation:
+  curl -N -u %[1]s -H 'Content-Type: application/json' -d '{}' %[2]s/messageList
+Send a message ("aGVsbG8=" is the base64 of "hello"):
+  curl -u %[1]s -H 'Content-Type: application/json' -d '{"content":"aGVsbG8=","type":"Text"}' %[2]s/sendMessage
+
+`, user, base)
+}

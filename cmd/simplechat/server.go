@@ -1,0 +1,106 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"connectrpc.com/connect"
+	connectcors "connectrpc.com/cors"
+	"connectrpc.com/grpchealth"
+	"connectrpc.com/grpcreflect"
+	"github.com/rs/cors"
+
+	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 3 * time.Minute
+	maxHeaderBytes    = 16 << 10
+	// A peer that has been silent for pingAfter and does not answer a ping
+	// within pingTimeout is dead.
+	pingAfter   = 20 * time.Second
+	pingTimeout = 10 * time.Second
+	// maxUtilityBytes is the largest request to the reflection and health
+	// services.
+	maxUtilityBytes = 64 << 10
+)
+
+// newServer returns the HTTP server around svc, which speaks HTTP/1.1 and
+// HTTP/2, in plain text (h2c with prior knowledge) or over TLS.
+func (c *serveCmd) newServer(svc *chatsvc.Service, logger *slog.Logger) (*http.Server, *readiness, error) {
+	tlsConfig, err := c.loadTLS()
+	if err != nil {
+		return nil, nil, err
+	}
+	// What anybody may call without credentials neither inflates nor reads much.
+	utility := connect.WithHandlerOptions(
+		connect.WithCompression("gzip", nil, nil),
+		connect.WithReadMaxBytes(maxUtilityBytes),
+	)
+	ready := newReadiness()
+	reflector := grpcreflect.NewStaticReflector(chatconnect.SimpleChatName, grpchealth.HealthV1ServiceName)
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	mux.Handle(grpcreflect.NewHandlerV1(reflector, utility))
+	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, utility))
+	mux.Handle(grpchealth.NewHandler(ready.checker, utility))
+
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(tlsConfig == nil)
+	srv := &http.Server{
+		Handler:           c.withCORS(mux),
+		Protocols:         protocols,
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: int(c.MaxStreams),
+			SendPingTimeout:      pingAfter,
+			PingTimeout:          pingTimeout,
+			// The service's own write deadline sees a closed flow-control
+			// window; this one sees a connection that takes no bytes.
+			WriteByteTimeout: c.WriteDeadline,
+		},
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	return srv, ready, nil
+}
+
+// withCORS lets pages of the listed origins call (Fetch standard, "CORS
+// protocol").
+func (c *serveCmd) withCORS(h http.Handler) http.Handler {
+	if len(c.CORSOrigin) == 0 {
+		return h
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: c.CORSOrigin,
+		AllowedMethods: connectcors.AllowedMethods(),
+		AllowedHeaders: append(connectcors.AllowedHeaders(),
+			"Authorization", chatsvc.HeaderUserName, chatsvc.HeaderUserPassword,
+			chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderIdempotencyKey),
+		ExposedHeaders: slices.Concat(connectcors.ExposedHeaders(),
+			[]string{chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderDuplicate}),
+		MaxAge: int((2 * time.Hour).Seconds()),
+	}).Handler(h)
+}
+
+// readiness is what gRPC health checks see.
+type readiness struct{ checker *grpchealth.StaticChecker }
+
+func newReadiness() *readiness {
+	return &readiness{grpchealth.NewStaticChecker("", chatconnect.SimpleChatName)}
+}
+
+// shutdown makes every check answer "not serving".
+func (r *readiness) shutdown() {
+	for _, service := range []string{"", chatconnect.SimpleChatName} {
+		r.checker.SetStatus(service, grpchealth.StatusNotServing)
+	}
+}
