@@ -103,8 +103,12 @@ func (s *Service) Close() {
 		return
 	}
 	s.closed = true
-	s.broker.close()
 	go func() {
+		// Subscribers get what senders were told is stored.
+		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+		_ = s.broker.await(ctx, s.acknowledged.Load()) // the log is stuck: end without
+		cancel()
+		s.broker.close()
 		s.calls.Wait()
 		s.stopFollowing()
 		close(s.ended)
