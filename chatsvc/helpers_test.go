@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -234,4 +235,9 @@ func testContext(tb testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	tb.Cleanup(cancel)
 	return ctx
+}
+
+// contains reports whether err's text contains part.
+func contains(err error, part string) bool {
+	return err != nil && strings.Contains(err.Error(), part)
 }

@@ -1,0 +1,203 @@
+package chatsvc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// Ten messages are sent, the last six are retained: offsets 5 to 10.
+func TestOffsets(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		offset string
+		epoch  string // "current" stands for the log's own
+		first  string // the answer's Chat-Offset
+		want   string // content of the first message
+	}{
+		{"all", "", "", "5", "m5"},
+		{"zero", "0", "", "5", "m5"},
+		{"from a retained one", "7", "", "7", "m7"},
+		{"from a retained one of this epoch", "7", "current", "7", "m7"},
+		{"from one of another epoch", "7", "another", "5", "m5"},
+		{"from one that is gone", "2", "current", "5", "m5"},
+		{"the next", "11", "current", "11", "live"},
+		{"beyond the next", "99", "current", "11", "live"},
+		{"the last two", "-2", "", "9", "m9"},
+		{"more than there are", "-99", "", "5", "m5"},
+		{"the last one whatever the epoch", "-1", "another", "10", "m10"},
+		{"only new", "end", "", "11", "live"},
+		{"an epoch alone", "", "another", "5", "m5"},
+	}
+	forEachFace(t, func(t *testing.T, f face) {
+		ctx := testContext(t)
+		client := f.as(t, "user1", "qwerty")
+		var epoch string
+		for n := range 10 {
+			callCtx, call := connect.NewClientContext(ctx)
+			send(callCtx, t, client, text(fmt.Sprintf("m%d", n+1)))
+			if got := call.ResponseHeader().Get("Chat-Offset"); got != fmt.Sprint(n+1) {
+				t.Errorf("message %d has the offset %q", n+1, got)
+			}
+			epoch = call.ResponseHeader().Get("Chat-Epoch")
+		}
+		var subs []*subscription
+		for _, test := range tests {
+			h := header()
+			if test.offset != "" {
+				h.Set("Chat-Offset", test.offset)
+			}
+			if test.epoch == "current" {
+				test.epoch = epoch
+			}
+			if test.epoch != "" {
+				h.Set("Chat-Epoch", test.epoch)
+			}
+			sub := subscribe(ctx, t, f.with(t, h))
+			if got := sub.stream.ResponseHeader().Get("Chat-Offset"); got != test.first {
+				t.Errorf("%s: Chat-Offset: %s, %s was due", test.name, got, test.first)
+			}
+			if got := sub.stream.ResponseHeader().Get("Chat-Epoch"); got != epoch || got == "" {
+				t.Errorf("%s: Chat-Epoch: %q, sends answer %q", test.name, got, epoch)
+			}
+			subs = append(subs, sub)
+		}
+		send(ctx, t, client, text("live"))
+		for i, test := range tests {
+			if got := string(subs[i].next().GetContent()); got != test.want {
+				t.Errorf("%s: first message %q, %q was due", test.name, got, test.want)
+			}
+		}
+	}, chatsvc.WithRetention(chatsvc.Retention{Messages: 6}))
+}
+
+func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
+	forEachFace(t, func(t *testing.T, f face) {
+		ctx := testContext(t)
+		keyed := f.with(t, header("Idempotency-Key", "k1"))
+		const racers = 8
+		var mu sync.Mutex
+		offsets, stored := make(map[string]bool), 0
+		var wg sync.WaitGroup
+		for range racers {
+			wg.Go(func() {
+				callCtx, call := connect.NewClientContext(ctx)
+				if _, err := keyed.SendMessage(callCtx, text("once")); err != nil {
+					t.Errorf("send: %v", err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				offsets[call.ResponseHeader().Get("Chat-Offset")] = true
+				if call.ResponseHeader().Get("Chat-Duplicate") == "" {
+					stored++
+				}
+			})
+		}
+		wg.Wait()
+		if len(offsets) != 1 || stored != 1 {
+			t.Errorf("%d sends with one key: offsets %v, %d not marked as duplicates", racers, offsets, stored)
+		}
+		other := header("Idempotency-Key", "k1")
+		other.Set("User-Name", "user2")
+		send(ctx, t, f.with(t, other), text("another user's"))
+		send(ctx, t, f.with(t, header("Idempotency-Key", "k2")), text("another key's"))
+		sub := subscribe(ctx, t, f.as(t, "user1", "qwerty"))
+		for _, want := range []string{"once", "another user's", "another key's"} {
+			if got := string(sub.next().GetContent()); got != want {
+				t.Errorf("message %q where %q was due", got, want)
+			}
+		}
+	})
+}
+
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name      string
+		retention chatsvc.Retention
+		want      string // the oldest of ten messages of 1,000 bytes that is left
+	}{
+		{"default", chatsvc.DefaultRetention(), "1"},
+		{"none", chatsvc.Retention{}, "1"},
+		{"three messages", chatsvc.Retention{Messages: 3}, "8"},
+		{"one message", chatsvc.Retention{Messages: 1}, "10"},
+		{"bytes for four", chatsvc.Retention{Bytes: 4_200}, "7"},
+		{"messages or bytes", chatsvc.Retention{Messages: 2, Bytes: 4_200}, "9"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			svc := newService(t, chatsvc.WithRetention(test.retention))
+			mux := http.NewServeMux()
+			mux.Handle(svc.Handler())
+			f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
+			client := f.as(t, "user1", "qwerty")
+			live := subscribe(ctx, t, client)
+			for n := range 10 {
+				send(ctx, t, client, text(fmt.Sprintf("%-1000d", n+1)))
+			}
+			for n := range 10 { // a subscriber who keeps up misses nothing, whatever is retained
+				if got := string(live.next().GetContent()); got != fmt.Sprintf("%-1000d", n+1) {
+					t.Fatalf("live message %.8q where %d was due", got, n+1)
+				}
+			}
+			var got string
+			if _, err := fmt.Sscan(string(subscribe(ctx, t, client).next().GetContent()), &got); err != nil || got != test.want {
+				t.Errorf("the oldest message is %q (%v), %q was due", got, err, test.want)
+			}
+		})
+	}
+}
+
+// brokenLog is a log that cannot store.
+type brokenLog struct {
+	*chatsvc.MemoryLog
+	err error
+}
+
+func (l *brokenLog) Append(context.Context, []byte, string) (chatsvc.Appended, error) {
+	return chatsvc.Appended{}, l.err
+}
+
+func TestLogCannotStore(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		err  error
+		code connect.Code
+		text string
+	}{
+		{"unknown error", errors.New("disk sda1 is on fire"), connect.CodeUnavailable, "send it again"},
+		{"coded error", connect.NewError(connect.CodeResourceExhausted, errors.New("the disk is full")), connect.CodeResourceExhausted, "the disk is full"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			log := &brokenLog{chatsvc.NewMemoryLog(chatsvc.Retention{}), test.err}
+			forEachFace(t, func(t *testing.T, f face) {
+				ctx := testContext(t)
+				client := f.as(t, "user1", "qwerty")
+				sub := subscribe(ctx, t, client)
+				_, err := client.SendMessage(ctx, text("lost"))
+				if connect.CodeOf(err) != test.code || !contains(err, test.text) || contains(err, "sda1") {
+					t.Errorf("send: %v", err)
+				}
+				f.service.Close()
+				if sub.stream.Receive() {
+					t.Errorf("delivered although it was not stored: %v", sub.stream.Msg())
+				}
+			}, chatsvc.WithLog(log))
+		})
+	}
+}
