@@ -157,26 +157,27 @@ func (s *Service) internal(doing string, err error) error {
 }
 
 // startFollowing starts the goroutine that moves records from the log to the
-// broker, and returns when all that the log retained at state is there.
+// broker, and returns when all that the log retained at state is there, or
+// with the log's error.
 func (s *Service) startFollowing(state State) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	s.stopFollowing = cancel
-	failed := make(chan error, 1)
+	ctx, stop := context.WithCancel(context.Background())
+	s.stopFollowing = stop
+	start, failed := context.WithCancelCause(ctx)
+	defer failed(nil)
 	go s.follow(ctx, failed)
 	for state.First < state.Next {
-		tick, stop := context.WithTimeout(ctx, time.Second)
+		tick, cancel := context.WithTimeout(start, time.Second)
 		err := s.broker.await(tick, state.Next-1)
-		stop()
+		cancel()
 		if err == nil {
-			break
+			return nil
 		}
-		select {
-		case err = <-failed:
-		default: // slow, or what was retained is so no longer: look again
+		// The log is long, or what was retained is so no longer: look again.
+		if err = context.Cause(start); err == nil {
 			state, err = s.log.State(ctx)
 		}
 		if err != nil {
-			cancel()
+			stop()
 			return err
 		}
 	}
@@ -184,8 +185,8 @@ func (s *Service) startFollowing(state State) error {
 }
 
 // follow moves records from the log to the broker until ctx is done. Where the
-// log fails it tries again from where it was; failed gets the first error.
-func (s *Service) follow(ctx context.Context, failed chan<- error) {
+// log fails it calls failed and tries again from where it was.
+func (s *Service) follow(ctx context.Context, failed func(error)) {
 	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
 	backoff := shortest
 	for {
@@ -195,10 +196,7 @@ func (s *Service) follow(ctx context.Context, failed chan<- error) {
 			return
 		}
 		s.logger.Error("follow the log", "from", from, "error", err)
-		select {
-		case failed <- err:
-		default:
-		}
+		failed(err)
 		if s.broker.next() > from {
 			backoff = shortest
 		}

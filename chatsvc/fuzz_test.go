@@ -1,0 +1,240 @@
+package chatsvc
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+// Whatever stands in an Authorization header, it is either an error that says
+// so, or what net/http reads in it.
+func FuzzBasicHeader(f *testing.F) {
+	for _, value := range []string{
+		"Basic " + base64.StdEncoding.EncodeToString([]byte("user1:qwerty")),
+		"basic dXNlcjE6YTpiOmM=", "Basic dXNlcjE=", "Basic ", "Basic", "Bearer x", "", "Basic /w==:", "Basic\tdXNlcjE6cXdlcnR5",
+	} {
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		h := http.Header{"Authorization": {value}}
+		name, password, err := Credentials(h)
+		if err != nil {
+			if !errors.Is(err, ErrUnauthenticated) || name != "" || password != "" {
+				t.Fatalf("%q: %q, %q, %v", value, name, password, err)
+			}
+			return
+		}
+		if !utf8.ValidString(name) || !utf8.ValidString(password) || strings.Contains(name, ":") {
+			t.Fatalf("%q: accepted as %q, %q", value, name, password)
+		}
+		wantName, wantPassword, ok := (&http.Request{Header: h}).BasicAuth()
+		if ok && (wantName != name || wantPassword != password) {
+			t.Fatalf("%q: %q, %q; net/http reads %q, %q", value, name, password, wantName, wantPassword)
+		}
+	})
+}
+
+// A users file is refused with a text, or everyone in it can log in.
+func FuzzUsersFile(f *testing.F) {
+	for _, file := range []string{
+		`{"users":[{"name":"ada","password":"x"},{"name":"zoë","password":"a:b"}]}`,
+		`{"users":[{"name":"a:b","password":"x"}]}`, `{"users":[]}`, `{}`, ``, `[]`, `{"users":[{"name":"a"}]}`,
+		`{"users":[{"name":"a","password":"x"},{"name":"a","password":"y"}]}`, "{\"users\":[{\"name\":\"\\u0000\",\"password\":\"x\"}]}",
+	} {
+		f.Add([]byte(file))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		users, err := ParseUsers(file)
+		if err != nil {
+			if text := err.Error(); text == "" || strings.ContainsAny(text, "\n\u00a0") {
+				t.Fatalf("error %q", text)
+			}
+			return
+		}
+		a, err := NewUserAuthenticator(users)
+		if err != nil {
+			t.Fatalf("accepted by ParseUsers only: %v", err)
+		}
+		for _, user := range users.GetUsers() {
+			token := base64.StdEncoding.EncodeToString([]byte(user.GetName() + ":" + user.GetPassword()))
+			got, err := a.Authenticate(context.Background(), http.Header{"Authorization": {"Basic " + token}})
+			if err != nil || got.Name != user.GetName() {
+				t.Fatalf("user %q cannot log in: %v", user.GetName(), err)
+			}
+		}
+	})
+}
+
+// Whatever the offset headers say, a stream begins within what is retained, or
+// the caller is told what is wrong.
+func FuzzOffsetHeaders(f *testing.F) {
+	f.Add("7", "E", uint64(5), uint64(6))
+	f.Add("-2", "", uint64(1), uint64(0))
+	f.Add("end", "other", uint64(1), uint64(100))
+	f.Add("18446744073709551615", "E", uint64(3), uint64(3))
+	f.Add("-18446744073709551615", "\x7f", uint64(3), uint64(3))
+	f.Fuzz(func(t *testing.T, offset, epoch string, first, retained uint64) {
+		next := first + retained
+		if next < first {
+			t.Skip("no log gets that far")
+		}
+		p, err := parsePosition(http.Header{HeaderOffset: {offset}, HeaderEpoch: {epoch}})
+		if err != nil {
+			if connect.CodeOf(err) != connect.CodeInvalidArgument {
+				t.Fatalf("%q, %q: %v", offset, epoch, err)
+			}
+			return
+		}
+		if got := p.resolve("E", first, next); got < first || got > next {
+			t.Fatalf("%q, %q: begins at %d of [%d, %d)", offset, epoch, got, first, next)
+		}
+	})
+}
+
+// Records put behind each other are one ChatMessages, and split into what they
+// were; whatever else is given to the splitter, it ends, and takes only what
+// protobuf itself reads.
+func FuzzRecordSplitting(f *testing.F) {
+	record := func(m *chatpb.ChatMessage) []byte {
+		b, err := encodeRecord(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return b
+	}
+	one := record(&chatpb.ChatMessage{Timestamp: 1, Content: []byte("hi"), Type: chatpb.ChatMessage_Text, From: "user1"})
+	f.Add(one)
+	f.Add(append(append([]byte{}, one...), record(&chatpb.ChatMessage{})...))
+	f.Add(one[:len(one)-1])
+	f.Add([]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add([]byte{0x0a, 0x02, 0x18, 0x07})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var joined []byte
+		var want chatpb.ChatMessages
+		for rest := b; len(rest) > 0; {
+			_, after, err := splitRecord(rest)
+			if err != nil {
+				break
+			}
+			taken := rest[:len(rest)-len(after)]
+			rest = after
+			m, err := parseRecord(taken)
+			if err != nil {
+				continue
+			}
+			var got chatpb.ChatMessages
+			if err := proto.Unmarshal(taken, &got); err != nil || len(got.GetMessages()) != 1 {
+				t.Fatalf("%x is a record, protobuf says %v, %v", taken, &got, err)
+			}
+			checkJSON(t, m, got.GetMessages()[0])
+			joined = append(joined, taken...)
+			want.Messages = append(want.Messages, got.GetMessages()...)
+		}
+		var got chatpb.ChatMessages
+		if err := proto.Unmarshal(joined, &got); err != nil || !proto.Equal(&got, &want) {
+			t.Fatalf("joined records are %v, %v; %v was due", &got, err, &want)
+		}
+	})
+}
+
+// checkJSON checks that m's JSON form is want for every reader.
+func checkJSON(t *testing.T, m message, want *chatpb.ChatMessage) {
+	t.Helper()
+	data, err := m.appendJSON(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !json.Valid(data) || bytes.ContainsAny(data, "\n\r") {
+		t.Fatalf("JSON form %q", data)
+	}
+	var got chatpb.ChatMessage
+	if err := protojson.Unmarshal(data, &got); err != nil || !proto.Equal(&got, want) {
+		t.Fatalf("JSON form %s is %v, %v; %v was due", data, &got, err, want)
+	}
+}
+
+// A message sent as JSON, whatever it is, is refused or comes back as one line
+// that is the same message.
+func FuzzNDJSON(f *testing.F) {
+	f.Add([]byte(`{"content":"aGk=","type":"Text"}`))
+	f.Add([]byte(`{"timestamp":"18446744073709551615","type":2,"content":"/w=="}`))
+	f.Add([]byte("{\"from\":\"a\\u2028\\n\",\"content\":\"YQpi\"}"))
+	f.Add([]byte(`{"type":"Video"}`))
+	f.Add([]byte(`{`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		svc, err := New(WithUsers(&chatpb.Users{Users: []*chatpb.User{{Name: "zoë \"<&>\u2028!", Password: "p"}}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer svc.Close()
+		_, handler := svc.Handler()
+		post := func(ctx context.Context, w http.ResponseWriter, procedure string, body []byte) {
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, procedure, bytes.NewReader(body))
+			r.Header.Set("Content-Type", contentTypeJSON)
+			r.SetBasicAuth("zoë \"<&>\u2028!", "p")
+			handler.ServeHTTP(w, r)
+		}
+		sent := httptest.NewRecorder()
+		post(t.Context(), sent, chatconnect.SimpleChatSendMessageProcedure, body)
+		if sent.Code != http.StatusOK {
+			if !json.Valid(sent.Body.Bytes()) {
+				t.Fatalf("%q: status %d with %q", body, sent.Code, sent.Body)
+			}
+			return
+		}
+		var want chatpb.ChatMessage
+		if err := protojson.Unmarshal(body, &want); err != nil {
+			t.Fatalf("%q was accepted: %v", body, err)
+		}
+		want.From = "zoë \"<&>\u2028!"
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		lines := &firstLine{ResponseRecorder: httptest.NewRecorder(), cancel: cancel}
+		post(ctx, lines, chatconnect.SimpleChatMessageListProcedure, []byte(`{}`))
+		line, err := bufio.NewReader(lines.Body).ReadBytes('\n')
+		if err != nil {
+			t.Fatalf("%q: no line: %v", body, err)
+		}
+		var got chatpb.ChatMessages
+		if err := protojson.Unmarshal(line, &got); err != nil || len(got.GetMessages()) != 1 {
+			t.Fatalf("%q: line %q: %v", body, line, err)
+		}
+		if want.GetTimestamp() == 0 {
+			want.Timestamp = got.GetMessages()[0].GetTimestamp()
+		}
+		if !proto.Equal(got.GetMessages()[0], &want) {
+			t.Fatalf("%q came back as %v, %v was due", body, got.GetMessages()[0], &want)
+		}
+	})
+}
+
+// firstLine is a response that ends its call at the first line.
+type firstLine struct {
+	*httptest.ResponseRecorder
+	cancel context.CancelFunc
+}
+
+// Flush implements [http.Flusher].
+func (w *firstLine) Flush() {
+	if w.Body.Len() > 0 {
+		w.cancel()
+	}
+	w.ResponseRecorder.Flush()
+}

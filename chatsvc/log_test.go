@@ -1,0 +1,274 @@
+package chatsvc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"example.com/simplechat/chatsvc"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+)
+
+func record(tb testing.TB, content string) []byte {
+	tb.Helper()
+	b, err := proto.Marshal(&chatpb.ChatMessages{Messages: []*chatpb.ChatMessage{text(content)}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+func appendTo(tb testing.TB, log chatsvc.Log, content, key string) chatsvc.Appended {
+	tb.Helper()
+	got, err := log.Append(context.Background(), record(tb, content), key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return got
+}
+
+var errEnough = errors.New("enough")
+
+// follow returns the offsets of the next n records from offset from on.
+func follow(tb testing.TB, log chatsvc.Log, from uint64, n int) []uint64 {
+	tb.Helper()
+	var got []uint64
+	err := log.Follow(testContext(tb), from, func(e chatsvc.Entry) error {
+		if got = append(got, e.Offset); len(got) == n {
+			return errEnough
+		}
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		tb.Fatalf("follow from %d: %v after %v", from, err, got)
+	}
+	return got
+}
+
+func TestMemoryLogOrder(t *testing.T) {
+	t.Parallel()
+	log := chatsvc.NewMemoryLog(chatsvc.Retention{})
+	const writers, each = 8, 200
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			last := uint64(0)
+			for n := range each {
+				got, err := log.Append(context.Background(), record(t, fmt.Sprint(w, n)), "")
+				if err != nil || got.Offset <= last {
+					t.Errorf("append: %v, %v after %d", got, err, last)
+				}
+				last = got.Offset
+			}
+		})
+	}
+	var seen [2][]uint64
+	for i := range seen {
+		wg.Go(func() { seen[i] = follow(t, log, 0, writers*each) })
+	}
+	wg.Wait()
+	for i, offset := range seen[0] {
+		if offset != uint64(i+1) {
+			t.Fatalf("offset %d where %d was due", offset, i+1)
+		}
+	}
+	if !slices.Equal(seen[0], seen[1]) {
+		t.Error("two followers saw different orders")
+	}
+	if got := follow(t, log, 42, 2); !slices.Equal(got, []uint64{42, 43}) {
+		t.Errorf("follow from 42: %v", got)
+	}
+}
+
+func TestMemoryLogEpochs(t *testing.T) {
+	t.Parallel()
+	state := func() chatsvc.State {
+		state, err := chatsvc.NewMemoryLog(chatsvc.Retention{}).State(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state
+	}
+	one, two := state(), state()
+	if one.Epoch == "" || one.Epoch == two.Epoch || one.First != 1 || one.Next != 1 {
+		t.Errorf("states of two new logs: %+v, %+v", one, two)
+	}
+}
+
+func TestMemoryLogFollowEnds(t *testing.T) {
+	t.Parallel()
+	log := chatsvc.NewMemoryLog(chatsvc.Retention{})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := log.Follow(ctx, 0, func(chatsvc.Entry) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("follow with a context that is done: %v", err)
+	}
+	if _, err := log.Append(ctx, record(t, "x"), ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("append with a context that is done: %v", err)
+	}
+}
+
+func TestMemoryLogForgetsKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := chatsvc.NewMemoryLog(chatsvc.Retention{})
+		first := appendTo(t, log, "a", "key")
+		time.Sleep(chatsvc.KeyWindow)
+		if got := appendTo(t, log, "b", "key"); !got.Duplicate || got.Offset != first.Offset {
+			t.Errorf("append within the window: %+v", got)
+		}
+		time.Sleep(time.Second)
+		if got := appendTo(t, log, "c", "key"); got.Duplicate || got.Offset != first.Offset+1 {
+			t.Errorf("append after the window: %+v", got)
+		}
+	})
+}
+
+// Age is applied also when nobody sends or subscribes.
+func TestRetentionByAge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		retention := chatsvc.Retention{Age: time.Hour}
+		log := chatsvc.NewMemoryLog(retention)
+		appendTo(t, log, "old", "")
+		time.Sleep(30 * time.Minute)
+		appendTo(t, log, "young", "")
+		state := func() chatsvc.State {
+			synctest.Wait()
+			state, err := log.State(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return state
+		}
+		if got := state(); got.First != 1 {
+			t.Errorf("after half an hour: %+v", got)
+		}
+		time.Sleep(30 * time.Minute)
+		if got := state(); got.First != 2 {
+			t.Errorf("after an hour: %+v", got)
+		}
+		svc, err := chatsvc.New(chatsvc.WithLog(log), chatsvc.WithRetention(retention))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer svc.Close()
+		time.Sleep(time.Hour)
+		if got := state(); got.First != got.Next {
+			t.Errorf("after two hours: %+v", got)
+		}
+	})
+}
+
+// A service serves what its log held before, and several services may share a
+// log.
+func TestServicesShareALog(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	log := chatsvc.NewMemoryLog(chatsvc.DefaultRetention())
+	for n := range 1000 {
+		appendTo(t, log, fmt.Sprint(n), "")
+	}
+	var faces [2]face
+	for i := range faces {
+		svc := newService(t, chatsvc.WithLog(log))
+		mux := http.NewServeMux()
+		mux.Handle(svc.Handler())
+		faces[i] = face{service: svc, server: newServer(t, mux, transports[1]), protocol: wireProtocols[2]}
+	}
+	subs := make([]*subscription, len(faces))
+	for i, f := range faces {
+		subs[i] = subscribe(ctx, t, f.as(t, "user1", "qwerty"))
+	}
+	send(ctx, t, faces[0].as(t, "user1", "qwerty"), text("1000"))
+	for i, sub := range subs {
+		for n := range 1001 {
+			if got := string(sub.next().GetContent()); got != fmt.Sprint(n) {
+				t.Fatalf("service %d: message %s where %d was due", i, got, n)
+			}
+		}
+	}
+}
+
+// flakyLog is a log whose first Follow fails after three records.
+type flakyLog struct {
+	*chatsvc.MemoryLog
+	mu    sync.Mutex
+	calls int
+}
+
+func (l *flakyLog) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry) error) error {
+	l.mu.Lock()
+	l.calls++
+	first := l.calls == 1
+	l.mu.Unlock()
+	n := 0
+	return l.MemoryLog.Follow(ctx, from, func(e chatsvc.Entry) error {
+		if n++; first && n > 3 {
+			return errors.New("connection lost")
+		}
+		return yield(e)
+	})
+}
+
+func TestFollowRetries(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	log := &flakyLog{MemoryLog: chatsvc.NewMemoryLog(chatsvc.Retention{})}
+	svc := newService(t, chatsvc.WithLog(log))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
+	client := f.as(t, "user1", "qwerty")
+	sub := subscribe(ctx, t, client)
+	for n := range 10 {
+		send(ctx, t, client, text(fmt.Sprint(n)))
+	}
+	for n := range 10 {
+		if got := string(sub.next().GetContent()); got != fmt.Sprint(n) {
+			t.Fatalf("message %s where %d was due", got, n)
+		}
+	}
+}
+
+func TestNewReportsALogThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	log := &flakyLog{MemoryLog: chatsvc.NewMemoryLog(chatsvc.Retention{})}
+	for n := range 10 {
+		appendTo(t, log, fmt.Sprint(n), "")
+	}
+	if _, err := chatsvc.New(chatsvc.WithLog(log)); !contains(err, "connection lost") {
+		t.Errorf("New: %v", err)
+	}
+}
+
+// Who would read a damaged record next is told that it is gone; the others go on.
+func TestDamagedRecordIsNotSent(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	log := chatsvc.NewMemoryLog(chatsvc.Retention{})
+	svc := newService(t, chatsvc.WithLog(log))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
+	client := f.as(t, "user1", "qwerty")
+	sub := subscribe(ctx, t, client)
+	if _, err := log.Append(ctx, []byte("damaged"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if sub.stream.Receive() || !contains(sub.stream.Err(), "fell out") {
+		t.Errorf("after a damaged record: %v, %v", sub.stream.Msg(), sub.stream.Err())
+	}
+	send(ctx, t, client, text("sound"))
+	if got := string(subscribe(ctx, t, client).next().GetContent()); got != "sound" {
+		t.Errorf("message %q", got)
+	}
+}
