@@ -12,14 +12,15 @@ import (
 	"connectrpc.com/connect"
 )
 
+// The credentials as Qt's client sends them, in UTF-8.
 const (
-	// HeaderUserName and HeaderUserPassword are the credentials as Qt's client
-	// sends them, in UTF-8.
 	HeaderUserName     = "User-Name"
 	HeaderUserPassword = "User-Password"
+)
 
+const (
 	headerAuthorization   = "Authorization"
-	headerWWWAuthenticate = "Www-Authenticate"
+	headerWWWAuthenticate = "WWW-Authenticate"
 	challenge             = `Basic realm="SimpleChat", charset="UTF-8"`
 )
 

@@ -27,10 +27,11 @@ const (
 // or is compressed gets the same error over every protocol. Without it connect
 // would read on to find out how large a body is.
 type requestBody struct {
-	io.ReadCloser       // limited
-	content       int   // largest content, for the error's text; 0: the call has none
-	limit         int64 // of the whole body, in bytes
-	declared      int64 // Content-Length, or -1
+	io.ReadCloser // limited
+
+	content  int   // largest content, for the error's text; 0: the call has none
+	limit    int64 // of the whole body, in bytes
+	declared int64 // Content-Length, or -1
 
 	enveloped bool // a prefix stands before the message
 	prefix    []byte

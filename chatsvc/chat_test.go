@@ -207,7 +207,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 // receiveError calls messageList and returns the error it ends with, at the
 // latest after its first batch.
 func receiveError(ctx context.Context, client interface {
-	MessageList(context.Context, *chatpb.None) (*connect.ServerStreamForClient[chatpb.ChatMessages], error)
+	MessageList(ctx context.Context, none *chatpb.None) (*connect.ServerStreamForClient[chatpb.ChatMessages], error)
 }) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

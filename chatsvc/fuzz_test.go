@@ -228,6 +228,7 @@ func FuzzNDJSON(f *testing.F) {
 // firstLine is a response that ends its call at the first line.
 type firstLine struct {
 	*httptest.ResponseRecorder
+
 	cancel context.CancelFunc
 }
 

@@ -3,6 +3,7 @@ package chatsvc_test
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -102,9 +103,7 @@ type setHeader http.Header
 
 func (h setHeader) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		for name, values := range h {
-			req.Header()[name] = values
-		}
+		maps.Copy(req.Header(), h)
 		return next(ctx, req)
 	}
 }
@@ -112,9 +111,7 @@ func (h setHeader) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 func (h setHeader) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
 		conn := next(ctx, spec)
-		for name, values := range h {
-			conn.RequestHeader()[name] = values
-		}
+		maps.Copy(conn.RequestHeader(), h)
 		return conn
 	}
 }

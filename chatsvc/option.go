@@ -35,7 +35,7 @@ func DefaultRetention() Retention {
 // Option configures a [Service]. Options are applied in order; where two set
 // the same thing, the last one wins.
 type Option interface {
-	apply(*config)
+	apply(c *config)
 }
 
 type optionFunc func(*config)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,7 +69,7 @@ func New(opts ...Option) (*Service, error) {
 }
 
 func newHandler(s *Service, c *config) (string, http.Handler) {
-	options := []connect.HandlerOption{
+	options := slices.Concat([]connect.HandlerOption{
 		// Qt's clients offer gzip but cannot inflate, batches are shared, and
 		// inflating requests is a bomb. The name identity makes connect say so.
 		connect.WithCompression("gzip", nil, nil),
@@ -78,8 +79,7 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 		connect.WithCodec(jsonCodec{"json"}),
 		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
 		NewAuthInterceptor(c.authenticator).Option(),
-	}
-	options = append(options, c.handlerOptions...)
+	}, c.handlerOptions)
 	path, rpc := chatconnect.NewSimpleChatHandler(rpcs{s}, options...)
 	return path, &endpoint{rpc: rpc, errorWriter: connect.NewErrorWriter(), maxContent: c.maxContent}
 }
@@ -118,7 +118,7 @@ func (s *Service) Close() {
 // Shutdown is Close, and waits until all calls have ended or ctx is done; it
 // returns ctx.Err() in that case.
 func (s *Service) Shutdown(ctx context.Context) error {
-	s.Close()
+	s.Close() //nolint:contextcheck // ctx bounds the wait, not the end of the streams
 	select {
 	case <-s.ended:
 		return nil

@@ -185,7 +185,8 @@ func (b batch) json() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.data = append(data, ',')
+		data = append(data, ',')
+		f.data = data
 		f.ends = append(f.ends, len(f.data))
 	}
 	return f.data[startOf(b.index, f.ends) : f.ends[len(b.ends)-1]-1], nil

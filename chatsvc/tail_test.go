@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,12 +57,12 @@ func TestTailAgainstSlice(t *testing.T) {
 func checkFirst(t *testing.T, tail *tail, records []Entry, now time.Time) {
 	t.Helper()
 	first, bytes := tail.next, int64(0)
-	for i := len(records) - 1; i >= 0; i-- {
-		bytes += int64(len(records[i].Record))
-		if tail.retention.exceeded(uint64(len(records)-i), bytes, records[i].Time, now) {
+	for i, record := range slices.Backward(records) {
+		bytes += int64(len(record.Record))
+		if tail.retention.exceeded(uint64(len(records)-i), bytes, record.Time, now) {
 			break
 		}
-		first = records[i].Offset
+		first = record.Offset
 	}
 	if tail.first != first {
 		t.Fatalf("%v: first = %d, %d was due", tail.retention, tail.first, first)

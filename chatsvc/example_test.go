@@ -1,0 +1,182 @@
+package chatsvc_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+// A chat beside the handlers that are already there, for gRPC too: the server
+// speaks HTTP/1.1 and h2c.
+func Example() {
+	svc, err := chatsvc.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer svc.Close()
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") })
+	mux.Handle(svc.Handler())
+
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	srv := &http.Server{
+		Handler:           mux,
+		Protocols:         protocols,
+		ReadHeaderTimeout: 10 * time.Second,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: 20 * time.Second, WriteByteTimeout: 30 * time.Second},
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() { _ = srv.Serve(listener) }()
+	defer func() { _ = srv.Close() }()
+
+	res, err := http.Post("http://"+listener.Addr().String()+chatconnect.SimpleChatSendMessageProcedure,
+		"application/json", strings.NewReader(`{"content":"aGVsbG8=","type":"Text"}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	fmt.Println(res.Status) // nobody has logged in
+	// Output: 401 Unauthorized
+}
+
+// Users of one's own, as they stand in a file.
+func ExampleWithUsers() {
+	users, err := chatsvc.ParseUsers([]byte(`{"users": [
+		{"name": "ada", "password": "correct horse"},
+		{"name": "bob", "password": "battery staple"}
+	]}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	svc, err := chatsvc.New(chatsvc.WithUsers(users))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer svc.Close()
+
+	fmt.Println(try(svc, "ada", "correct horse"))
+	fmt.Println(try(svc, "user1", "qwerty"))
+	// Output:
+	// sent
+	// unauthenticated: user name or password is wrong
+}
+
+// Bearer tokens in place of the user database. What comes from a user has the
+// name that the authenticator returns.
+func ExampleWithAuthenticator() {
+	tokens := map[string]chatsvc.User{"t0k3n": {Name: "ada"}}
+	svc, err := chatsvc.New(chatsvc.WithAuthenticator(chatsvc.AuthenticatorFunc(
+		func(_ context.Context, header http.Header) (chatsvc.User, error) {
+			token, _ := strings.CutPrefix(header.Get("Authorization"), "Bearer ")
+			user, ok := tokens[token]
+			if !ok {
+				return chatsvc.User{}, fmt.Errorf("%w: the token is not known", chatsvc.ErrUnauthenticated)
+			}
+			return user, nil
+		})))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer svc.Close()
+
+	fmt.Println(try(svc, "ada", "no token"))
+	// Output: unauthenticated: unauthenticated: the token is not known
+}
+
+// countingLog is a log of one's own: here a MemoryLog that counts. Append and
+// Follow are where a database would come in.
+type countingLog struct {
+	*chatsvc.MemoryLog
+
+	appends atomic.Int64
+}
+
+// Append implements [chatsvc.Log].
+func (l *countingLog) Append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
+	l.appends.Add(1)
+	return l.MemoryLog.Append(ctx, record, key)
+}
+
+func ExampleWithLog() {
+	counting := &countingLog{MemoryLog: chatsvc.NewMemoryLog(chatsvc.DefaultRetention())}
+	svc, err := chatsvc.New(chatsvc.WithLog(counting))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer svc.Close()
+
+	fmt.Println(try(svc, "user1", "qwerty"), counting.appends.Load())
+	// Output: sent 1
+}
+
+// A server that ends in good order: every stream gets its last messages and the
+// code unavailable, then the connections close.
+func ExampleService_Close() {
+	svc, err := chatsvc.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	srv.RegisterOnShutdown(svc.Close)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() { _ = srv.Serve(listener) }()
+
+	client := chatconnect.NewSimpleChatClient(http.DefaultClient, "http://"+listener.Addr().String(),
+		connect.WithInterceptors(setHeader{"User-Name": {"user1"}, "User-Password": {"qwerty"}}))
+	stream, err := client.MessageList(context.Background(), &chatpb.None{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = stream.Close() }()
+	stream.Receive() // the first batch: connected
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	go func() { _ = srv.Shutdown(ctx) }() // as on SIGTERM: see signal.NotifyContext
+
+	for stream.Receive() {
+	}
+	fmt.Println(stream.Err())
+	// Output: unavailable: the server is shutting down: call again
+}
+
+// try sends a message to svc over HTTP and returns how that went.
+func try(svc *chatsvc.Service, name, password string) string {
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err.Error()
+	}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = srv.Serve(listener) }()
+	defer func() { _ = srv.Close() }()
+	client := chatconnect.NewSimpleChatClient(http.DefaultClient, "http://"+listener.Addr().String(),
+		connect.WithInterceptors(setHeader{"User-Name": {name}, "User-Password": {password}}))
+	if _, err := client.SendMessage(context.Background(), &chatpb.ChatMessage{Content: []byte("hi")}); err != nil {
+		return err.Error()
+	}
+	return "sent"
+}
