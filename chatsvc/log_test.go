@@ -201,6 +201,7 @@ func TestServicesShareALog(t *testing.T) {
 // flakyLog is a log whose first Follow fails after three records.
 type flakyLog struct {
 	*chatsvc.MemoryLog
+
 	mu    sync.Mutex
 	calls int
 }

@@ -163,6 +163,7 @@ func TestRetention(t *testing.T) {
 // brokenLog is a log that cannot store.
 type brokenLog struct {
 	*chatsvc.MemoryLog
+
 	err error
 }
 
