@@ -118,7 +118,7 @@ func (s *Service) Close() {
 // Shutdown is Close, and waits until all calls have ended or ctx is done; it
 // returns ctx.Err() in that case.
 func (s *Service) Shutdown(ctx context.Context) error {
-	s.Close() //nolint:contextcheck // ctx bounds the wait, not the end of the streams
+	s.Close()
 	select {
 	case <-s.ended:
 		return nil

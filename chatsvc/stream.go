@@ -1,6 +1,7 @@
 package chatsvc
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -36,6 +37,7 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	form    form
+	prefix  [prefixBytes]byte // of the message being written
 	watch   watchdog
 }
 
@@ -70,18 +72,20 @@ func (s *stream) send(b batch) error {
 }
 
 func (s *stream) write(head string, body []byte, foot string) error {
-	start := []byte(head)
 	if s.form != formLines {
-		prefix := envelopePrefix(len(head) + len(body) + len(foot))
-		start = append(prefix[:], head...)
-	}
-	for _, part := range [][]byte{start, body, []byte(foot)} {
-		if len(part) == 0 {
-			continue
-		}
-		if _, err := s.w.Write(part); err != nil {
+		s.prefix = envelopePrefix(len(head) + len(body) + len(foot))
+		if _, err := s.w.Write(s.prefix[:]); err != nil {
 			return err
 		}
+	}
+	if _, err := io.WriteString(s.w, head); err != nil {
+		return err
+	}
+	if _, err := s.w.Write(body); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(s.w, foot); err != nil {
+		return err
 	}
 	return s.control.Flush()
 }

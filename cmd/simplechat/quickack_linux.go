@@ -33,6 +33,7 @@ func (l quickACKListener) Accept() (net.Conn, error) {
 
 type quickACKConn struct {
 	*net.TCPConn
+
 	raw syscall.RawConn
 }
 
