@@ -43,16 +43,20 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		contentType = ""
 	}
+	res := &response{writer: w, lines: contentType == contentTypeJSON && content == 0}
+	// A copy of the request: net/http looks at the body of its own to see
+	// whether the connection can be used again.
+	r = r.WithContext(context.WithValue(r.Context(), responseKey{}, res))
 	r.Body = newRequestBody(w, r, contentType, content)
 	switch {
-	case contentType == contentTypeJSON && content == 0:
-		lines, converted := asLines(w, r)
-		e.rpc.ServeHTTP(lines, withResponse(converted, &response{writer: w, lines: true}))
+	case res.lines:
+		lines := newLinesWriter(w)
+		e.rpc.ServeHTTP(lines, asStream(r))
 		lines.finish(r, e.errorWriter)
 	case contentType == contentTypeJSON, strings.HasPrefix(contentType, "application/grpc"), slices.Contains(contentTypes, contentType):
-		e.rpc.ServeHTTP(w, withResponse(r, &response{writer: w}))
+		e.rpc.ServeHTTP(w, r)
 	default:
-		e.rpc.ServeHTTP(&explainedWriter{w}, withResponse(r, &response{writer: w}))
+		e.rpc.ServeHTTP(&explainedWriter{w}, r)
 	}
 }
 
@@ -79,10 +83,6 @@ type response struct {
 }
 
 type responseKey struct{}
-
-func withResponse(r *http.Request, res *response) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), responseKey{}, res))
-}
 
 func responseFrom(ctx context.Context) *response {
 	return ctx.Value(responseKey{}).(*response) //nolint:forcetypeassert // endpoint puts it there for every call

@@ -28,16 +28,21 @@ type linesWriter struct {
 	end   bytes.Buffer // the envelope that ends the stream
 }
 
-// asLines returns r as a Connect stream, with a writer that answers it in
-// lines. The caller calls finish after the handler.
-func asLines(w http.ResponseWriter, r *http.Request) (*linesWriter, *http.Request) {
-	r = r.Clone(r.Context())
+// newLinesWriter returns a writer that answers a Connect stream in lines. The
+// caller calls finish after the handler.
+func newLinesWriter(w http.ResponseWriter) *linesWriter {
+	return &linesWriter{ResponseWriter: w}
+}
+
+// asStream returns curl's request as that for a Connect stream.
+func asStream(r *http.Request) *http.Request {
+	stream := r.Clone(r.Context())
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" {
-		r.Header.Set("Connect-Content-Encoding", encoding) // the stream's name for it
+		stream.Header.Set("Connect-Content-Encoding", encoding) // the stream's name for it
 	}
-	r.Header.Set("Content-Type", contentTypeConnectJSON)
-	r.Body = &envelopeBody{src: r.Body}
-	return &linesWriter{ResponseWriter: w}, r
+	stream.Header.Set("Content-Type", contentTypeConnectJSON)
+	stream.Body = &envelopeBody{src: r.Body}
+	return stream
 }
 
 // WriteHeader implements [http.ResponseWriter]. Connect's stream has status 200
