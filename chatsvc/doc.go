@@ -16,8 +16,10 @@
 // gRPC needs HTTP/2, without TLS as h2c. Both come from [net/http]: set
 // HTTP1, HTTP2 and UnencryptedHTTP2 in [http.Server.Protocols]. A stream lives
 // long, so leave ReadTimeout and WriteTimeout zero, and set ReadHeaderTimeout;
-// with [http.HTTP2Config], SendPingTimeout finds peers that are gone, and
-// WriteByteTimeout cuts connections that take no bytes. Middleware around the
+// in [http.Server.HTTP2] set SendPingTimeout, which finds peers that are gone,
+// and WriteByteTimeout: the service's write deadline ends a stream whose client
+// grants no window or does not read HTTP/1.1, but over HTTP/2 only net/http can
+// end a connection that takes no bytes. Middleware around the
 // handler must pass on flushes and, for the write deadline, have an Unwrap
 // method: see [http.NewResponseController].
 //
@@ -41,9 +43,10 @@
 // its offset, and the log has an epoch; both travel in headers ([HeaderOffset],
 // [HeaderEpoch]), so a client that counts what it receives can resume with the
 // next one. If that is gone, the answer's offset shows how many are missing. A
-// slow subscriber costs nothing but its place in the history, and slows nobody;
-// one that falls out of the history, or does not take a batch within the write
-// deadline, has its stream ended with unavailable and may resume. A send with
+// slow subscriber costs nothing but its place in the history, and slows nobody.
+// The stream of one that falls out of the history ends with unavailable; that
+// of one that does not take a batch within the write deadline is cut, as nothing
+// more can be written to it. Both may resume. A send with
 // [HeaderIdempotencyKey] may be repeated safely.
 //
 // # Shutdown

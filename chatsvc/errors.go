@@ -18,9 +18,9 @@ var (
 	errFellBehind = errors.New("the subscriber fell out of the retained history: call messageList again to resume with what is left")
 	// errShutdown ends all streams on Close, and refuses calls after it.
 	errShutdown = errors.New("the server is shutting down: call again")
-	// errSlow ends the stream of a subscriber who did not take a batch within
-	// the write deadline.
-	errSlow = errors.New("the subscriber did not read within the write deadline: call messageList again to resume")
+	// errSlow says that a stream was cut as its subscriber did not take a batch
+	// within the write deadline. It goes no further than the server's log.
+	errSlow = errors.New("the subscriber did not read within the write deadline")
 )
 
 // invalid returns an invalid_argument error with a text for the caller.
@@ -42,7 +42,7 @@ func wireError(err error) error {
 		return nil
 	case errors.As(err, &coded):
 		return err
-	case errors.Is(err, errFellBehind), errors.Is(err, errShutdown), errors.Is(err, errSlow):
+	case errors.Is(err, errFellBehind), errors.Is(err, errShutdown):
 		return connect.NewError(connect.CodeUnavailable, err)
 	case errors.Is(err, context.Canceled):
 		return connect.NewError(connect.CodeCanceled, err)
