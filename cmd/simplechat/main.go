@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -19,7 +20,18 @@ func main() {
 	// The first signal ends the server in good order, the second at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	ignoreEmptyVariables()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// ignoreEmptyVariables makes SIMPLECHAT_USERS= mean the default, as those who
+// write environment files expect.
+func ignoreEmptyVariables() {
+	for _, variable := range os.Environ() {
+		if name, empty := strings.CutSuffix(variable, "="); empty && strings.HasPrefix(name, "SIMPLECHAT_") {
+			_ = os.Unsetenv(name) // it is there
+		}
+	}
 }
 
 type cli struct {

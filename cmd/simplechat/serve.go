@@ -12,7 +12,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/alecthomas/units"
 	"golang.org/x/term"
 
 	"example.com/simplechat/chatsvc"
@@ -31,17 +30,17 @@ type serveCmd struct {
 	DemoUsers bool   `help:"Allow those five users on an address that is not loopback."`
 	Memory    bool   `help:"Keep messages in memory, gone when the server ends. For now that is the only way."`
 
-	RetainMessages int              `group:"history" default:"10000" placeholder:"N" help:"Messages to keep, 0 for any number (${default})."`
-	RetainBytes    units.Base2Bytes `group:"history" default:"64MiB" placeholder:"SIZE" help:"Bytes of messages to keep, 0 for any (${default})."`
-	RetainAge      time.Duration    `group:"history" default:"0" placeholder:"DURATION" help:"How long to keep a message, 0 for ever (${default})."`
+	RetainMessages int           `group:"history" default:"10000" placeholder:"N" help:"Messages to keep, 0 for any number (${default})."`
+	RetainBytes    byteSize      `group:"history" default:"64MiB" placeholder:"SIZE" help:"Bytes of messages to keep, 0 for any (${default})."`
+	RetainAge      time.Duration `group:"history" default:"0" placeholder:"DURATION" help:"How long to keep a message, 0 for ever (${default})."`
 
-	MaxContent    units.Base2Bytes `group:"limits" default:"1MiB" placeholder:"SIZE" help:"Largest text or image (${default}, at most 3008KiB)."`
-	MaxStreams    uint32           `group:"limits" default:"250" placeholder:"N" help:"Calls at a time on one HTTP/2 connection (${default})."`
-	Heartbeat     time.Duration    `group:"limits" default:"25s" placeholder:"DURATION" help:"Silence after which a subscriber gets an empty batch, 0 for never (${default})."`
-	WriteDeadline time.Duration    `group:"limits" default:"30s" placeholder:"DURATION" help:"Time that a subscriber has to take a batch (${default})."`
+	MaxContent    byteSize      `group:"limits" default:"1MiB" placeholder:"SIZE" help:"Largest text or image (${default}, at most 3008KiB)."`
+	MaxStreams    uint32        `group:"limits" default:"250" placeholder:"N" help:"Calls at a time on one HTTP/2 connection (${default})."`
+	Heartbeat     time.Duration `group:"limits" default:"25s" placeholder:"DURATION" help:"Silence after which a subscriber gets an empty batch, 0 for never (${default})."`
+	WriteDeadline time.Duration `group:"limits" default:"30s" placeholder:"DURATION" help:"Time that a subscriber has to take a batch (${default})."`
 
-	TLSCert    string   `group:"web" type:"path" placeholder:"FILE" help:"Certificate chain in PEM. With it the server speaks TLS only."`
-	TLSKey     string   `group:"web" type:"path" placeholder:"FILE" help:"The certificate's key in PEM."`
+	TLSCert    string   `group:"web" placeholder:"FILE" help:"Certificate chain in PEM. With it the server speaks TLS only."`
+	TLSKey     string   `group:"web" placeholder:"FILE" help:"The certificate's key in PEM."`
 	CORSOrigin []string `group:"web" placeholder:"ORIGIN" help:"Origin of a page that may call from a browser, such as https://chat.example.com; may be repeated. * is any."`
 
 	LogFormat string     `group:"log" enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json (${default})."`
@@ -85,9 +84,9 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
+	logger.Info("listening", "addr", listener.Addr().String(), "tls", srv.TLSConfig != nil, "version", version())
 	served := make(chan error, 1)
 	go func() { served <- serve(srv, listener) }()
-	logger.Info("listening", "addr", listener.Addr().String(), "tls", srv.TLSConfig != nil, "version", version())
 	if file, ok := out.stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		c.printHints(out.stderr, listener.Addr().String())
 	}
@@ -146,7 +145,7 @@ func (c *serveCmd) listen(ctx context.Context) (net.Listener, error) {
 	// Multipath TCP sockets know neither TCP_QUICKACK nor most of what tells
 	// how a connection fares, and no chat client uses them.
 	config.SetMultipathTCP(false)
-	listener, err := config.Listen(ctx, "tcp", c.Listen)
+	listener, err := config.Listen(ctx, "tcp", addr.String())
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}

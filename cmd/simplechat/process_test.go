@@ -1,0 +1,441 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+// patience is how long a test waits for what must happen. Nothing asserts that
+// it happens faster.
+const patience = 60 * time.Second
+
+// repo is the repository's root, seen from the tests.
+const repo = "../.."
+
+// buildDir holds the programs that the tests build, for as long as they run.
+var buildDir string
+
+func TestMain(m *testing.M) {
+	// What the developer has set would change what the tests see.
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "SIMPLECHAT_") && name != bufVariable {
+			_ = os.Unsetenv(name)
+		}
+	}
+	dir, err := os.MkdirTemp("", "simplechat-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	buildDir = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// simplechat returns the path of the program, which it builds on the first call.
+func simplechat(tb testing.TB) string {
+	tb.Helper()
+	path, err := buildSimplechat()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+var buildSimplechat = sync.OnceValues(func() (string, error) {
+	args := []string{"build", "-o", filepath.Join(buildDir, "simplechat")}
+	if raceDetector() {
+		args = append(args, "-race") // a race in the process makes its exit code 66
+	}
+	return filepath.Join(buildDir, "simplechat"), goCommand(".", append(args, ".")...)
+})
+
+// raceDetector reports whether the test itself was built with -race.
+func raceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// goCommand runs the go command in dir.
+func goCommand(dir string, args ...string) error {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// process is a running server.
+type process struct {
+	tb   testing.TB
+	cmd  *exec.Cmd
+	addr string // HOST:PORT
+
+	exited chan struct{} // closed when the process and its log have ended
+
+	mu    sync.Mutex // guards log and grown
+	log   []string   // stderr, line by line
+	grown chan struct{}
+}
+
+// startServer runs "simplechat serve" on a free port of loopback, and returns
+// when it listens. The process ends with the test.
+func startServer(tb testing.TB, args ...string) *process {
+	tb.Helper()
+	return startServerEnv(tb, nil, append([]string{"--listen", "127.0.0.1:0"}, args...)...)
+}
+
+// startServerEnv is startServer with further environment variables and without
+// an address of its own.
+func startServerEnv(tb testing.TB, env []string, args ...string) *process {
+	tb.Helper()
+	p := &process{
+		tb:     tb,
+		cmd:    exec.Command(simplechat(tb), append([]string{"serve"}, args...)...),
+		exited: make(chan struct{}),
+		grown:  make(chan struct{}),
+	}
+	p.cmd.Env = append(os.Environ(), env...)
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	go p.readLog(stderr)
+	tb.Cleanup(p.cleanup)
+	p.addr = p.waitLog(listening)[1]
+	return p
+}
+
+// listening matches the line that the server logs when clients may come.
+var listening = regexp.MustCompile(`msg"?[=:]"?listening"?[, ]"?addr"?[=:]"?([^ ",]+)`)
+
+// readLog collects the process's log, and then its end.
+func (p *process) readLog(stderr io.Reader) {
+	defer close(p.exited)
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		p.mu.Lock()
+		p.log = append(p.log, lines.Text())
+		close(p.grown)
+		p.grown = make(chan struct{})
+		p.mu.Unlock()
+	}
+	_ = p.cmd.Wait() // the state is in cmd.ProcessState
+}
+
+// waitLog returns the submatches of the first log line that pattern matches.
+func (p *process) waitLog(pattern *regexp.Regexp) []string {
+	p.tb.Helper()
+	deadline := time.After(patience)
+	for i := 0; ; {
+		p.mu.Lock()
+		log, grown := p.log, p.grown
+		p.mu.Unlock()
+		for ; i < len(log); i++ {
+			if match := pattern.FindStringSubmatch(log[i]); match != nil {
+				return match
+			}
+		}
+		select {
+		case <-grown:
+		case <-p.exited:
+			if p.grownSince(i) {
+				continue
+			}
+			p.tb.Fatalf("the server ended (%v) before it logged %q:\n%s", p.cmd.ProcessState, pattern, p.logText())
+		case <-deadline:
+			p.tb.Fatalf("the server did not log %q:\n%s", pattern, p.logText())
+		}
+	}
+}
+
+// grownSince reports whether the log has more than n lines.
+func (p *process) grownSince(n int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.log) > n
+}
+
+// logText returns what the server has logged so far.
+func (p *process) logText() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.log, "\n")
+}
+
+// signal sends sig to the process.
+func (p *process) signal(sig syscall.Signal) {
+	p.tb.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.tb.Fatalf("signal %v: %v", sig, err)
+	}
+}
+
+// wait returns the exit code of the process, -1 if a signal killed it. It fails
+// the test if that takes longer than limit.
+func (p *process) wait(limit time.Duration) int {
+	p.tb.Helper()
+	select {
+	case <-p.exited:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(limit):
+		p.tb.Fatalf("the server still runs after %v:\n%s", limit, p.logText())
+		return 0
+	}
+}
+
+// stop ends the server in good order, and fails the test if it does not.
+func (p *process) stop() {
+	p.tb.Helper()
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(patience); code != 0 {
+		p.tb.Errorf("exit code %d:\n%s", code, p.logText())
+	}
+}
+
+// cleanup ends the process and shows its log if the test failed.
+func (p *process) cleanup() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+	if p.tb.Failed() {
+		p.tb.Logf("log of the server:\n%s", p.logText())
+	}
+}
+
+// url returns the address of path on the server.
+func (p *process) url(path string) string { return "http://" + p.addr + path }
+
+// result is how a run of the program ended.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// runHere calls the program inside the test. A server ends as soon as it
+// listens.
+func runHere(tb testing.TB, args ...string) result {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(testContext(tb))
+	defer cancel()
+	var stdout bytes.Buffer
+	stderr := endingLog{cancel: cancel}
+	code := run(ctx, args, &stdout, &stderr)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// endingLog calls cancel when the server logs that it listens.
+type endingLog struct {
+	bytes.Buffer
+
+	cancel func()
+}
+
+// Write implements [io.Writer].
+func (l *endingLog) Write(p []byte) (int, error) {
+	if listening.Match(p) {
+		l.cancel()
+	}
+	return l.Buffer.Write(p)
+}
+
+// testContext returns a context that ends with the test, or when patience does.
+func testContext(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// tempFile writes a file that is gone after the test.
+func tempFile(tb testing.TB, name, content string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// newTransport returns a transport of its own for either HTTP/1.1 or HTTP/2
+// with prior knowledge.
+func newTransport(tb testing.TB, http2 bool) *http.Transport {
+	tb.Helper()
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!http2)
+	protocols.SetHTTP2(http2)
+	protocols.SetUnencryptedHTTP2(http2)
+	rt := &http.Transport{Protocols: protocols}
+	tb.Cleanup(rt.CloseIdleConnections)
+	return rt
+}
+
+// as is a transport that adds a user's credentials, the demo users' password
+// unless there is a colon and another.
+type as struct {
+	user string
+	base http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (a as) RoundTrip(r *http.Request) (*http.Response, error) {
+	name, password, ok := strings.Cut(a.user, ":")
+	if !ok {
+		password = "qwerty"
+	}
+	r = r.Clone(r.Context())
+	r.SetBasicAuth(name, password)
+	return a.base.RoundTrip(r)
+}
+
+// client returns a connect client for user over HTTP/2, on a connection of its
+// own.
+func (p *process) client(user string, opts ...connect.ClientOption) chatconnect.SimpleChatClient {
+	p.tb.Helper()
+	httpClient := &http.Client{Transport: as{user, newTransport(p.tb, true)}}
+	return chatconnect.NewSimpleChatClient(httpClient, p.url(""), opts...)
+}
+
+// post sends a JSON body to path over HTTP/1.1 as user1, with further header
+// fields, and returns the response with its body read.
+func (p *process) post(path, body string, header ...string) (*http.Response, string) {
+	p.tb.Helper()
+	req := p.request(http.MethodPost, path, body, header...)
+	req.SetBasicAuth("user1", "qwerty")
+	return do(p.tb, newTransport(p.tb, false), req)
+}
+
+// request returns a request with a JSON body and further header fields.
+func (p *process) request(method, path, body string, header ...string) *http.Request {
+	p.tb.Helper()
+	req, err := http.NewRequestWithContext(testContext(p.tb), method, p.url(path), strings.NewReader(body))
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return req
+}
+
+// do sends a request, and returns the response with its body read.
+func do(tb testing.TB, rt http.RoundTripper, req *http.Request) (*http.Response, string) {
+	tb.Helper()
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// text returns a message of the type Text.
+func text(content string) *chatpb.ChatMessage {
+	return &chatpb.ChatMessage{Content: []byte(content), Type: chatpb.ChatMessage_Text}
+}
+
+// image returns a message of the type Image with size bytes.
+func image(size int) *chatpb.ChatMessage {
+	return &chatpb.ChatMessage{Content: bytes.Repeat([]byte{0xff}, size), Type: chatpb.ChatMessage_Image}
+}
+
+// send sends messages and fails the test if the server refuses one.
+func send(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClient, messages ...*chatpb.ChatMessage) {
+	tb.Helper()
+	for _, msg := range messages {
+		if _, err := client.SendMessage(ctx, msg); err != nil {
+			tb.Fatalf("send: %v", err)
+		}
+	}
+}
+
+// subscription reads a messageList stream message by message.
+type subscription struct {
+	tb      testing.TB
+	stream  *connect.ServerStreamForClient[chatpb.ChatMessages]
+	pending []*chatpb.ChatMessage
+}
+
+// subscribe opens a stream, and returns when the first batch is there: what it
+// held is pending.
+func subscribe(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClient) *subscription {
+	tb.Helper()
+	stream, err := client.MessageList(ctx, &chatpb.None{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = stream.Close() })
+	if !stream.Receive() {
+		tb.Fatalf("no first batch: %v", stream.Err())
+	}
+	return &subscription{tb: tb, stream: stream, pending: stream.Msg().GetMessages()}
+}
+
+// next returns the next message.
+func (s *subscription) next() *chatpb.ChatMessage {
+	s.tb.Helper()
+	for len(s.pending) == 0 {
+		if !s.stream.Receive() {
+			s.tb.Fatalf("stream ended: %v", s.stream.Err())
+		}
+		s.pending = s.stream.Msg().GetMessages()
+	}
+	msg := s.pending[0]
+	s.pending = s.pending[1:]
+	return msg
+}
+
+// end checks that the server ends the stream, with trailers that say
+// unavailable: an error of the client's own would mean that the connection
+// just broke.
+func (s *subscription) end() {
+	s.tb.Helper()
+	for s.stream.Receive() {
+	}
+	if err := s.stream.Err(); connect.CodeOf(err) != connect.CodeUnavailable || !connect.IsWireError(err) {
+		s.tb.Errorf("stream ended with %v, unavailable from the server was due", err)
+	}
+}
+
+// codeOf returns the connect code of err, and fails the test if there is no
+// error.
+func codeOf(tb testing.TB, err error) connect.Code {
+	tb.Helper()
+	if err == nil {
+		tb.Fatal("no error where one was due")
+	}
+	if coded := new(connect.Error); !errors.As(err, &coded) {
+		tb.Fatalf("an error without a code: %v", err)
+	}
+	return connect.CodeOf(err)
+}

@@ -1,0 +1,391 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpcreflect"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	reflectpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+const healthCheck = "/grpc.health.v1.Health/Check"
+
+// What grpchealth calls gRPC's SERVING and NOT_SERVING in JSON.
+const (
+	serving    = "SERVING_STATUS_SERVING"
+	notServing = "SERVING_STATUS_NOT_SERVING"
+)
+
+// health returns what a health check by Connect's JSON says of the chat.
+func health(tb testing.TB, p *process) string {
+	tb.Helper()
+	res, body := p.post(healthCheck, `{"service":"`+chatconnect.SimpleChatName+`"}`)
+	var answer struct {
+		Status string `json:"status"`
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || res.StatusCode != http.StatusOK {
+		tb.Fatalf("health check: %s: %s", res.Status, body)
+	}
+	return answer.Status
+}
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	p := startServer(t)
+	if got := health(t, p); got != serving {
+		t.Errorf("by Connect: %q", got)
+	}
+	client := connect.NewClient[healthpb.HealthCheckRequest, healthpb.HealthCheckResponse](
+		&http.Client{Transport: newTransport(t, true)}, p.url(healthCheck), connect.WithGRPC())
+	for _, service := range []string{"", chatconnect.SimpleChatName} {
+		res, err := client.CallUnary(testContext(t), connect.NewRequest(&healthpb.HealthCheckRequest{Service: service}))
+		if err != nil || res.Msg.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+			t.Errorf("by gRPC, of %q: %v, %v", service, res, err)
+		}
+	}
+	_, err := client.CallUnary(testContext(t), connect.NewRequest(&healthpb.HealthCheckRequest{Service: "other"}))
+	if code := codeOf(t, err); code != connect.CodeNotFound {
+		t.Errorf("of an unknown service: %v", err)
+	}
+}
+
+func TestReflection(t *testing.T) {
+	t.Parallel()
+	p := startServer(t)
+	for _, version := range []string{"v1", "v1alpha"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			// The two versions differ in the name of the service only.
+			client := connect.NewClient[reflectpb.ServerReflectionRequest, reflectpb.ServerReflectionResponse](
+				&http.Client{Transport: newTransport(t, true)},
+				p.url("/grpc.reflection."+version+".ServerReflection/ServerReflectionInfo"), connect.WithGRPC())
+			stream := client.CallBidiStream(testContext(t))
+			defer func() { _ = stream.CloseRequest() }()
+			err := stream.Send(&reflectpb.ServerReflectionRequest{
+				MessageRequest: &reflectpb.ServerReflectionRequest_ListServices{},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := stream.Receive()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, service := range res.GetListServicesResponse().GetService() {
+				names = append(names, service.GetName())
+			}
+			if !slices.Contains(names, chatconnect.SimpleChatName) {
+				t.Errorf("services %q", names)
+			}
+		})
+	}
+	stream := grpcreflect.NewClient(&http.Client{Transport: newTransport(t, true)}, p.url(""), connect.WithGRPC()).NewStream(testContext(t))
+	files, err := stream.FileContainingSymbol(chatconnect.SimpleChatName)
+	if err != nil || len(files) == 0 || files[0].GetPackage() != "qtgrpc.examples.chat" {
+		t.Errorf("schema: %v, %v", files, err)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	cert, key, roots := certificate(t)
+	p := startServer(t, "--tls-cert", cert, "--tls-key", key)
+	for _, http2 := range []bool{false, true} {
+		name, want := "http1", "HTTP/1.1"
+		if http2 {
+			name, want = "http2", "HTTP/2.0"
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			rt := newTransport(t, http2)
+			rt.TLSClientConfig = &tls.Config{RootCAs: roots}
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+p.addr+healthCheck, strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/json")
+			if res, body := do(t, rt, req); res.Proto != want || body != `{"status":"`+serving+`"}` {
+				t.Errorf("%s: %s", res.Proto, body)
+			}
+			var opts []connect.ClientOption
+			if http2 {
+				opts = append(opts, connect.WithGRPC())
+			}
+			client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user1", rt}}, "https://"+p.addr, opts...)
+			send(ctx, t, client, text(name))
+			sub := subscribe(ctx, t, client)
+			for string(sub.next().GetContent()) != name {
+			}
+		})
+	}
+	t.Run("plain", func(t *testing.T) {
+		t.Parallel()
+		if res, body := p.post(healthCheck, "{}"); res.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %s", res.Status, body)
+		}
+	})
+}
+
+// certificate writes a certificate for 127.0.0.1 and its key, and returns the
+// files and who trusts them.
+func certificate(tb testing.TB) (cert, key string, roots *x509.CertPool) {
+	tb.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotAfter:     time.Now().Add(time.Hour),
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	roots = x509.NewCertPool()
+	roots.AppendCertsFromPEM(certPEM)
+	cert = tempFile(tb, "cert.pem", string(certPEM))
+	key = tempFile(tb, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+	return cert, key, roots
+}
+
+func TestCORS(t *testing.T) {
+	t.Parallel()
+	p := startServer(t, "--cors-origin", "https://chat.example.com", "--cors-origin", "https://other.example.com")
+	const send = chatconnect.SimpleChatSendMessageProcedure
+	// Browsers sort and lower them (Fetch standard, "CORS-unsafe request-header
+	// names").
+	const asked = "authorization,chat-epoch,chat-offset,connect-protocol-version,connect-timeout-ms,content-type," +
+		"grpc-timeout,idempotency-key,user-name,user-password,x-grpc-web,x-user-agent"
+	preflight := func(origin string) http.Header {
+		req := p.request(http.MethodOptions, send, "", "Origin", origin,
+			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", asked)
+		res, _ := do(t, newTransport(t, false), req)
+		if res.StatusCode >= 300 {
+			t.Errorf("preflight of %s: %s", origin, res.Status)
+		}
+		return res.Header
+	}
+	for _, origin := range []string{"https://chat.example.com", "https://other.example.com"} {
+		h := preflight(origin)
+		if got := h.Get("Access-Control-Allow-Origin"); got != origin {
+			t.Errorf("preflight of %s allows the origin %q", origin, got)
+		}
+		if got := h.Get("Access-Control-Allow-Methods"); got != "POST" {
+			t.Errorf("preflight of %s allows the methods %q", origin, got)
+		}
+		if got := h.Get("Access-Control-Allow-Headers"); got != asked {
+			t.Errorf("preflight of %s allows the headers %q, not %q", origin, got, asked)
+		}
+		for _, password := range []string{"qwerty", "wrong"} { // a page must be able to read errors too
+			req := p.request(http.MethodPost, send, `{"content":"aGk=","type":"Text"}`, "Origin", origin)
+			res, _ := do(t, as{"user1:" + password, newTransport(t, false)}, req)
+			if ok := res.StatusCode == http.StatusOK; ok != (password == "qwerty") {
+				t.Errorf("password %q: %s", password, res.Status)
+			}
+			if got := res.Header.Get("Access-Control-Allow-Origin"); got != origin {
+				t.Errorf("answer to %s allows the origin %q", origin, got)
+			}
+			exposed := strings.Split(strings.ToLower(strings.ReplaceAll(res.Header.Get("Access-Control-Expose-Headers"), " ", "")), ",")
+			for _, name := range []string{"chat-offset", "chat-epoch", "chat-duplicate", "grpc-status", "grpc-message"} {
+				if !slices.Contains(exposed, name) {
+					t.Errorf("answer to %s exposes %q without %s", origin, exposed, name)
+				}
+			}
+		}
+	}
+	const stranger = "https://chat.example.com.evil.example"
+	req := p.request(http.MethodPost, send, `{"content":"aGk=","type":"Text"}`, "Origin", stranger)
+	answer, _ := do(t, as{"user1", newTransport(t, false)}, req)
+	for where, h := range map[string]http.Header{"preflight": preflight(stranger), "answer": answer.Header} {
+		for name := range h {
+			if strings.HasPrefix(name, "Access-Control-") {
+				t.Errorf("%s for an origin that is not listed has %s: %q", where, name, h.Get(name))
+			}
+		}
+	}
+}
+
+func TestLargeHeaderIsRefused(t *testing.T) {
+	t.Parallel()
+	p := startServer(t)
+	const send = chatconnect.SimpleChatSendMessageProcedure
+	if res, body := p.post(send, `{}`, "X-Large", strings.Repeat("x", 15<<10)); res.StatusCode != http.StatusOK {
+		t.Errorf("HTTP/1.1, 15 KiB: %s: %s", res.Status, body)
+	}
+	// net/http grants 4 KiB more than asked for.
+	if res, _ := p.post(send, `{}`, "X-Large", strings.Repeat("x", 21<<10)); res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("HTTP/1.1, 21 KiB: %s", res.Status)
+	}
+	req := p.request(http.MethodPost, send, `{}`, "X-Large", strings.Repeat("x", 21<<10))
+	if res, err := (as{"user1", newTransport(t, true)}).RoundTrip(req); err == nil { // Go's client knows the server's limit
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("HTTP/2, 21 KiB: %s", res.Status)
+		}
+	}
+}
+
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	t.Run("messages", func(t *testing.T) {
+		t.Parallel()
+		p := startServer(t, "--retain-messages", "3")
+		client := p.client("user1")
+		send(ctx, t, client, text("1"), text("2"), text("3"), text("4"), text("5"))
+		if got := history(t, p); !slices.Equal(got, []string{"3", "4", "5"}) {
+			t.Errorf("retained %q", got)
+		}
+	})
+	t.Run("bytes", func(t *testing.T) {
+		t.Parallel()
+		p := startServer(t, "--retain-bytes", "1KiB")
+		first, second := strings.Repeat("1", 600), strings.Repeat("2", 600)
+		send(ctx, t, p.client("user1"), text(first), text(second))
+		if got := history(t, p); !slices.Equal(got, []string{second}) {
+			t.Errorf("retained %q", got)
+		}
+	})
+	t.Run("age", func(t *testing.T) {
+		t.Parallel()
+		p := startServer(t, "--retain-age", "300ms")
+		send(ctx, t, p.client("user1"), text("short-lived"))
+		for len(history(t, p)) > 0 {
+			if ctx.Err() != nil {
+				t.Fatal("the message is still there")
+			}
+		}
+	})
+}
+
+// history returns the contents of the first batch.
+func history(tb testing.TB, p *process) []string {
+	tb.Helper()
+	var contents []string
+	for _, msg := range subscribe(testContext(tb), tb, p.client("user1")).pending {
+		contents = append(contents, string(msg.GetContent()))
+	}
+	return contents
+}
+
+func TestMaxContent(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	client := startServer(t, "--max-content", "1KiB").client("user1")
+	send(ctx, t, client, image(1024))
+	_, err := client.SendMessage(ctx, image(1025))
+	if code := codeOf(t, err); code != connect.CodeResourceExhausted || !strings.Contains(err.Error(), "1024") {
+		t.Errorf("too large by a byte: %v", err)
+	}
+}
+
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	sub := subscribe(testContext(t), t, startServer(t, "--heartbeat", "20ms").client("user1"))
+	for range 3 {
+		if !sub.stream.Receive() {
+			t.Fatal(sub.stream.Err())
+		}
+		if got := sub.stream.Msg().GetMessages(); len(got) > 0 {
+			t.Errorf("a heartbeat with messages: %v", got)
+		}
+	}
+}
+
+func TestWriteDeadlineCutsStuckClient(t *testing.T) {
+	t.Parallel()
+	p := startServer(t, "--write-deadline", "200ms")
+	fillHistory(testContext(t), t, p)
+	subscribeAndStopReading(t, p)
+	p.waitLog(regexp.MustCompile(`level=WARN msg="subscriber cut" user=user4`))
+	p.stop()
+}
+
+// The server announces --max-streams in its first frame (RFC 9113, section
+// 6.5.2, SETTINGS_MAX_CONCURRENT_STREAMS).
+func TestMaxStreams(t *testing.T) {
+	t.Parallel()
+	p := startServer(t, "--max-streams", "7")
+	conn, err := net.Dial("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	emptySettings := []byte{0, 0, 0, 4, 0, 0, 0, 0, 0}
+	if _, err := conn.Write(append([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), emptySettings...)); err != nil {
+		t.Fatal(err)
+	}
+	head := make([]byte, 9)
+	if _, err := io.ReadFull(conn, head); err != nil || head[3] != 4 {
+		t.Fatalf("first frame %x: %v", head, err)
+	}
+	settings := make([]byte, binary.BigEndian.Uint32(append([]byte{0}, head[:3]...)))
+	if _, err := io.ReadFull(conn, settings); err != nil {
+		t.Fatal(err)
+	}
+	const maxConcurrentStreams = 3
+	for setting := range slices.Chunk(settings, 6) {
+		if binary.BigEndian.Uint16(setting) == maxConcurrentStreams {
+			if got := binary.BigEndian.Uint32(setting[2:]); got != 7 {
+				t.Errorf("%d streams are announced", got)
+			}
+			return
+		}
+	}
+	t.Errorf("no limit is announced: %x", settings)
+}
+
+// Nothing that a client does to log in shows up in the log, at any level.
+func TestNoCredentialInLog(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	p := startServer(t, "--log-level", "debug", "--users", tempFile(t, "users.json", `{"users":[{"name":"ada","password":"s3cr3t"}]}`))
+	client := p.client("ada:s3cr3t", connect.WithGRPC())
+	send(ctx, t, client, text("content"))
+	subscribe(ctx, t, client)
+	_, err := p.client("ada:wr0ng").SendMessage(ctx, &chatpb.ChatMessage{})
+	if code := codeOf(t, err); code != connect.CodeUnauthenticated {
+		t.Errorf("wrong password: %v", err)
+	}
+	p.stop()
+	log := []byte(p.logText())
+	if !bytes.Contains(log, []byte("subscribed")) {
+		t.Errorf("no debug log:\n%s", log)
+	}
+	for _, secret := range []string{"s3cr3t", "wr0ng", "Basic", "content"} {
+		if bytes.Contains(log, []byte(secret)) {
+			t.Errorf("%q is in the log:\n%s", secret, log)
+		}
+	}
+}

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/alecthomas/units"
+)
+
+// byteSize is a flag's number of bytes, with or without a unit.
+type byteSize int64
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *byteSize) UnmarshalText(text []byte) error {
+	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		*s = byteSize(n)
+		return nil
+	}
+	n, err := units.ParseBase2Bytes(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is no size: write bytes, as in 1048576, or a unit, as in 512KiB or 64MiB", text)
+	}
+	*s = byteSize(n)
+	return nil
+}
