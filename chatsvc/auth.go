@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -26,7 +27,8 @@ const (
 
 // User is who makes a call.
 type User struct {
-	// Name is what the messages that the user sends are from. It is not empty.
+	// Name is what the messages that the user sends are from: UTF-8, 1 to 256
+	// bytes.
 	Name string
 }
 
@@ -36,8 +38,11 @@ type Authenticator interface {
 	// Authenticate returns the user for a request's headers, which it must not
 	// change. For credentials that are missing, malformed or wrong it returns
 	// an error that wraps [ErrUnauthenticated] and whose text is for the
-	// caller. An error with a connect code goes to the caller as it is; any
-	// other becomes internal, without its text.
+	// caller, who is asked for Basic credentials by WWW-Authenticate. An error
+	// with a connect code goes to the caller as it is, its metadata included:
+	// that is the way to ask for others. Any other becomes internal, and its
+	// text goes to the server's log. It runs in connect's request gate, where
+	// connect.WithRecover does not catch a panic.
 	Authenticate(ctx context.Context, header http.Header) (User, error)
 }
 
@@ -125,13 +130,14 @@ type authenticated struct {
 //	mux.Handle(otherconnect.NewOtherHandler(other, auth.Option()))
 type AuthInterceptor struct {
 	authenticator Authenticator
+	logger        *slog.Logger
 }
 
 var _ connect.Interceptor = (*AuthInterceptor)(nil)
 
 // NewAuthInterceptor returns an interceptor that asks a who is calling.
 func NewAuthInterceptor(a Authenticator) *AuthInterceptor {
-	return &AuthInterceptor{authenticator: a}
+	return &AuthInterceptor{authenticator: a, logger: slog.New(slog.DiscardHandler)}
 }
 
 // Option installs the interceptor on a handler, and makes it run before the
@@ -190,10 +196,12 @@ func (i *AuthInterceptor) authenticate(ctx context.Context, peer connect.Peer, h
 			coded.Meta().Set(headerWWWAuthenticate, challenge) // RFC 9110, section 15.5.2
 		}
 		return ctx, coded
-	case err != nil:
+	case err == nil && (user.Name == "" || !utf8.ValidString(user.Name) || len(user.Name) > maxUserName):
+		err = fmt.Errorf("the authenticator returned the user name %q", user.Name)
+	}
+	if err != nil {
+		i.logger.Error("authenticate", "error", err)
 		return ctx, wireError(err)
-	case user.Name == "" || !utf8.ValidString(user.Name) || len(user.Name) > maxUserName:
-		return ctx, wireError(fmt.Errorf("authenticator returned the user name %q", user.Name))
 	}
 	return context.WithValue(ctx, userKey{}, authenticated{user, i}), nil
 }

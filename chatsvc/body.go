@@ -1,12 +1,16 @@
 package chatsvc
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 )
@@ -27,11 +31,12 @@ const (
 // or is compressed gets the same error over every protocol. Without it connect
 // would read on to find out how large a body is.
 type requestBody struct {
-	io.ReadCloser // limited
-
-	content  int   // largest content, for the error's text; 0: the call has none
-	limit    int64 // of the whole body, in bytes
-	declared int64 // Content-Length, or -1
+	src      io.ReadCloser            // limited
+	control  *http.ResponseController // of an HTTP/1.1 response, or else nil
+	ended    bool                     // src is read to its end
+	content  int                      // largest content, for the error's text; 0: the call has none
+	limit    int64                    // of the whole body, in bytes
+	declared int64                    // Content-Length, or -1
 
 	enveloped bool // a prefix stands before the message
 	prefix    []byte
@@ -47,13 +52,34 @@ func newRequestBody(w http.ResponseWriter, r *http.Request, contentType string, 
 		limit = int64(base64.StdEncoding.EncodedLen(content))
 	}
 	limit += bodySlack
-	return &requestBody{
-		ReadCloser: http.MaxBytesReader(w, r.Body, limit),
-		content:    content,
-		limit:      limit,
-		declared:   r.ContentLength,
-		enveloped:  strings.HasPrefix(contentType, "application/grpc") || strings.HasPrefix(contentType, "application/connect+"),
+	b := &requestBody{
+		src:       http.MaxBytesReader(w, r.Body, limit),
+		ended:     r.ContentLength == 0,
+		content:   content,
+		limit:     limit,
+		declared:  r.ContentLength,
+		enveloped: strings.HasPrefix(contentType, "application/grpc") || strings.HasPrefix(contentType, "application/connect+"),
 	}
+	if r.ProtoMajor == 1 && !b.ended {
+		b.control = http.NewResponseController(w)
+		// Where the writer has no deadlines, it is the embedder's server that
+		// bounds its requests.
+		_ = b.control.SetReadDeadline(time.Now().Add(bodyTime))
+	}
+	return b
+}
+
+// unread reports whether something is left that an HTTP/1.1 connection's next
+// request would have to wait for.
+func (b *requestBody) unread() bool { return b.control != nil && !b.ended }
+
+// Close implements [io.Closer]. What is unread stays so, for net/http to deal
+// with after the answer: it would read on here, before it.
+func (b *requestBody) Close() error {
+	if b.unread() {
+		return nil
+	}
+	return b.src.Close()
 }
 
 // Read implements [io.Reader]. Errors that are the caller's fault have a
@@ -62,9 +88,18 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if b.declared > b.limit {
 		return 0, b.tooLarge()
 	}
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.src.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.end()
+	}
 	if over := new(http.MaxBytesError); errors.As(err, &over) {
 		return 0, b.tooLarge()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the body did not arrive within %v", bodyTime))
+	}
+	if b.control != nil && err != nil && !errors.Is(err, io.EOF) {
+		return 0, invalid("the body cannot be read: it ends too early, or its chunks are malformed")
 	}
 	if !b.enveloped {
 		return n, err
@@ -81,6 +116,15 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// end notes that the body is there, and lets the connection wait for as long as
+// the stream lasts.
+func (b *requestBody) end() {
+	if b.control != nil && !b.ended {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	b.ended = true
 }
 
 // scan follows the envelopes through the next bytes of the body.
@@ -134,7 +178,7 @@ func (b *envelopeBody) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		prefix := envelopePrefix(len(data))
-		b.framed = io.MultiReader(strings.NewReader(string(prefix[:])), strings.NewReader(string(data)))
+		b.framed = io.MultiReader(bytes.NewReader(prefix[:]), bytes.NewReader(data))
 	}
 	return b.framed.Read(p)
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -62,4 +64,52 @@ func TestRefusedBodyIsNotTakenForARequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A body that stops arriving ends its HTTP/1.1 call in the end; a stream lives
+// on, long after its request's body.
+func TestStalledBodyEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := newService(t)
+		mux := http.NewServeMux()
+		mux.Handle(svc.Handler())
+		srv := &http.Server{Handler: mux}
+		listener := newPipeListener()
+		go func() { _ = srv.Serve(listener) }()
+		defer func() { _ = srv.Close() }()
+		request := "POST %s HTTP/1.1\r\nHost: chat\r\nContent-Type: application/json\r\nUser-Name: user1\r\nUser-Password: qwerty\r\nContent-Length: %d\r\n\r\n{}"
+
+		stream := listener.dial()
+		defer func() { _ = stream.Close() }()
+		_, _ = fmt.Fprintf(stream, request, chatconnect.SimpleChatMessageListProcedure, 2)
+		lines, err := http.ReadResponse(bufio.NewReader(stream), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard := make(chan struct{})
+		go func() {
+			defer close(heard)
+			line := bufio.NewReader(lines.Body)
+			for range 10 { // 250 s of heartbeats
+				if got, err := line.ReadString('\n'); got != "{}\n" || err != nil {
+					t.Errorf("line %q, %v", got, err)
+					return
+				}
+			}
+		}()
+
+		start := time.Now()
+		stalled := listener.dial()
+		defer func() { _ = stalled.Close() }()
+		_, _ = fmt.Fprintf(stalled, request, chatconnect.SimpleChatSendMessageProcedure, 3)
+		res, err := http.ReadResponse(bufio.NewReader(stalled), nil)
+		if err != nil || res.StatusCode == http.StatusOK {
+			t.Errorf("%v, %v", res, err)
+		}
+		if waited := time.Since(start); waited > time.Minute {
+			t.Errorf("it ended after %v", waited)
+		}
+		<-heard
+	})
 }

@@ -35,8 +35,9 @@ func newBroker(epoch string, next uint64, retention Retention) *broker {
 }
 
 // publish makes the log's next record visible to all subscribers. One that is
-// no record is not sent to anyone: who would read it next is told that it is
-// gone, and the error is for the server's log.
+// no record is not sent to anyone: the history begins anew behind it, who would
+// read it or an older one is told that it is gone, and the error is for the
+// server's log.
 func (b *broker) publish(e Entry) error {
 	_, err := parseRecord(e.Record)
 	b.mu.Lock()
@@ -44,18 +45,20 @@ func (b *broker) publish(e Entry) error {
 	if e.Offset < b.tail.next {
 		return fmt.Errorf("record at offset %d: the log went back, offset %d was due", e.Offset, b.tail.next)
 	}
+	due := b.tail.next
 	if err != nil {
 		b.tail.restart(e.Offset + 1)
+		err = fmt.Errorf("record at offset %d: %w", e.Offset, err)
 	} else {
 		b.tail.append(e)
 		b.trim()
 	}
 	close(b.grown)
 	b.grown = make(chan struct{})
-	if err != nil {
-		return fmt.Errorf("record at offset %d: %w", e.Offset, err)
+	if err == nil && e.Offset > due {
+		return fmt.Errorf("%w: offset %d came where %d was due", errGap, e.Offset, due)
 	}
-	return nil
+	return err
 }
 
 // trim applies the retention, and sees to it that age is applied when nothing
@@ -138,6 +141,11 @@ func (b *broker) isClosed() bool {
 // close ends all subscriptions: each gets what is in the tail, for at most
 // [drainTime]. It is called once.
 func (b *broker) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.expiry != nil {
+		b.expiry.Stop()
+	}
 	b.closedAt = time.Now()
 	close(b.closed)
 }

@@ -39,7 +39,36 @@ func (c jsonCodec) Unmarshal(data []byte, m any) error {
 		return errors.New("there is no body: send a JSON object, at least {}")
 	}
 	if err := protojson.Unmarshal(data, msg); err != nil {
-		return jsonError(err)
+		return fmt.Errorf("%w; %s is to be sent as protobuf's JSON: bytes in base64, enums by name", jsonError(err), msg.ProtoReflect().Descriptor().Name())
+	}
+	return nil
+}
+
+// protoCodec is connect's protobuf codec with an error that says what to send.
+type protoCodec struct{}
+
+var _ connect.Codec = protoCodec{}
+
+// Name implements [connect.Codec].
+func (protoCodec) Name() string { return "proto" }
+
+// Marshal implements [connect.Codec].
+func (protoCodec) Marshal(m any) ([]byte, error) {
+	msg, err := protoMessage(m)
+	if err != nil {
+		return nil, err
+	}
+	return proto.Marshal(msg)
+}
+
+// Unmarshal implements [connect.Codec].
+func (protoCodec) Unmarshal(data []byte, m any) error {
+	msg, err := protoMessage(m)
+	if err != nil {
+		return err
+	}
+	if err := proto.Unmarshal(data, msg); err != nil {
+		return fmt.Errorf("the bytes are no serialized %s, or a string in it is not UTF-8", msg.ProtoReflect().Descriptor().FullName())
 	}
 	return nil
 }

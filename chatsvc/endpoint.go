@@ -4,13 +4,16 @@ import (
 	"context"
 	"mime"
 	"net/http"
-	"slices"
-	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
+
+// bodyTime bounds how long an HTTP/1.1 request's body may take to arrive. The
+// server cannot do it: a read timeout would end the streams as well.
+const bodyTime = 30 * time.Second
 
 // endpoint is the HTTP side of the service: it sees to what connect leaves to
 // net/http, and hands the rest on to connect's handlers.
@@ -22,59 +25,76 @@ type endpoint struct {
 
 // ServeHTTP implements [http.Handler].
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var content int
-	var contentTypes []string
-	switch r.URL.Path {
-	case chatconnect.SimpleChatMessageListProcedure:
-		contentTypes = []string{contentTypeConnectJSON, "application/connect+proto"}
-	case chatconnect.SimpleChatSendMessageProcedure:
-		contentTypes = []string{"application/proto"}
-		content = e.maxContent
-	default:
-		http.Error(w, "no such procedure: there are messageList and sendMessage", http.StatusNotFound)
-		return
-	}
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "use POST: every call is one", http.StatusMethodNotAllowed)
-		return
-	}
 	contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
 		contentType = ""
+	}
+	content := 0
+	if r.URL.Path == chatconnect.SimpleChatSendMessageProcedure {
+		content = e.maxContent
 	}
 	res := &response{writer: w, lines: contentType == contentTypeJSON && content == 0}
 	// A copy of the request: net/http looks at the body of its own to see
 	// whether the connection can be used again.
 	r = r.WithContext(context.WithValue(r.Context(), responseKey{}, res))
-	r.Body = newRequestBody(w, r, contentType, content)
+	body := newRequestBody(w, r, contentType, content)
+	r.Body = body
+	answer := &answerWriter{ResponseWriter: w, body: body}
 	switch {
+	case r.URL.Path != chatconnect.SimpleChatMessageListProcedure && r.URL.Path != chatconnect.SimpleChatSendMessageProcedure:
+		http.Error(answer, "no such procedure: there are messageList and sendMessage", http.StatusNotFound)
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(answer, "use POST: every call is one", http.StatusMethodNotAllowed)
 	case res.lines:
-		lines := newLinesWriter(w)
+		lines := newLinesWriter(answer)
 		e.rpc.ServeHTTP(lines, asStream(r))
 		lines.finish(r, e.errorWriter)
-	case contentType == contentTypeJSON, strings.HasPrefix(contentType, "application/grpc"), slices.Contains(contentTypes, contentType):
-		e.rpc.ServeHTTP(w, r)
 	default:
-		e.rpc.ServeHTTP(&explainedWriter{w}, r)
+		e.rpc.ServeHTTP(answer, r)
 	}
 }
 
-// explainedWriter says what to do when connect refuses a content type, which it
-// does with an empty body.
-type explainedWriter struct{ http.ResponseWriter }
+// answerWriter is what connect writes to.
+type answerWriter struct {
+	http.ResponseWriter
 
-// WriteHeader implements [http.ResponseWriter].
-func (w *explainedWriter) WriteHeader(status int) {
-	if status != http.StatusUnsupportedMediaType {
-		w.ResponseWriter.WriteHeader(status)
+	body  *requestBody
+	begun bool // the headers are out
+}
+
+// WriteHeader implements [http.ResponseWriter]. It says what to do when connect
+// refuses a content type, which it does with an empty body.
+func (w *answerWriter) WriteHeader(status int) {
+	w.begin()
+	if status == http.StatusUnsupportedMediaType {
+		http.Error(w.ResponseWriter, "unsupported content type: send 'Content-Type: application/json', or one of those in the header Accept-Post", status)
 		return
 	}
-	http.Error(w.ResponseWriter, "unsupported content type: send 'Content-Type: application/json', or one of those in the header Accept-Post", status)
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (w *answerWriter) Write(p []byte) (int, error) {
+	w.begin()
+	return w.ResponseWriter.Write(p)
 }
 
 // Flush implements [http.Flusher], which connect's streams need.
-func (w *explainedWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+func (w *answerWriter) Flush() {
+	w.begin()
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// begin makes an answer that comes before the end of the request's body the
+// connection's last one. Otherwise net/http would hold it back until that body
+// is there.
+func (w *answerWriter) begin() {
+	if !w.begun && w.body.unread() {
+		w.Header().Set("Connection", "close")
+	}
+	w.begun = true
+}
 
 // response is what a stream's handler writes to, past connect.
 type response struct {

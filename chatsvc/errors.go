@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"connectrpc.com/connect"
 )
@@ -16,8 +17,15 @@ var ErrUnauthenticated = errors.New("unauthenticated")
 var (
 	// errFellBehind ends the stream of a subscriber whose next record is gone.
 	errFellBehind = errors.New("the subscriber fell out of the retained history: call messageList again to resume with what is left")
+	// errBehind refuses a subscriber while the log does not hand out what it has
+	// stored.
+	errBehind = errors.New("the log is behind: call messageList again")
 	// errShutdown ends all streams on Close, and refuses calls after it.
 	errShutdown = errors.New("the server is shutting down: call again")
+	// errGone says that a stream cannot be written to any more.
+	errGone = errors.New("the subscriber is gone")
+	// errGap says that the log left offsets out.
+	errGap = errors.New("the log has a gap")
 	// errSlow says that a stream was cut as its subscriber did not take a batch
 	// within the write deadline. It goes no further than the server's log.
 	errSlow = errors.New("the subscriber did not read within the write deadline")
@@ -42,9 +50,11 @@ func wireError(err error) error {
 		return nil
 	case errors.As(err, &coded):
 		return err
-	case errors.Is(err, errFellBehind), errors.Is(err, errShutdown):
+	case errors.Is(err, errFellBehind), errors.Is(err, errBehind), errors.Is(err, errShutdown):
 		return connect.NewError(connect.CodeUnavailable, err)
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, http.ErrNotSupported):
+		return connect.NewError(connect.CodeInternal, errors.New("the server cannot flush the stream: its middleware must pass flushes on, or have an Unwrap method"))
+	case errors.Is(err, context.Canceled), errors.Is(err, errGone), errors.Is(err, errSlow):
 		return connect.NewError(connect.CodeCanceled, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return connect.NewError(connect.CodeDeadlineExceeded, err)

@@ -2,6 +2,7 @@ package chatsvc_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -71,8 +72,8 @@ func ExampleWithUsers() {
 	}
 	defer svc.Close()
 
-	fmt.Println(try(svc, "ada", "correct horse"))
-	fmt.Println(try(svc, "user1", "qwerty"))
+	fmt.Println(try(svc, http.Header{"User-Name": {"ada"}, "User-Password": {"correct horse"}}))
+	fmt.Println(try(svc, http.Header{"User-Name": {"user1"}, "User-Password": {"qwerty"}}))
 	// Output:
 	// sent
 	// unauthenticated: user name or password is wrong
@@ -84,10 +85,12 @@ func ExampleWithAuthenticator() {
 	tokens := map[string]chatsvc.User{"t0k3n": {Name: "ada"}}
 	svc, err := chatsvc.New(chatsvc.WithAuthenticator(chatsvc.AuthenticatorFunc(
 		func(_ context.Context, header http.Header) (chatsvc.User, error) {
-			token, _ := strings.CutPrefix(header.Get("Authorization"), "Bearer ")
-			user, ok := tokens[token]
-			if !ok {
-				return chatsvc.User{}, fmt.Errorf("%w: the token is not known", chatsvc.ErrUnauthenticated)
+			token, bearer := strings.CutPrefix(header.Get("Authorization"), "Bearer ")
+			user, known := tokens[token]
+			if !bearer || !known {
+				refused := connect.NewError(connect.CodeUnauthenticated, errors.New("the token is missing or not known"))
+				refused.Meta().Set("WWW-Authenticate", "Bearer")
+				return chatsvc.User{}, refused
 			}
 			return user, nil
 		})))
@@ -96,8 +99,11 @@ func ExampleWithAuthenticator() {
 	}
 	defer svc.Close()
 
-	fmt.Println(try(svc, "ada", "no token"))
-	// Output: unauthenticated: unauthenticated: the token is not known
+	fmt.Println(try(svc, http.Header{"Authorization": {"Bearer t0k3n"}}))
+	fmt.Println(try(svc, http.Header{"Authorization": {"Bearer other"}}))
+	// Output:
+	// sent
+	// unauthenticated: the token is missing or not known
 }
 
 // countingLog is a log of one's own: here a MemoryLog that counts. Append and
@@ -122,7 +128,7 @@ func ExampleWithLog() {
 	}
 	defer svc.Close()
 
-	fmt.Println(try(svc, "user1", "qwerty"), counting.appends.Load())
+	fmt.Println(try(svc, http.Header{"User-Name": {"user1"}, "User-Password": {"qwerty"}}), counting.appends.Load())
 	// Output: sent 1
 }
 
@@ -162,8 +168,9 @@ func ExampleService_Close() {
 	// Output: unavailable: the server is shutting down: call again
 }
 
-// try sends a message to svc over HTTP and returns how that went.
-func try(svc *chatsvc.Service, name, password string) string {
+// try sends a message to svc over HTTP, with the credentials in header, and
+// returns how that went.
+func try(svc *chatsvc.Service, header http.Header) string {
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -174,7 +181,7 @@ func try(svc *chatsvc.Service, name, password string) string {
 	go func() { _ = srv.Serve(listener) }()
 	defer func() { _ = srv.Close() }()
 	client := chatconnect.NewSimpleChatClient(http.DefaultClient, "http://"+listener.Addr().String(),
-		connect.WithInterceptors(setHeader{"User-Name": {name}, "User-Password": {password}}))
+		connect.WithInterceptors(setHeader(header)))
 	if _, err := client.SendMessage(context.Background(), &chatpb.ChatMessage{Content: []byte("hi")}); err != nil {
 		return err.Error()
 	}

@@ -13,6 +13,9 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
+// catchUpTime bounds how long a new subscriber waits for the log.
+const catchUpTime = 5 * time.Second
+
 // rpcs are the two procedures.
 type rpcs struct{ *Service }
 
@@ -21,10 +24,10 @@ var _ chatconnect.SimpleChatHandler = rpcs{}
 // SendMessage stores a message. When it returns without an error, the message
 // is as durable as the log promises, and every subscriber will get it.
 func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb.None, error) {
-	if !s.enter() {
-		return nil, wireError(errShutdown)
+	if err := s.enter(&s.sends); err != nil {
+		return nil, err
 	}
-	defer s.leave()
+	defer s.sends.Done()
 	user, _ := UserFromContext(ctx)
 	call, _ := connect.CallInfoForHandlerContext(ctx)
 	key, err := parseIdempotencyKey(call.RequestHeader(), user)
@@ -92,18 +95,17 @@ func (s rpcs) appendError(ctx context.Context, err error) error {
 
 // MessageList streams the retained history, then every new message.
 func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.ServerStream[chatpb.ChatMessages]) error {
-	if !s.enter() {
-		return wireError(errShutdown)
+	if err := s.enter(&s.streams); err != nil {
+		return err
 	}
-	defer s.leave()
+	defer s.streams.Done()
 	call, _ := connect.CallInfoForHandlerContext(ctx)
 	from, err := parsePosition(call.RequestHeader())
 	if err != nil {
 		return err
 	}
-	// Who was told that a message is stored finds it in the history.
-	if err := s.broker.await(ctx, s.acknowledged.Load()); err != nil {
-		return wireError(err)
+	if err := s.catchUp(ctx); err != nil {
+		return err
 	}
 	first := s.broker.subscribe(from)
 	out.ResponseHeader().Set(HeaderEpoch, s.broker.epoch)
@@ -117,10 +119,26 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	logger := s.logger.With("user", user.Name, "peer", call.Peer().Addr, "protocol", call.Peer().Protocol)
 	logger.Debug("subscribed", "offset", first.offset)
 	next, err := s.serve(ctx, first, to)
-	if errors.Is(err, errSlow) {
+	seen := wireError(err)
+	switch {
+	case errors.Is(err, errSlow):
 		logger.Warn("subscriber cut", "offset", next, "error", err)
-	} else {
+	case connect.CodeOf(seen) == connect.CodeInternal:
+		logger.Error("stream", "offset", next, "error", err)
+	default:
 		logger.Debug("subscriber left", "offset", next, "reason", err)
+	}
+	return seen
+}
+
+// catchUp waits until the broker has what senders were told is stored, so that
+// they find it in the history.
+func (s *Service) catchUp(ctx context.Context) error {
+	wait, cancel := context.WithTimeout(ctx, catchUpTime)
+	defer cancel()
+	err := s.broker.await(wait, s.acknowledged.Load())
+	if err != nil && ctx.Err() == nil && wait.Err() != nil {
+		err = errBehind
 	}
 	return wireError(err)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -79,6 +80,8 @@ func TestBadInput(t *testing.T) {
 				if got := coded.Meta().Get("WWW-Authenticate"); !strings.HasPrefix(got, "Basic realm=") {
 					t.Errorf("%s: WWW-Authenticate = %q", test.name, got)
 				}
+			} else if coded != nil && coded.Meta().Get("WWW-Authenticate") != "" {
+				t.Errorf("%s: WWW-Authenticate in gRPC: %v", test.name, coded.Meta())
 			}
 		}
 		if sub := subscribe(ctx, t, f.as(t, "user1", "qwerty")); len(sub.pending) > 0 {
@@ -180,6 +183,8 @@ func TestRawRequests(t *testing.T) {
 		{name: "from that is not UTF-8", contentType: "application/proto", body: "\x22\x01\xff", status: 400, code: "invalid_argument"},
 		{name: "compressed JSON", contentType: "application/json", header: []string{"Content-Encoding", "gzip"}, body: "{}", status: 501, code: "unimplemented"},
 		{name: "large JSON", contentType: "application/json", body: strings.Repeat(" ", 2<<20), status: 429, code: "resource_exhausted"},
+		{name: "JSON with an unknown charset", contentType: "application/json; charset=latin1", body: "{}", status: 415},
+		{name: "grpc with an unknown codec", contentType: "application/grpc+thrift", body: "{}", status: 415},
 		{name: "large lie", contentType: "application/json", header: []string{"Content-Length", "9999999"}, body: "{}", status: 429, code: "resource_exhausted"},
 
 		{name: "lines: malformed", path: list, contentType: "application/json", body: `{`, status: 400, code: "invalid_argument"},
@@ -211,6 +216,14 @@ func TestRawRequests(t *testing.T) {
 			mux.Handle(svc.Handler())
 			s := newServer(t, mux, transport)
 			client := s.newClient(t)
+			tests := slices.Clone(tests)
+			for _, test := range tests {
+				if strings.HasPrefix(test.contentType, "application/grpc-web") && transport.http2 {
+					test.name = strings.Replace(test.name, "-web", "", 1)
+					test.contentType = strings.Replace(test.contentType, "-web", "", 1)
+					tests = append(tests, test)
+				}
+			}
 			for _, test := range tests {
 				status, code, body := test.do(t, client, s.url)
 				if status != test.status || code != test.code {
@@ -266,8 +279,10 @@ func (c rawCall) do(t *testing.T, client *http.Client, base string) (status int,
 	if err != nil {
 		t.Fatalf("%s: %v", c.name, err)
 	}
-	if status := res.Header.Get("Grpc-Status"); status != "" {
-		return res.StatusCode, status, res.Header.Get("Grpc-Message")
+	for _, fields := range []http.Header{res.Header, res.Trailer} {
+		if status := fields.Get("Grpc-Status"); status != "" {
+			return res.StatusCode, status, fields.Get("Grpc-Message")
+		}
 	}
 	var wire struct {
 		Code string `json:"code"`

@@ -20,7 +20,8 @@ type Entry struct {
 	// Time is when the log took the record.
 	Time time.Time
 	// Record is a serialized qtgrpc.examples.chat.ChatMessages that holds
-	// exactly one message. It is immutable.
+	// exactly one message. It is immutable. One that is something else is not
+	// sent on, and the history of a [Service] begins anew behind it.
 	Record []byte
 }
 
@@ -71,10 +72,23 @@ type Log interface {
 type Retention struct {
 	// Messages is the largest number of records.
 	Messages int
-	// Bytes is the largest sum of the records' sizes.
+	// Bytes is the largest sum of the records' sizes. What they take in memory
+	// is more: about 100 bytes each for the places, a second copy of those
+	// under 4 KiB in a [MemoryLog], and the JSON form once someone asked for it.
 	Bytes int64
 	// Age is how long a record is kept after the log took it.
 	Age time.Duration
+}
+
+// validate returns an error that names what no log may return.
+func (s State) validate() error {
+	if s.Epoch == "" || len(s.Epoch) > maxHeaderValue || !visibleASCII(s.Epoch) {
+		return fmt.Errorf("epoch %q: it must have 1 to %d visible ASCII characters", s.Epoch, maxHeaderValue)
+	}
+	if s.First > s.Next {
+		return fmt.Errorf("first offset %d is above the next one, %d", s.First, s.Next)
+	}
+	return nil
 }
 
 func (r Retention) validate() error {
@@ -87,10 +101,9 @@ func (r Retention) validate() error {
 // exceeded reports whether the oldest of count records with a sum of bytes,
 // taken at oldest, has to go.
 func (r Retention) exceeded(count uint64, bytes int64, oldest, now time.Time) bool {
-	return count > 0 &&
-		(r.Messages > 0 && count > uint64(r.Messages) ||
-			r.Bytes > 0 && bytes > r.Bytes ||
-			r.Age > 0 && now.Sub(oldest) >= r.Age)
+	return r.Messages > 0 && count > uint64(r.Messages) ||
+		r.Bytes > 0 && bytes > r.Bytes ||
+		r.Age > 0 && now.Sub(oldest) >= r.Age
 }
 
 // MemoryLog is a [Log] in memory, gone when the process ends. Each one has an
@@ -107,7 +120,7 @@ type MemoryLog struct {
 	keyOrder []keyUse             // the uses in keys, oldest first
 	cursors  map[*uint64]struct{} // the offset that each running Follow reads next
 	appended chan struct{}        // closed and replaced by each append
-	expiry   *time.Timer          // trims when the oldest record is too old; nil while not armed
+	expiry   *time.Timer          // trims when the oldest record is too old, while someone follows; nil while not armed
 }
 
 var _ Log = (*MemoryLog)(nil)
@@ -178,6 +191,10 @@ func (l *MemoryLog) Follow(ctx context.Context, from uint64, yield func(Entry) e
 	defer func() {
 		l.mu.Lock()
 		delete(l.cursors, cursor)
+		if len(l.cursors) == 0 && l.expiry != nil {
+			l.expiry.Stop() // nobody looks: the next call trims
+			l.expiry = nil
+		}
 		l.mu.Unlock()
 	}()
 	var batch [256]Entry
@@ -232,7 +249,7 @@ func (l *MemoryLog) trim(now time.Time) {
 		l.entries[0] = Entry{} // the array lives on: let the record go
 		l.entries = l.entries[1:]
 	}
-	if l.retention.Age > 0 && len(l.entries) > 0 && l.expiry == nil {
+	if l.retention.Age > 0 && len(l.entries) > 0 && l.expiry == nil && len(l.cursors) > 0 {
 		l.expiry = time.AfterFunc(l.entries[0].Time.Add(l.retention.Age).Sub(now), func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()

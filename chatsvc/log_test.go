@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
 	"example.com/simplechat/chatsvc"
@@ -271,5 +274,132 @@ func TestDamagedRecordIsNotSent(t *testing.T) {
 	send(ctx, t, client, text("sound"))
 	if got := string(subscribe(ctx, t, client).next().GetContent()); got != "sound" {
 		t.Errorf("message %q", got)
+	}
+}
+
+// A follower that is slow misses nothing, however little is retained.
+func TestMemoryLogBurstDoesNotOutrunFollow(t *testing.T) {
+	t.Parallel()
+	log := chatsvc.NewMemoryLog(chatsvc.Retention{Messages: 1})
+	appendTo(t, log, "0", "")
+	var got []uint64
+	err := log.Follow(testContext(t), 0, func(e chatsvc.Entry) error {
+		if len(got) == 0 {
+			for n := range 1000 {
+				appendTo(t, log, fmt.Sprint(n), "")
+			}
+		}
+		if got = append(got, e.Offset); len(got) == 1001 {
+			return errEnough
+		}
+		return nil
+	})
+	if !errors.Is(err, errEnough) || got[0] != 1 || got[1000] != 1001 {
+		t.Errorf("%v after %d records", err, len(got))
+	}
+	if state, err := log.State(t.Context()); err != nil || state.First != 1001 {
+		t.Errorf("after Follow %+v, %v is retained", state, err)
+	}
+}
+
+// slowLog is a log whose Append waits.
+type slowLog struct {
+	*chatsvc.MemoryLog
+
+	entered, proceed chan struct{}
+}
+
+func (l *slowLog) Append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
+	l.entered <- struct{}{}
+	<-l.proceed
+	return l.MemoryLog.Append(ctx, record, key)
+}
+
+// A message whose send is under way when the service closes is acknowledged and
+// delivered.
+func TestCloseDeliversSendsUnderWay(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	log := &slowLog{chatsvc.NewMemoryLog(chatsvc.Retention{}), make(chan struct{}), make(chan struct{})}
+	svc := newService(t, chatsvc.WithLog(log))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
+	sub := subscribe(ctx, t, f.as(t, "user1", "qwerty"))
+	sent := make(chan error)
+	go func() {
+		_, err := f.as(t, "user1", "qwerty").SendMessage(ctx, text("just in time"))
+		sent <- err
+	}()
+	<-log.entered
+	svc.Close()
+	close(log.proceed)
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if got := string(sub.next().GetContent()); got != "just in time" {
+		t.Errorf("message %q", got)
+	}
+	if err := svc.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// stuckLog is a log whose Follow hands out nothing.
+type stuckLog struct{ *chatsvc.MemoryLog }
+
+func (l *stuckLog) Follow(ctx context.Context, _ uint64, _ func(chatsvc.Entry) error) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A new subscriber does not wait for ever for a log that hands out nothing.
+func TestStuckLogRefusesSubscribers(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	svc := newService(t, chatsvc.WithLog(&stuckLog{chatsvc.NewMemoryLog(chatsvc.Retention{})}))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
+	send(ctx, t, f.as(t, "user1", "qwerty"), text("x"))
+	if err := receiveError(ctx, f.as(t, "user1", "qwerty")); connect.CodeOf(err) != connect.CodeUnavailable {
+		t.Errorf("messageList: %v", err)
+	}
+}
+
+// gapLog is a log that leaves an offset out.
+type gapLog struct{ *chatsvc.MemoryLog }
+
+func (l *gapLog) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry) error) error {
+	return l.MemoryLog.Follow(ctx, from, func(e chatsvc.Entry) error {
+		if e.Offset >= 3 {
+			e.Offset++
+		}
+		return yield(e)
+	})
+}
+
+// Nobody passes over a gap in silence: who would read it is told, and the
+// server's log has it.
+func TestGapIsReported(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	out := &lockedBuffer{}
+	log := &gapLog{chatsvc.NewMemoryLog(chatsvc.Retention{})}
+	svc := newService(t, chatsvc.WithLog(log), chatsvc.WithLogger(slog.New(slog.NewTextHandler(out, nil))))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
+	sub := subscribe(ctx, t, f.as(t, "user1", "qwerty"))
+	for n := range 2 {
+		appendTo(t, log, fmt.Sprint(n), "")
+		sub.next()
+	}
+	appendTo(t, log, "behind the gap", "")
+	if sub.stream.Receive() || !contains(sub.stream.Err(), "fell out") {
+		t.Errorf("after a gap: %v, %v", sub.stream.Msg(), sub.stream.Err())
+	}
+	if !strings.Contains(out.String(), "offset 4 came where 3 was due") {
+		t.Errorf("the server's log: %q", out.String())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -218,6 +219,7 @@ func TestAuthenticator(t *testing.T) {
 		{"unknown error", chatsvc.User{}, errors.New("secret"), connect.CodeInternal, "server's log"},
 		{"user without a name", chatsvc.User{}, nil, connect.CodeInternal, "server's log"},
 		{"name that is not UTF-8", chatsvc.User{Name: "\xff"}, nil, connect.CodeInternal, "server's log"},
+		{"name that is too long", chatsvc.User{Name: strings.Repeat("x", 257)}, nil, connect.CodeInternal, "server's log"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -228,9 +230,17 @@ func TestAuthenticator(t *testing.T) {
 				}
 				return test.user, test.err
 			})
+			log := &lockedBuffer{}
 			forEachFace(t, func(t *testing.T, f face) {
 				ctx := testContext(t)
 				bearer := f.with(t, http.Header{"Authorization": {"Bearer token"}})
+				if strings.Contains(test.text, "server's log") {
+					defer func() {
+						if !strings.Contains(log.String(), "authenticate") {
+							t.Errorf("the cause is not in the server's log: %q", log.String())
+						}
+					}()
+				}
 				if test.code == 0 {
 					send(ctx, t, bearer, text("hi"))
 					if got := subscribe(ctx, t, bearer).next().GetFrom(); got != test.user.Name {
@@ -242,7 +252,7 @@ func TestAuthenticator(t *testing.T) {
 				if _, err := f.as(t, "user1", "qwerty").SendMessage(ctx, text("hi")); connect.CodeOf(err) != connect.CodeUnauthenticated {
 					t.Errorf("predefined user: %v", err)
 				}
-			}, chatsvc.WithAuthenticator(authenticator))
+			}, chatsvc.WithAuthenticator(authenticator), chatsvc.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
 		})
 	}
 }
@@ -250,20 +260,37 @@ func TestAuthenticator(t *testing.T) {
 // The body of a call without credentials is not read.
 func TestUnauthenticatedBodyIsNotRead(t *testing.T) {
 	t.Parallel()
-	svc := newService(t)
-	mux := http.NewServeMux()
-	mux.Handle(svc.Handler())
-	s := newServer(t, mux, transports[1])
-	body, writer := io.Pipe() // never written to
-	defer func() { _ = writer.Close() }()
-	req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, s.url+chatconnect.SimpleChatSendMessageProcedure, body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/proto")
-	res, err := s.newClient(t).Do(req)
-	if err != nil || res.StatusCode != http.StatusUnauthorized {
-		t.Errorf("%v, %v", res, err)
+	for _, transport := range transports {
+		for _, length := range []int64{-1, 10, 1 << 20} {
+			for _, contentType := range []string{"application/proto", "application/json", "application/grpc-web", "text/plain"} {
+				for _, path := range []string{chatconnect.SimpleChatSendMessageProcedure, chatconnect.SimpleChatMessageListProcedure, "/" + chatconnect.SimpleChatName + "/x"} {
+					t.Run(fmt.Sprint(transport.name, length, contentType, path), func(t *testing.T) {
+						t.Parallel()
+						svc := newService(t)
+						mux := http.NewServeMux()
+						mux.Handle(svc.Handler())
+						s := newServer(t, mux, transport)
+						body, writer := io.Pipe() // never written to
+						defer func() { _ = writer.Close() }()
+						ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // far below what the service waits for a body
+						defer cancel()
+						req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+path, body)
+						if err != nil {
+							t.Fatal(err)
+						}
+						req.ContentLength = length
+						req.Header.Set("Content-Type", contentType)
+						res, err := s.newClient(t).Do(req)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if res.StatusCode == http.StatusOK && res.Header.Get("Grpc-Status") != "16" {
+							t.Errorf("%v", res)
+						}
+					})
+				}
+			}
+		}
 	}
 }
 
@@ -280,6 +307,11 @@ func TestNewRefusesBadOptions(t *testing.T) {
 		{"no write deadline", chatsvc.WithWriteDeadline(0), "write deadline"},
 		{"negative retention", chatsvc.WithRetention(chatsvc.Retention{Messages: -1}), "retention"},
 		{"no users", chatsvc.WithUsers(&chatpb.Users{}), "no users"},
+		{"nil authenticator", chatsvc.WithAuthenticator(nil), "authenticator is nil"},
+		{"nil log", chatsvc.WithLog(nil), "log is nil"},
+		{"log without an epoch", chatsvc.WithLog(&stateLog{state: chatsvc.State{First: 1, Next: 1}}), "epoch"},
+		{"log with an epoch that is no header", chatsvc.WithLog(&stateLog{state: chatsvc.State{Epoch: "a\r\nb", First: 1, Next: 1}}), "epoch"},
+		{"log that begins behind its end", chatsvc.WithLog(&stateLog{state: chatsvc.State{Epoch: "e", First: 2, Next: 1}}), "first offset"},
 		{"nil users", chatsvc.WithUsers(nil), "no users"},
 	}
 	for _, test := range tests {
@@ -294,6 +326,101 @@ func TestNewRefusesBadOptions(t *testing.T) {
 	svc.Close()
 	svc.Close()
 }
+
+// stateLog is a log with a state of its own.
+type stateLog struct {
+	chatsvc.Log
+
+	state chatsvc.State
+}
+
+func (l *stateLog) State(context.Context) (chatsvc.State, error) { return l.state, nil }
+
+// The interceptor guards handlers of the embedder's, with the request gate and
+// without.
+func TestAuthInterceptor(t *testing.T) {
+	t.Parallel()
+	authenticator, err := chatsvc.NewUserAuthenticator(chatsvc.DemoUsers())
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := chatsvc.NewAuthInterceptor(authenticator)
+	for name, option := range map[string]connect.HandlerOption{"gate": auth.Option(), "interceptor": connect.WithInterceptors(auth)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			mux := http.NewServeMux()
+			mux.Handle(chatconnect.NewSimpleChatHandler(whoAmI{}, option))
+			f := face{server: newServer(t, mux, transports[1]), protocol: wireProtocols[2]}
+			send(ctx, t, f.as(t, "user3", "qwerty"), text("user3"))
+			if _, err := f.as(t, "user3", "wrong").SendMessage(ctx, text("user3")); connect.CodeOf(err) != connect.CodeUnauthenticated {
+				t.Errorf("send with a wrong password: %v", err)
+			}
+			if got := subscribe(ctx, t, f.as(t, "user3", "qwerty")).next().GetFrom(); got != "user3" {
+				t.Errorf("the stream's user is %q", got)
+			}
+			if err := receiveError(ctx, f.as(t, "user3", "wrong")); connect.CodeOf(err) != connect.CodeUnauthenticated {
+				t.Errorf("stream with a wrong password: %v", err)
+			}
+		})
+	}
+}
+
+// whoAmI is an embedder's handler that knows its user.
+type whoAmI struct{}
+
+func (whoAmI) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb.None, error) {
+	if user, ok := chatsvc.UserFromContext(ctx); !ok || user.Name != string(msg.GetContent()) {
+		return nil, fmt.Errorf("user %q, %v", user.Name, ok)
+	}
+	return &chatpb.None{}, nil
+}
+
+func (whoAmI) MessageList(ctx context.Context, _ *chatpb.None, out *connect.ServerStream[chatpb.ChatMessages]) error {
+	user, _ := chatsvc.UserFromContext(ctx)
+	return out.Send(&chatpb.ChatMessages{Messages: []*chatpb.ChatMessage{{From: user.Name}}})
+}
+
+// Middleware whose writer only unwraps is enough for every face; one that
+// cannot flush at all gets an error that says so.
+func TestMiddleware(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range wireProtocols {
+		t.Run(protocol.name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			svc := newService(t)
+			_, handler := svc.Handler()
+			unwraps := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(&unwrapOnly{w}, r) })
+			f := face{service: svc, server: newServer(t, unwraps, transports[1]), protocol: protocol}
+			sub := subscribe(ctx, t, f.as(t, "user1", "qwerty"))
+			send(ctx, t, f.as(t, "user1", "qwerty"), text("hi"))
+			sub.next()
+			hides := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				handler.ServeHTTP(struct{ http.ResponseWriter }{w}, r)
+			})
+			f.server = newServer(t, hides, transports[1])
+			stream, err := f.as(t, "user1", "qwerty").MessageList(ctx, &chatpb.None{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = stream.Close() }()
+			for stream.Receive() { // what was written before the flush
+			}
+			if !contains(stream.Err(), "middleware") {
+				t.Errorf("the stream ended with %v", stream.Err())
+			}
+		})
+	}
+}
+
+// unwrapOnly is middleware's writer as [http.NewResponseController] wants it.
+type unwrapOnly struct{ w http.ResponseWriter }
+
+func (u *unwrapOnly) Header() http.Header         { return u.w.Header() }
+func (u *unwrapOnly) Write(p []byte) (int, error) { return u.w.Write(p) }
+func (u *unwrapOnly) WriteHeader(status int)      { u.w.WriteHeader(status) }
+func (u *unwrapOnly) Unwrap() http.ResponseWriter { return u.w }
 
 // The largest message that an option allows fits a default gRPC client, in JSON
 // too.

@@ -1,6 +1,7 @@
 package chatsvc
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -52,6 +53,7 @@ type config struct {
 	writeDeadline  time.Duration
 	logger         *slog.Logger
 	handlerOptions []connect.HandlerOption
+	missing        []error // an option's value that must not be nil, but is
 }
 
 // WithUsers replaces the predefined users, [DemoUsers]. [New] fails if they
@@ -62,15 +64,27 @@ func WithUsers(users *chatpb.Users) Option {
 }
 
 // WithAuthenticator replaces the user database by the embedder's own way to
-// tell who is calling: bearer tokens, sessions, client certificates.
+// tell who is calling: bearer tokens, sessions, client certificates. [New]
+// fails if a is nil.
 func WithAuthenticator(a Authenticator) Option {
-	return optionFunc(func(c *config) { c.authenticator = a })
+	return optionFunc(func(c *config) {
+		c.authenticator = a
+		if a == nil {
+			c.missing = append(c.missing, errors.New("WithAuthenticator: the authenticator is nil"))
+		}
+	})
 }
 
 // WithLog stores messages in l instead of a [MemoryLog] of the service's own.
-// [New] reads all that l retains. The service does not close l.
+// [New] reads all that l retains, and fails if l is nil. The service does not
+// close l.
 func WithLog(l Log) Option {
-	return optionFunc(func(c *config) { c.log = l })
+	return optionFunc(func(c *config) {
+		c.log = l
+		if l == nil {
+			c.missing = append(c.missing, errors.New("WithLog: the log is nil"))
+		}
+	})
 }
 
 // WithRetention bounds the history that the service keeps in memory for
@@ -127,6 +141,9 @@ func newConfig(opts []Option) (*config, error) {
 	}
 	for _, opt := range opts {
 		opt.apply(c)
+	}
+	if err := errors.Join(c.missing...); err != nil {
+		return nil, err
 	}
 	if c.maxContent < 1 || c.maxContent > MaxContentCeiling {
 		return nil, fmt.Errorf("largest content of %d bytes: it must be 1 to %d", c.maxContent, MaxContentCeiling)

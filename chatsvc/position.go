@@ -17,7 +17,7 @@ const (
 	// HeaderEpoch names the log's incarnation. On a request for messageList it
 	// belongs to a HeaderOffset of the form N: if it is not the log's own, the
 	// number means nothing, and the stream begins with the first retained
-	// record. Every response of either call carries the log's own.
+	// record. A response without an error carries the log's own.
 	HeaderEpoch = "Chat-Epoch"
 	// HeaderDuplicate is "true" on a response to sendMessage if the
 	// idempotency key was known, and nothing was stored.

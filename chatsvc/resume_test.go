@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
 // Ten messages are sent, the last six are retained: offsets 5 to 10.
@@ -81,6 +82,8 @@ func TestOffsets(t *testing.T) {
 
 func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()
+	users := chatsvc.DemoUsers()
+	users.Users = append(users.Users, &chatpb.User{Name: "user10", Password: "p"})
 	forEachFace(t, func(t *testing.T, f face) {
 		ctx := testContext(t)
 		keyed := f.with(t, header("Idempotency-Key", "k1"))
@@ -111,13 +114,16 @@ func TestIdempotencyKey(t *testing.T) {
 		other.Set("User-Name", "user2")
 		send(ctx, t, f.with(t, other), text("another user's"))
 		send(ctx, t, f.with(t, header("Idempotency-Key", "k2")), text("another key's"))
+		// "user1" + "0key" and "user10" + "key" are the same letters.
+		send(ctx, t, f.with(t, header("Idempotency-Key", "0key")), text("user1's 0key"))
+		send(ctx, t, f.with(t, http.Header{"User-Name": {"user10"}, "User-Password": {"p"}, "Idempotency-Key": {"key"}}), text("user10's key"))
 		sub := subscribe(ctx, t, f.as(t, "user1", "qwerty"))
-		for _, want := range []string{"once", "another user's", "another key's"} {
+		for _, want := range []string{"once", "another user's", "another key's", "user1's 0key", "user10's key"} {
 			if got := string(sub.next().GetContent()); got != want {
 				t.Errorf("message %q where %q was due", got, want)
 			}
 		}
-	})
+	}, chatsvc.WithUsers(users))
 }
 
 func TestRetention(t *testing.T) {

@@ -31,10 +31,11 @@ type Service struct {
 
 	acknowledged atomic.Uint64 // highest offset that a sender was told
 
-	mu     sync.Mutex // guards closed, and calls.Add against calls.Wait
-	closed bool
-	calls  sync.WaitGroup // calls under way
-	ended  chan struct{}  // closed when the service is, and all calls have ended
+	mu      sync.Mutex // guards closed, and Add of the groups against Wait
+	closed  bool
+	sends   sync.WaitGroup // calls of sendMessage under way
+	streams sync.WaitGroup // calls of messageList under way
+	ended   chan struct{}  // closed when the service is, and all calls have ended
 
 	stopFollowing context.CancelFunc
 }
@@ -50,6 +51,9 @@ func New(opts ...Option) (*Service, error) {
 	}
 	state, err := c.log.State(context.Background())
 	if err != nil {
+		return nil, fmt.Errorf("chatsvc: log's state: %w", err)
+	}
+	if err := state.validate(); err != nil {
 		return nil, fmt.Errorf("chatsvc: log's state: %w", err)
 	}
 	s := &Service{
@@ -69,6 +73,8 @@ func New(opts ...Option) (*Service, error) {
 }
 
 func newHandler(s *Service, c *config) (string, http.Handler) {
+	auth := NewAuthInterceptor(c.authenticator)
+	auth.logger = c.logger
 	options := slices.Concat([]connect.HandlerOption{
 		// Qt's clients offer gzip but cannot inflate, batches are shared, and
 		// inflating requests is a bomb. The name identity makes connect say so.
@@ -76,9 +82,10 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 		connect.WithCompression("identity",
 			func() connect.Decompressor { return nil }, // never called: identity is no compression to connect
 			func() connect.Compressor { return nil }),
+		connect.WithCodec(protoCodec{}),
 		connect.WithCodec(jsonCodec{"json"}),
 		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
-		NewAuthInterceptor(c.authenticator).Option(),
+		auth.Option(),
 	}, c.handlerOptions)
 	path, rpc := chatconnect.NewSimpleChatHandler(rpcs{s}, options...)
 	return path, &endpoint{rpc: rpc, errorWriter: connect.NewErrorWriter(), maxContent: c.maxContent}
@@ -92,10 +99,10 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 // gRPC must speak HTTP/2: see the package documentation.
 func (s *Service) Handler() (string, http.Handler) { return s.path, s.handler }
 
-// Close ends all streams with the code unavailable, each after what is still
-// to be sent, for at most a second, and refuses calls from now on. It returns
-// at once and may be called more than once; it fits
-// [http.Server.RegisterOnShutdown].
+// Close refuses calls from now on, and ends all streams with the code
+// unavailable: first the sends under way end, then each stream gets what is
+// still to come, both for at most a second. Close returns at once and may be
+// called more than once; it fits [http.Server.RegisterOnShutdown].
 func (s *Service) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,16 +110,29 @@ func (s *Service) Close() {
 		return
 	}
 	s.closed = true
+	go s.end()
+}
+
+// end ends what is under way after Close.
+func (s *Service) end() {
+	sent := make(chan struct{})
 	go func() {
-		// Subscribers get what senders were told is stored.
-		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-		_ = s.broker.await(ctx, s.acknowledged.Load()) // the log is stuck: end without
-		cancel()
-		s.broker.close()
-		s.calls.Wait()
-		s.stopFollowing()
-		close(s.ended)
+		s.sends.Wait()
+		close(sent)
 	}()
+	// Subscribers get what senders were told is stored, unless the log is stuck.
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	select {
+	case <-sent:
+		_ = s.broker.await(ctx, s.acknowledged.Load())
+	case <-ctx.Done():
+	}
+	s.broker.close()
+	s.streams.Wait()
+	<-sent
+	s.stopFollowing()
+	close(s.ended)
 }
 
 // Shutdown is Close, and waits until all calls have ended or ctx is done; it
@@ -127,18 +147,16 @@ func (s *Service) Shutdown(ctx context.Context) error {
 	}
 }
 
-// enter begins a call, unless the service is closed.
-func (s *Service) enter() bool {
+// enter begins a call that ends with calls.Done, unless the service is closed.
+func (s *Service) enter(calls *sync.WaitGroup) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return false
+		return wireError(errShutdown)
 	}
-	s.calls.Add(1)
-	return true
+	calls.Add(1)
+	return nil
 }
-
-func (s *Service) leave() { s.calls.Done() }
 
 // acknowledge notes that a sender is about to be told of offset.
 func (s *Service) acknowledge(offset uint64) {
@@ -209,12 +227,12 @@ func (s *Service) follow(ctx context.Context, failed func(error)) {
 	}
 }
 
-// publish hands the log's next record to the broker. One that is damaged is
-// reported and passed over.
+// publish hands the log's next record to the broker. One that is damaged, or
+// does not follow the one before it, is reported: the history begins anew there.
 func (s *Service) publish(e Entry) error {
 	err := s.broker.publish(e)
-	if errors.Is(err, errNotRecord) {
-		s.logger.Error("damaged record passed over", "error", err)
+	if errors.Is(err, errNotRecord) || errors.Is(err, errGap) {
+		s.logger.Error("the history begins anew", "error", err)
 		return nil
 	}
 	return err

@@ -182,7 +182,7 @@ func (s *subscription) receive() (*chatpb.ChatMessage, error) {
 
 // Whoever does not read holds nothing but an offset: what passes through is ten
 // times what the heap may grow by.
-func TestSlowSubscribersCostNoMemory(t *testing.T) { //nolint:paralleltest // it measures the heap that all tests share
+func TestSlowSubscribersCostNoMemory(t *testing.T) {
 	const (
 		size    = 64 << 10
 		warmUp  = 64   // messages
@@ -287,7 +287,7 @@ func TestSlowSubscriberFallsOut(t *testing.T) {
 }
 
 // A thousand subscribers, each with a connection of its own, lose nothing.
-func TestThousandSubscribers(t *testing.T) { //nolint:paralleltest // it takes the machine for itself
+func TestThousandSubscribers(t *testing.T) {
 	const (
 		subscribers = 1000
 		messages    = 600

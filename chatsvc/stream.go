@@ -1,6 +1,7 @@
 package chatsvc
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -47,11 +48,11 @@ func newStream(w http.ResponseWriter, f form, deadline time.Duration) *stream {
 }
 
 // send writes b, at most one message, and flushes it: each message starts in an
-// HTTP/2 DATA frame of its own. It returns errSlow if the deadline has passed.
-func (s *stream) send(b batch) error {
+// HTTP/2 DATA frame of its own. It returns errSlow if the deadline has passed,
+// and an error that wraps errGone if the subscriber has left.
+func (s *stream) send(b batch) (err error) {
 	head, body, foot := "", b.data, ""
 	if s.form != formProto {
-		var err error
 		if body, err = b.json(); err != nil {
 			return err
 		}
@@ -64,11 +65,15 @@ func (s *stream) send(b batch) error {
 		foot += "\n"
 	}
 	s.watch.start()
-	err := s.write(head, body, foot)
-	if s.watch.stop() {
-		return errSlow
+	defer func() {
+		if s.watch.stop() {
+			err = errSlow
+		}
+	}()
+	if err := s.write(head, body, foot); err != nil {
+		return fmt.Errorf("%w: %w", errGone, err)
 	}
-	return err
+	return nil
 }
 
 func (s *stream) write(head string, body []byte, foot string) error {

@@ -13,18 +13,18 @@ const (
 	chunkBytes = 64 << 10
 	// ownChunkBytes is the size from which a record is a chunk of its own,
 	// which shares the log's bytes instead of copying them.
-	ownChunkBytes = 16 << 10
+	ownChunkBytes = 4 << 10
 	// spareChunks is how many chunks the tail holds at least, so that a
 	// subscriber who keeps up is not cut by a retention smaller than a burst.
 	spareChunks = 2
 )
 
 // chunk holds consecutive records, encoded, one behind the other. Bytes and
-// ends are only ever appended, within data's capacity, so a slice that was
-// handed out stays as it is.
+// ends are only ever appended or moved, so a slice that was handed out stays as
+// it is.
 type chunk struct {
 	base uint64 // offset of the first record
-	data []byte // the records; never reallocated
+	data []byte // the records
 	ends []int  // where each record ends in data
 	// The times at which the log took the records.
 	times []time.Time
@@ -75,11 +75,9 @@ func (t *tail) append(e Entry) {
 	}
 	switch {
 	case len(e.Record) >= ownChunkBytes:
-		c = &chunk{base: e.Offset, data: slices.Clip(e.Record)}
-		t.chunks = append(t.chunks, c)
+		c = t.open(&chunk{base: e.Offset, data: slices.Clip(e.Record)})
 	case c == nil || len(c.data)+len(e.Record) > cap(c.data):
-		c = &chunk{base: e.Offset, data: make([]byte, 0, chunkBytes)}
-		t.chunks = append(t.chunks, c)
+		c = t.open(&chunk{base: e.Offset, data: make([]byte, 0, chunkBytes)})
 		fallthrough
 	default:
 		c.data = append(c.data, e.Record...)
@@ -88,6 +86,18 @@ func (t *tail) append(e Entry) {
 	c.times = append(c.times, e.Time)
 	t.next++
 	t.bytes += int64(len(e.Record))
+}
+
+// open begins c. What the chunk before it has left over is given back, as small
+// records between large ones would otherwise hold a chunk each.
+func (t *tail) open(c *chunk) *chunk {
+	if n := len(t.chunks); n > 0 {
+		if last := t.chunks[n-1]; len(last.data) < cap(last.data)/2 {
+			last.data = slices.Clone(last.data)
+		}
+	}
+	t.chunks = append(t.chunks, c)
+	return c
 }
 
 // restart drops all and goes on at offset next.

@@ -2,11 +2,13 @@ package chatsvc
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -165,4 +167,63 @@ func TestNotARecord(t *testing.T) {
 			t.Errorf("%x is taken for a record of %v", b, m)
 		}
 	}
+}
+
+// Small records between large ones do not cost a chunk each.
+func TestTailWastesLittle(t *testing.T) {
+	t.Parallel()
+	tail := &tail{first: 1, next: 1}
+	for range 500 {
+		tail.append(Entry{Offset: tail.next, Record: newRecord(t, strings.Repeat("x", ownChunkBytes))})
+		tail.append(Entry{Offset: tail.next, Record: newRecord(t, "x")})
+	}
+	held := 0
+	for _, c := range tail.chunks {
+		held += cap(c.data)
+	}
+	if int64(held) > 2*tail.bytes {
+		t.Errorf("%d bytes are held for %d", held, tail.bytes)
+	}
+}
+
+// After close a subscriber who is behind is served for drainTime, and no longer.
+func TestBrokerDrains(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker("E", 1, Retention{Age: time.Hour})
+		for n := range uint64(2) {
+			if err := b.publish(Entry{Offset: 1 + n, Time: time.Now(), Record: newRecord(t, strings.Repeat("x", ownChunkBytes))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.close()
+		if got, _, err := b.read(1); err != nil || got.count != 1 {
+			t.Errorf("right after close: %d records, %v", got.count, err)
+		}
+		if _, _, err := b.read(3); !errors.Is(err, errShutdown) {
+			t.Errorf("at the end: %v", err)
+		}
+		time.Sleep(drainTime + 1)
+		if _, _, err := b.read(2); !errors.Is(err, errShutdown) {
+			t.Errorf("after drainTime: %v", err)
+		}
+	})
+}
+
+// The tail forgets what is too old also when nothing else happens.
+func TestBrokerExpires(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker("E", 1, Retention{Age: time.Hour})
+		if err := b.publish(Entry{Offset: 1, Time: time.Now(), Record: newRecord(t, "x")}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.tail.first != 2 {
+			t.Errorf("the record is still there after its time")
+		}
+	})
 }

@@ -1,6 +1,8 @@
 package chatsvc
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -8,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -40,14 +43,19 @@ func DemoUsers() *chatpb.Users {
 // where the JSON is, in which line; they hold no password.
 func ParseUsers(data []byte) (*chatpb.Users, error) {
 	users := &chatpb.Users{}
-	if err := protojson.Unmarshal(data, users); err != nil {
-		return nil, jsonError(err)
+	if err := protojson.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), users); err != nil {
+		// What protojson quotes may be a password: a place or a field has to do.
+		where := safeJSONError.FindString(jsonError(err).Error())
+		return nil, fmt.Errorf(`%s: no user database: write {"users": [{"name": "ada", "password": "..."}]}`, cmp.Or(where, "end of the text"))
 	}
 	if err := validateUsers(users); err != nil {
 		return nil, err
 	}
 	return users, nil
 }
+
+// safeJSONError finds in an error of protojson's the part that holds no value.
+var safeJSONError = regexp.MustCompile(`\(line \d+:\d+\)(: unknown field "[A-Za-z_]+")?`)
 
 // validateUsers returns an error that names the first user who cannot log in.
 func validateUsers(users *chatpb.Users) error {

@@ -19,9 +19,9 @@ import (
 
 const (
 	// shutdownTime bounds the end of the server after a signal: streams get
-	// drainTime of it to end with trailers.
+	// streamsTime of it to end with trailers.
 	shutdownTime = 4 * time.Second
-	drainTime    = 2 * time.Second
+	streamsTime  = 3 * time.Second
 )
 
 type serveCmd struct {
@@ -134,6 +134,9 @@ func (c *serveCmd) newService(logger *slog.Logger) (*chatsvc.Service, error) {
 
 // listen opens the address, unless the demo users would be open to a network.
 func (c *serveCmd) listen(ctx context.Context) (net.Listener, error) {
+	if c.Listen == "" {
+		return nil, errors.New("--listen is empty: give HOST:PORT")
+	}
 	addr, err := net.ResolveTCPAddr("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("--listen %q: %w", c.Listen, err)
@@ -164,7 +167,7 @@ func serve(srv *http.Server, listener net.Listener) error {
 func shutdown(svc *chatsvc.Service, srv *http.Server, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
-	drained, stop := context.WithTimeout(ctx, drainTime)
+	drained, stop := context.WithTimeout(ctx, streamsTime)
 	defer stop()
 	if err := svc.Shutdown(drained); err != nil {
 		logger.Warn("streams left that take no data")

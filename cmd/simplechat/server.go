@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"log"
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -68,9 +72,25 @@ func (c *serveCmd) newServer(svc *chatsvc.Service, logger *slog.Logger) (*http.S
 			// window; this one sees a connection that takes no bytes.
 			WriteByteTimeout: c.WriteDeadline,
 		},
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ErrorLog: log.New(serverLog{logger}, "", 0),
 	}
 	return srv, ready, nil
+}
+
+// serverLog is where net/http logs.
+type serverLog struct{ *slog.Logger }
+
+// Write implements [io.Writer].
+func (l serverLog) Write(p []byte) (int, error) {
+	level := slog.LevelWarn
+	switch {
+	case bytes.Contains(p, []byte("panic serving")):
+		level = slog.LevelError
+	case bytes.HasPrefix(p, []byte("http: TLS handshake error")), bytes.HasPrefix(p, []byte("http2: ")):
+		level = slog.LevelDebug // what strangers send
+	}
+	l.Log(context.Background(), level, "http server", "text", strings.TrimSpace(string(p)))
+	return len(p), nil
 }
 
 // withCORS lets pages of the listed origins call (Fetch standard, "CORS
