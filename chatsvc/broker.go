@@ -7,37 +7,70 @@ import (
 	"time"
 )
 
-// broker hands the log's records to subscribers. A subscriber is nothing but
-// an absolute offset: history and live records are the same read, and a
-// subscriber who does not read costs nothing.
+const (
+	// drainTime is how long a subscriber who is behind is served after close.
+	drainTime = time.Second
+	// crowdShare is the part of the crowd, in per cent, that must be parked
+	// before records are released to it.
+	crowdShare = 90
+	// longestHold is how long a record may wait for the crowd.
+	longestHold = 100 * time.Millisecond
+)
+
+// broker hands the log's records to subscribers. History and live records are
+// the same read, and a subscriber who does not read costs nothing.
+//
+// Subscribers who have read everything park. Records are released to them when
+// most of the crowd is parked: an idle crowd gets a record at once, a busy one
+// gets larger batches instead of more wake-ups. The crowd is who keeps up:
+// where records were held for longestHold, who is still on the way no longer
+// belongs to it until it parks again, so slow subscribers delay nobody twice.
 type broker struct {
 	epoch string
 
-	mu     sync.Mutex // guards all below
-	tail   tail
-	grown  chan struct{} // closed and replaced when the tail grows
-	expiry *time.Timer   // trims when the oldest record is too old; nil while not armed
+	mu       sync.Mutex // guards all below
+	tail     tail
+	expiry   *time.Timer   // trims when the oldest record is too old; nil while not armed
+	arrived  chan struct{} // closed by the next publish; nil while nobody waits
+	closedAt time.Time     // zero until close
 
-	closed   chan struct{} // closed by close
-	closedAt time.Time     // set before closed is closed
+	visible uint64      // records below this offset are released
+	round   *round      // what parked subscribers wait for
+	parked  int         // subscribers who wait for round
+	crowd   int         // subscribers who keep up, parked or not
+	census  uint64      // names the crowd; grows when those who are slow are dropped
+	hold    *time.Timer // ends the wait for the crowd
 }
 
-// drainTime is how long a subscriber who is behind is served after close.
-const drainTime = time.Second
+// round is one wait of parked subscribers.
+type round struct {
+	released chan struct{} // closed when there is more to read
+	census   uint64        // of the crowd that waited; set by the release
+}
+
+// subscriber is a place in the log. It is guarded by the broker's mu.
+type subscriber struct {
+	next   uint64 // offset of the record to read next
+	round  *round // that it parked in, if it has not read since
+	census uint64 // of the crowd that it belongs to
+}
 
 func newBroker(epoch string, next uint64, retention Retention) *broker {
-	return &broker{
-		epoch:  epoch,
-		tail:   tail{retention: retention, first: next, next: next},
-		grown:  make(chan struct{}),
-		closed: make(chan struct{}),
+	b := &broker{
+		epoch:   epoch,
+		tail:    tail{retention: retention, first: next, next: next},
+		visible: next,
+		round:   &round{released: make(chan struct{})},
+		census:  1,
 	}
+	b.hold = time.AfterFunc(longestHold, b.endHold)
+	b.hold.Stop()
+	return b
 }
 
-// publish makes the log's next record visible to all subscribers. One that is
-// no record is not sent to anyone: the history begins anew behind it, who would
-// read it or an older one is told that it is gone, and the error is for the
-// server's log.
+// publish takes the log's next record. One that is no record is not sent to
+// anyone: the history begins anew behind it, who would read it or an older one
+// is told that it is gone, and the error is for the server's log.
 func (b *broker) publish(e Entry) error {
 	_, err := parseRecord(e.Record)
 	b.mu.Lock()
@@ -45,25 +78,71 @@ func (b *broker) publish(e Entry) error {
 	if e.Offset < b.tail.next {
 		return fmt.Errorf("record at offset %d: the log went back, offset %d was due", e.Offset, b.tail.next)
 	}
-	due := b.tail.next
-	if err != nil {
+	held, due := b.visible < b.tail.next, b.tail.next
+	switch {
+	case err != nil:
 		b.tail.restart(e.Offset + 1)
 		err = fmt.Errorf("record at offset %d: %w", e.Offset, err)
-	} else {
+	case e.Offset > due:
+		err = fmt.Errorf("%w: offset %d came where %d was due", errGap, e.Offset, due)
+		fallthrough
+	default:
 		b.tail.append(e)
 		b.trim()
 	}
-	close(b.grown)
-	b.grown = make(chan struct{})
-	if err == nil && e.Offset > due {
-		return fmt.Errorf("%w: offset %d came where %d was due", errGap, e.Offset, due)
+	if b.arrived != nil {
+		close(b.arrived)
+		b.arrived = nil
+	}
+	if !b.releaseIfDue() && !held {
+		b.hold.Reset(longestHold)
 	}
 	return err
+}
+
+// releaseIfDue releases what is held if most of the crowd is parked. The caller
+// holds mu.
+func (b *broker) releaseIfDue() bool {
+	if b.visible == b.tail.next || b.parked*100 < b.crowd*crowdShare && b.closedAt.IsZero() {
+		return false
+	}
+	b.release()
+	return true
+}
+
+// release makes all records visible and wakes who is parked. The caller holds
+// mu.
+func (b *broker) release() {
+	b.visible = b.tail.next
+	b.hold.Stop()
+	if b.parked == 0 {
+		return
+	}
+	b.round.census = b.census
+	close(b.round.released)
+	b.round = &round{released: make(chan struct{})}
+	b.parked = 0
+}
+
+// endHold releases what was held for too long, and drops from the crowd who is
+// not parked by now.
+func (b *broker) endHold() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.visible == b.tail.next {
+		return
+	}
+	b.census++
+	b.crowd = b.parked
+	b.release()
 }
 
 // trim applies the retention, and sees to it that age is applied when nothing
 // else happens. The caller holds mu.
 func (b *broker) trim() {
+	if b.tail.retention == (Retention{}) {
+		return
+	}
 	now := time.Now()
 	b.tail.trim(now)
 	oldest, ok := b.tail.oldest()
@@ -85,57 +164,104 @@ func (b *broker) next() uint64 {
 	return b.tail.next
 }
 
-// await returns when the record at offset is visible.
+// await returns when the record at offset is in the tail.
 func (b *broker) await(ctx context.Context, offset uint64) error {
 	for {
-		b.mu.Lock()
-		next, grown := b.tail.next, b.grown
-		b.mu.Unlock()
-		if next > offset {
-			return nil
+		arrived, err := b.arrival(offset)
+		if arrived == nil || err != nil {
+			return err
 		}
 		select {
-		case <-grown:
-		case <-b.closed:
-			return errShutdown
+		case <-arrived:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// subscribe returns the first batch from position p on, empty if there is
-// nothing yet.
-func (b *broker) subscribe(p position) batch {
+// arrival returns nil if the record at offset is in the tail, or else a channel
+// that is closed by the next publish.
+func (b *broker) arrival(offset uint64) (<-chan struct{}, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.tail.next > offset:
+		return nil, nil //nolint:nilnil // nothing to wait for
+	case !b.closedAt.IsZero():
+		return nil, errShutdown
+	case b.arrived == nil:
+		b.arrived = make(chan struct{})
+	}
+	return b.arrived, nil
+}
+
+// subscribe returns a subscriber at position p, and the first batch for it,
+// empty if there is nothing yet. The caller calls leave in the end.
+func (b *broker) subscribe(p position) (*subscriber, batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trim()
-	return b.tail.batch(p.resolve(b.epoch, b.tail.first, b.tail.next))
+	first := b.tail.batch(p.resolve(b.epoch, b.tail.first, b.tail.next), b.tail.next)
+	return &subscriber{next: first.offset + uint64(first.count)}, first
 }
 
-// read returns the batch at offset. An empty one comes with a channel that is
-// closed when there is more. It fails with [errFellBehind] if the records at
-// offset are gone, and with [errShutdown] after close.
-func (b *broker) read(offset uint64) (batch, <-chan struct{}, error) {
+// read returns the next batch for s. An empty one comes with a channel that is
+// closed when there is more: s is parked until it reads again or leaves. It
+// fails with [errFellBehind] if what s would read next is gone, and with
+// [errShutdown] after close.
+func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if offset < b.tail.floor() {
+	b.unpark(s)
+	if s.next < b.tail.floor() {
 		return batch{}, nil, errFellBehind
 	}
-	got := b.tail.batch(offset)
-	if b.isClosed() && (got.count == 0 || time.Since(b.closedAt) > drainTime) {
+	if s.next >= b.visible {
+		b.park(s)
+	}
+	if !b.closedAt.IsZero() && (s.next >= b.visible || time.Since(b.closedAt) > drainTime) {
 		return batch{}, nil, errShutdown
 	}
-	return got, b.grown, nil
+	got := b.tail.batch(s.next, b.visible)
+	s.next += uint64(got.count)
+	return got, b.round.released, nil
 }
 
-func (b *broker) isClosed() bool {
-	select {
-	case <-b.closed:
-		return true
-	default:
-		return false
+// park counts s as waiting, which may release what is held. The caller holds mu.
+func (b *broker) park(s *subscriber) {
+	if s.census != b.census {
+		s.census = b.census
+		b.crowd++
 	}
+	s.round = b.round
+	b.parked++
+	if b.releaseIfDue() {
+		b.unpark(s)
+	}
+}
+
+// unpark ends the wait of s, if it does. The caller holds mu.
+func (b *broker) unpark(s *subscriber) {
+	switch s.round {
+	case nil:
+		return
+	case b.round:
+		b.parked--
+	default:
+		s.census = s.round.census
+	}
+	s.round = nil
+}
+
+// leave forgets s.
+func (b *broker) leave(s *subscriber) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unpark(s)
+	if s.census == b.census {
+		b.crowd--
+	}
+	b.releaseIfDue() // s may have been the one that the others wait for
 }
 
 // close ends all subscriptions: each gets what is in the tail, for at most
@@ -147,5 +273,9 @@ func (b *broker) close() {
 		b.expiry.Stop()
 	}
 	b.closedAt = time.Now()
-	close(b.closed)
+	b.release()
+	if b.arrived != nil {
+		close(b.arrived)
+		b.arrived = nil
+	}
 }

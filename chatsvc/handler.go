@@ -107,7 +107,8 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	if err := s.catchUp(ctx); err != nil {
 		return err
 	}
-	first := s.broker.subscribe(from)
+	sub, first := s.broker.subscribe(from)
+	defer s.broker.leave(sub)
 	out.ResponseHeader().Set(HeaderEpoch, s.broker.epoch)
 	out.ResponseHeader().Set(HeaderOffset, strconv.FormatUint(first.offset, 10))
 	if err := out.Conn().Send(nil); err != nil { // the headers
@@ -118,15 +119,15 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	user, _ := UserFromContext(ctx)
 	logger := s.logger.With("user", user.Name, "peer", call.Peer().Addr, "protocol", call.Peer().Protocol)
 	logger.Debug("subscribed", "offset", first.offset)
-	next, err := s.serve(ctx, first, to)
+	err = s.serve(ctx, sub, first, to)
 	seen := wireError(err)
 	switch {
 	case errors.Is(err, errSlow):
-		logger.Warn("subscriber cut", "offset", next, "error", err)
+		logger.Warn("subscriber cut", "error", err)
 	case connect.CodeOf(seen) == connect.CodeInternal:
-		logger.Error("stream", "offset", next, "error", err)
+		logger.Error("stream", "error", err)
 	default:
-		logger.Debug("subscriber left", "offset", next, "reason", err)
+		logger.Debug("subscriber left", "reason", err)
 	}
 	return seen
 }
@@ -143,14 +144,13 @@ func (s *Service) catchUp(ctx context.Context) error {
 	return wireError(err)
 }
 
-// serve writes the batch b and all that follow it, until ctx is done, the
-// subscriber is gone or the service closes. It returns the offset that would
-// have been next, and why it ended.
-func (s *Service) serve(ctx context.Context, b batch, to *stream) (uint64, error) {
+// serve writes the batch b and all that follow it for sub, until ctx is done,
+// the subscriber is gone or the service closes. It returns why it ended.
+func (s *Service) serve(ctx context.Context, sub *subscriber, b batch, to *stream) error {
 	// The first batch leaves at once, even if it is empty: a client counts
 	// itself connected at the first message.
 	if err := to.send(b); err != nil {
-		return b.offset, err
+		return err
 	}
 	var heartbeat <-chan time.Time
 	var timer *time.Timer
@@ -159,17 +159,15 @@ func (s *Service) serve(ctx context.Context, b batch, to *stream) (uint64, error
 		defer timer.Stop()
 		heartbeat = timer.C
 	}
-	next, sent := b.offset+uint64(b.count), time.Now()
+	sent := time.Now()
 	for ctx.Err() == nil {
-		b, grown, err := s.broker.read(next)
+		b, released, err := s.broker.read(sub)
 		if err != nil {
-			return next, err
+			return err
 		}
 		if b.count == 0 {
 			select {
-			case <-grown:
-				continue
-			case <-s.broker.closed:
+			case <-released:
 				continue
 			case <-ctx.Done():
 				continue
@@ -182,9 +180,9 @@ func (s *Service) serve(ctx context.Context, b batch, to *stream) (uint64, error
 			}
 		}
 		if err := to.send(b); err != nil {
-			return next, err
+			return err
 		}
-		next, sent = next+uint64(b.count), time.Now()
+		sent = time.Now()
 	}
-	return next, ctx.Err()
+	return ctx.Err()
 }

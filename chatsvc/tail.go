@@ -142,22 +142,24 @@ func (t *tail) floor() uint64 {
 	return t.chunks[0].base
 }
 
-// batch returns the records from offset from on, which is floor or higher, as
-// far as its chunk goes. The batch is empty if from is next or higher.
-func (t *tail) batch(from uint64) batch {
-	if from >= t.next {
+// batch returns the records from offset from on, which is floor or higher, to
+// below offset to, which is next at the highest, as far as from's chunk goes.
+// The batch is empty if from is not below to.
+func (t *tail) batch(from, to uint64) batch {
+	if from >= to {
 		return batch{offset: from}
 	}
 	c := t.chunks[t.find(from)]
 	i := int(from - c.base)
+	ends := c.ends[:min(len(c.ends), int(to-c.base))]
 	return batch{
 		offset:  from,
-		count:   len(c.ends) - i,
-		data:    c.data[startOf(i, c.ends):],
+		count:   len(ends) - i,
+		data:    c.data[startOf(i, ends):ends[len(ends)-1]],
 		chunk:   c,
 		index:   i,
 		records: c.data,
-		ends:    c.ends,
+		ends:    ends,
 	}
 }
 

@@ -46,7 +46,7 @@ func TestTailAgainstSlice(t *testing.T) {
 			tail.trim(now)
 			checkFirst(t, tail, records, now)
 			from := tail.floor() + uint64(random.IntN(int(tail.next-tail.floor())+1))
-			checkBatch(t, tail.batch(from), from, records, tail.next)
+			checkBatch(t, tail.batch(from, tail.next), from, records, tail.next)
 		}
 		if retained := tail.bytes; retention.Bytes > 0 && retained > retention.Bytes {
 			t.Errorf("%v: %d bytes are retained", retention, retained)
@@ -101,7 +101,7 @@ func TestTailSharesLargeRecords(t *testing.T) {
 	record := newRecord(t, strings.Repeat("x", 1<<20))
 	tail := &tail{first: 1, next: 1}
 	tail.append(Entry{Offset: 1, Record: record})
-	if got := tail.batch(1).data; &got[0] != &record[0] {
+	if got := tail.batch(1, tail.next).data; &got[0] != &record[0] {
 		t.Error("a record of 1 MiB was copied")
 	}
 }
@@ -111,7 +111,7 @@ func TestTailBatchIsImmutable(t *testing.T) {
 	t.Parallel()
 	tail := &tail{first: 1, next: 1}
 	tail.append(Entry{Offset: 1, Record: newRecord(t, "one")})
-	b := tail.batch(1)
+	b := tail.batch(1, tail.next)
 	before := bytes.Clone(b.data)
 	for n := range 5_000 {
 		tail.append(Entry{Offset: tail.next, Record: newRecord(t, fmt.Sprint(n))})
@@ -148,7 +148,7 @@ func TestTailJSON(t *testing.T) {
 		want = append(want, string(data))
 		if n%7 == 0 {
 			from := uint64(1 + n/2)
-			got, err := tail.batch(from).json()
+			got, err := tail.batch(from, tail.next).json()
 			if err != nil || string(got) != strings.Join(want[from-1:], ",") {
 				t.Fatalf("JSON from %d: %s, %v", from, got, err)
 			}
@@ -196,15 +196,20 @@ func TestBrokerDrains(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		reader := func(offset uint64) *subscriber {
+			sub, _ := b.subscribe(position{kind: fromEnd})
+			sub.next = offset
+			return sub
+		}
 		b.close()
-		if got, _, err := b.read(1); err != nil || got.count != 1 {
+		if got, _, err := b.read(reader(1)); err != nil || got.count != 1 {
 			t.Errorf("right after close: %d records, %v", got.count, err)
 		}
-		if _, _, err := b.read(3); !errors.Is(err, errShutdown) {
+		if _, _, err := b.read(reader(3)); !errors.Is(err, errShutdown) {
 			t.Errorf("at the end: %v", err)
 		}
 		time.Sleep(drainTime + 1)
-		if _, _, err := b.read(2); !errors.Is(err, errShutdown) {
+		if _, _, err := b.read(reader(2)); !errors.Is(err, errShutdown) {
 			t.Errorf("after drainTime: %v", err)
 		}
 	})

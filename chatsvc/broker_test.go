@@ -1,0 +1,176 @@
+package chatsvc
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// crowdTest is a broker with subscribers who have read everything and park.
+type crowdTest struct {
+	*testing.T
+
+	broker *broker
+	subs   []*subscriber
+	waits  []<-chan struct{}
+}
+
+func newCrowdTest(t *testing.T, subscribers int) *crowdTest {
+	t.Helper()
+	c := &crowdTest{T: t, broker: newBroker("E", 1, Retention{})}
+	for range subscribers {
+		sub, _ := c.broker.subscribe(position{kind: fromEnd})
+		c.subs = append(c.subs, sub)
+		c.waits = append(c.waits, nil)
+	}
+	for i := range c.subs {
+		c.park(i)
+	}
+	return c
+}
+
+// read lets subscriber i read once, and returns how many records it got.
+func (c *crowdTest) read(i int) int {
+	c.Helper()
+	b, wait, err := c.broker.read(c.subs[i])
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.waits[i] = wait
+	return b.count
+}
+
+// park lets subscriber i read until it is parked.
+func (c *crowdTest) park(i int) {
+	c.Helper()
+	for c.read(i) > 0 {
+	}
+}
+
+func (c *crowdTest) publish() {
+	c.Helper()
+	if err := c.broker.publish(Entry{Offset: c.broker.next(), Time: time.Now(), Record: newRecord(c, "x")}); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// woken returns how many of the subscribers from i on may read on.
+func (c *crowdTest) woken(i int) int {
+	n := 0
+	for _, wait := range c.waits[i:] {
+		select {
+		case <-wait:
+			n++
+		default:
+		}
+	}
+	return n
+}
+
+func TestIdleCrowdGetsARecordAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowdTest(t, 10)
+		for range 3 {
+			c.publish()
+			if n := c.woken(0); n != 10 {
+				t.Fatalf("%d of 10 were woken", n)
+			}
+			for i := range c.subs {
+				c.park(i)
+			}
+		}
+		c.read(0) // one of ten still writes: the others do not wait for it
+		c.publish()
+		if n := c.woken(1); n != 9 {
+			t.Errorf("%d of 9 were woken", n)
+		}
+	})
+}
+
+func TestBusyCrowdGetsLargerBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowdTest(t, 10)
+		c.publish() // all are on their way now
+		for i := range 8 {
+			c.park(i)
+		}
+		for range 5 {
+			c.publish()
+		}
+		if n := c.woken(0) - 2; n != 0 { // two have not read the first record yet
+			t.Fatalf("%d were woken while two of ten were on their way", n)
+		}
+		if n := c.read(8); n != 1 {
+			t.Errorf("a batch of %d records: what is held was not released", n)
+		}
+		if n := c.read(8); n != 5 { // it parks as the ninth of ten, and so releases the rest
+			t.Errorf("a batch of %d records, 5 were due", n)
+		}
+		if n := c.woken(0); n < 8 {
+			t.Errorf("%d of 8 were woken", n)
+		}
+		if n := c.read(0); n != 5 {
+			t.Errorf("a batch of %d records, 5 were due", n)
+		}
+	})
+}
+
+func TestSlowSubscribersDelayNobodyTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowdTest(t, 10)
+		c.publish()
+		for i := range 5 { // the other five are stuck
+			c.park(i)
+		}
+		start := time.Now()
+		c.publish()
+		<-c.waits[0]
+		if held := time.Since(start); held != longestHold {
+			t.Errorf("held for %v, %v was due", held, longestHold)
+		}
+		for range 3 {
+			for i := range 5 {
+				c.park(i)
+			}
+			c.publish()
+			if n := c.woken(0) - 5; n != 5 {
+				t.Fatalf("%d of 5 were woken at once", n)
+			}
+		}
+		for i := range c.subs { // they recover, and count again
+			c.park(i)
+		}
+		c.publish()
+		for i := range 5 {
+			c.park(i)
+		}
+		c.publish()
+		if n := c.woken(0) - 5; n != 0 {
+			t.Errorf("%d were woken while half of the crowd was on its way", n)
+		}
+	})
+}
+
+func TestLastOneToLeaveReleases(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowdTest(t, 2)
+		c.publish()
+		c.park(0)
+		c.publish()
+		if n := c.woken(0) - 1; n != 0 {
+			t.Fatal("released while half of the crowd was on its way")
+		}
+		c.broker.leave(c.subs[1])
+		if n := c.read(0); n != 1 {
+			t.Errorf("a batch of %d records after the other one left", n)
+		}
+		c.broker.leave(c.subs[0])
+		if c.broker.crowd != 0 || c.broker.parked != 0 {
+			t.Errorf("a crowd of %d with %d parked is left behind", c.broker.crowd, c.broker.parked)
+		}
+	})
+}
