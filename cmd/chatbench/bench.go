@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+const (
+	// stallTime is how long nothing has to arrive after the last send until
+	// what is missing counts as lost.
+	stallTime = 5 * time.Second
+	// pollTime is how often that is looked at.
+	pollTime = 5 * time.Millisecond
+	// takeTime bounds how long the last send waits for a server that takes no
+	// bytes.
+	takeTime = 30 * time.Second
+)
+
+var errTakesNothing = errors.New("the server takes no more sends")
+
+// bench is one run of a workload against a server.
+type bench struct {
+	workload workload
+	addr     string
+	settle   time.Duration // rest before memory is measured
+	target   *target       // nil: not known
+	progress *progress
+
+	wire    wire
+	dialer  *dialer
+	state   *runState
+	tallies tallies
+	subs    []*subscriber
+	pubs    *publishers
+	readers sync.WaitGroup
+
+	mu     sync.Mutex // guards conns
+	conns  []net.Conn
+	from   mark // the end of the warm-up
+	result result
+}
+
+// login is who the generator says it is.
+type login struct{ user, password string }
+
+// newBench prepares a run.
+func newBench(w workload, addr string, who login) *bench {
+	w = w.normalized()
+	b := &bench{
+		workload: w,
+		addr:     addr,
+		wire:     newWire(w, addr, who.user, who.password),
+		dialer:   &dialer{addr: addr, tls: w.Transport == transportTLS},
+		state: &runState{
+			id:    rand.Uint32() >> 4, //nolint:gosec // it tells runs apart, and is no secret
+			base:  time.Now(),
+			ready: make(chan struct{}, w.Subscribers),
+			done:  make(chan struct{}),
+		},
+		tallies: newTallies(4 * runtime.NumCPU()),
+		result:  result{Workload: w, Address: addr, Date: time.Now(), Machine: thisMachine()},
+	}
+	b.pubs = &publishers{run: b.state, content: newContent(w.Size), latency: newHistogram()}
+	return b
+}
+
+// execute runs the workload. The error is one of the run; what the server did
+// wrong is in the result.
+func (b *bench) execute(ctx context.Context) (*result, error) {
+	// Buffers are large and live long, so that collecting garbage brings
+	// nothing; the pacer's thread gets a processor of its own to be late on.
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + 1))
+	senders := b.workload.Publishers
+	if b.workload.Transport == transportHTTP1 {
+		senders *= b.workload.Window
+	}
+	if err := raiseFiles(b.workload.Connections + senders); err != nil {
+		return nil, err
+	}
+	defer b.close()
+	if err := b.open(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.load(ctx); err != nil {
+		return nil, err
+	}
+	b.close()
+	b.verify()
+	return &b.result, nil
+}
+
+// open subscribes everybody, and connects the publishers.
+func (b *bench) open(ctx context.Context) error {
+	if err := b.measureRest(); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := b.subscribe(ctx); err != nil {
+		return err
+	}
+	b.result.SubscribeTime = time.Since(start)
+	if err := b.measureIdle(ctx); err != nil {
+		return err
+	}
+	return b.connectPublishers(ctx)
+}
+
+// load offers the load, and waits until all of it has arrived.
+func (b *bench) load(ctx context.Context) error {
+	sending, stop := context.WithTimeout(ctx, b.workload.Warmup+b.workload.Duration)
+	defer stop()
+	b.state.measured.Store(int64(b.state.now() + b.workload.Warmup))
+	samples := b.newSampler()
+	samples.start()
+	defer samples.stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.send(sending)
+	}()
+	b.measureWindow(ctx)
+	stop()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-ended:
+	case <-time.After(takeTime):
+		return errTakesNothing
+	}
+	b.drain(ctx)
+	b.result.Series = samples.stop()
+	b.measureEnd()
+	return ctx.Err()
+}
+
+// send publishes until ctx is done.
+func (b *bench) send(ctx context.Context) {
+	switch {
+	case len(b.pubs.conns) == 0:
+	case b.workload.Rate == 0:
+		b.pubs.closedLoop(ctx)
+	default:
+		b.pubs.fail(b.pubs.openLoop(ctx, b.pubs.conns[0].free, b.workload.Rate))
+	}
+}
+
+// drain waits for answers to all sends, and for the messages to arrive at all
+// healthy subscribers.
+func (b *bench) drain(ctx context.Context) {
+	start := time.Now()
+	moved, last := start, int64(-1)
+	for tick := time.NewTicker(pollTime); ctx.Err() == nil; <-tick.C {
+		c, _ := b.tallies.counts()
+		landed := b.pubs.landed.Load()
+		if landed == b.pubs.sent.Load() && c.deliveries >= b.pubs.stored.Load()*int64(b.healthy()) {
+			break
+		}
+		if now := c.deliveries + landed; now != last {
+			moved, last = time.Now(), now
+		}
+		if time.Since(moved) > stallTime || b.deserted() {
+			break
+		}
+	}
+	b.result.DrainTime = time.Since(start)
+}
+
+// deserted reports whether the server has ended all streams.
+func (b *bench) deserted() bool {
+	for _, s := range b.subs {
+		if s.broken() == nil {
+			return false
+		}
+	}
+	return len(b.subs) > 0
+}
+
+// healthy returns the number of subscribers who read as fast as they can.
+func (b *bench) healthy() int {
+	n := 0
+	for _, s := range b.subs {
+		if s.kind == healthy {
+			n++
+		}
+	}
+	return n
+}
+
+// close ends all connections, and waits for their readers.
+func (b *bench) close() {
+	if b.state.closing.Swap(true) {
+		return
+	}
+	close(b.state.done)
+	b.mu.Lock()
+	for _, conn := range b.conns {
+		_ = conn.Close()
+	}
+	b.mu.Unlock()
+	b.readers.Wait()
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+type compareCmd struct {
+	Server   string        `group:"server" type:"path" placeholder:"PATH" help:"simplechat to measure; without it, it is built from this module with go build."`
+	Only     []string      `group:"load" placeholder:"LOAD" help:"Workloads to run, without it all: ${loads}."`
+	Systems  []string      `group:"server" placeholder:"SYSTEM" help:"What to measure beside simplechat, without it all: connect-go, grpc-go, nats, floor."`
+	Rounds   int           `group:"load" default:"3" placeholder:"N" help:"Runs of each workload on each system, in alternation; the medians count (${default})."`
+	Warmup   time.Duration `group:"load" default:"1s" placeholder:"DURATION" help:"Load before each measurement (${default})."`
+	Duration time.Duration `group:"load" short:"d" default:"5s" placeholder:"DURATION" help:"Measured load of each run (${default})."`
+	Quick    bool          `group:"load" help:"One short round with few subscribers: it shows that all works, not how fast."`
+	Out      string        `group:"report" type:"path" placeholder:"FILE.md" help:"Write the report there, and the plot beside it as FILE.svg."`
+}
+
+// Validate implements kong's hook.
+func (c *compareCmd) Validate() error {
+	if c.Rounds < 1 || c.Duration <= 0 || c.Warmup < 0 {
+		return errors.New("--rounds and --duration must be positive, --warmup not negative")
+	}
+	for _, name := range c.Only {
+		if !slices.ContainsFunc(loads(), func(l load) bool { return l.name == name }) {
+			return fmt.Errorf("--only %s: there are %s", name, loadNames())
+		}
+	}
+	for _, name := range c.Systems {
+		if _, ok := systems[name]; !ok {
+			return fmt.Errorf("--systems %s: there are connect-go, grpc-go, nats and floor", name)
+		}
+	}
+	return nil
+}
+
+// comparison is what all runs found.
+type comparison struct {
+	cmd     *compareCmd
+	loads   []load
+	systems []string
+	started time.Time
+	took    time.Duration
+	version string // simplechat's
+	runs    map[runKey][]*result
+}
+
+// runKey names the runs of a workload on a system.
+type runKey struct{ load, system string }
+
+// Run measures, prints the table of ratios, and writes the report. It returns
+// an error if simplechat lost something.
+func (c *compareCmd) Run(ctx context.Context, out *output) error {
+	dir, err := os.MkdirTemp("", "chatbench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if c.Server == "" {
+		if c.Server, err = buildServer(ctx, dir); err != nil {
+			return err
+		}
+	}
+	cmp := c.plan()
+	if cmp.version, err = serverVersion(ctx, c.Server); err != nil {
+		return err
+	}
+	if err := cmp.measure(ctx, out); err != nil {
+		return err
+	}
+	if err := cmp.report(out.stdout); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return cmp.faults(ours)
+}
+
+// plan chooses what to run.
+func (c *compareCmd) plan() *comparison {
+	if c.Quick {
+		c.Rounds, c.Warmup, c.Duration = 1, quickTime/4, quickTime
+	}
+	cmp := &comparison{cmd: c, started: time.Now(), runs: make(map[runKey][]*result)}
+	for _, l := range loads() {
+		if len(c.Only) > 0 && !slices.Contains(c.Only, l.name) {
+			continue
+		}
+		l.workload.Warmup, l.workload.Duration = c.Warmup, c.Duration
+		if c.Quick {
+			l = l.shrunk()
+		}
+		cmp.loads = append(cmp.loads, l)
+	}
+	for _, name := range systemNames {
+		if name == ours || len(c.Systems) == 0 || slices.Contains(c.Systems, name) {
+			cmp.systems = append(cmp.systems, name)
+		}
+	}
+	return cmp
+}
+
+// measure runs everything in alternation: what the machine does meanwhile hits
+// all systems alike.
+func (cmp *comparison) measure(ctx context.Context, out *output) error {
+	for round := range cmp.cmd.Rounds {
+		for _, l := range cmp.loads {
+			for i := range cmp.systems {
+				name := cmp.systems[(i+round)%len(cmp.systems)]
+				if !slices.Contains(l.systems, name) {
+					continue
+				}
+				fmt.Fprintf(out.stderr, "round %d of %d, %s: %s\n", round+1, cmp.cmd.Rounds, l.title(), name)
+				r, err := cmp.one(ctx, l, name, out)
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", l.title(), name, err)
+				}
+				key := runKey{l.name, name}
+				cmp.runs[key] = append(cmp.runs[key], r)
+			}
+		}
+	}
+	cmp.took = time.Since(cmp.started)
+	return nil
+}
+
+// one runs a workload on a new process of a system.
+func (cmp *comparison) one(ctx context.Context, l load, name string, out *output) (*result, error) {
+	child, err := systems[name].start(ctx, cmp.cmd.Server)
+	if err != nil {
+		return nil, err
+	}
+	defer child.stop()
+	l.workload.Protocol = systems[name].protocol
+	b := newBench(l.workload, child.addr, login{"user1", "qwerty"})
+	b.target = &target{child.pid()}
+	b.settle = l.settle
+	b.progress = newProgress(out.stderr)
+	r, err := b.execute(ctx)
+	b.progress.clear()
+	debug.FreeOSMemory() // each run begins with the same memory
+	return r, err
+}
+
+// faults returns an error if a run of the system had any.
+func (cmp *comparison) faults(system string) error {
+	for key, runs := range cmp.runs {
+		for _, r := range runs {
+			if key.system == system && r.Faults.err() != nil {
+				return r.Faults.err()
+			}
+		}
+	}
+	return nil
+}
+
+// buildServer builds simplechat in dir.
+func buildServer(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, "simplechat")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "example.com/simplechat/cmd/simplechat") //nolint:gosec // the path is ours
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build simplechat (or name one with --server): %w\n%s", err, text)
+	}
+	return path, nil
+}
+
+// serverVersion asks simplechat.
+func serverVersion(ctx context.Context, path string) (string, error) {
+	text, err := exec.CommandContext(ctx, path, "version").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s version: %w", path, err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}

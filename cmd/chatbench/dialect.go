@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+)
+
+// Protocols.
+const (
+	protocolGRPC        = "grpc"
+	protocolGRPCWeb     = "grpc-web"
+	protocolConnect     = "connect"
+	protocolConnectJSON = "connect-json"
+	protocolNDJSON      = "ndjson"
+	protocolNATS        = "nats"  // core NATS, its text protocol
+	protocolFloor       = "floor" // see peerFloor
+)
+
+const (
+	service  = "/qtgrpc.examples.chat.SimpleChat/"
+	listPath = service + "messageList"
+	sendPath = service + "sendMessage"
+)
+
+// form is how ChatMessages are written in a stream.
+type form int
+
+const (
+	formProto form = iota // an envelope around a serialized ChatMessages
+	formJSON              // an envelope around its JSON form
+	formLines             // its JSON form on a line
+)
+
+// verdictIn is where the answer to a send says what came of it.
+type verdictIn int
+
+const (
+	inStatus   verdictIn = iota // the HTTP status
+	inTrailers                  // grpc-status among the header fields
+	inBody                      // grpc-status in the last envelope of the body
+)
+
+// dialect is a protocol over HTTP.
+type dialect struct {
+	listType  string // content types
+	sendType  string
+	fields    [][2]string // further header fields
+	form      form
+	enveloped bool // sends have a prefix too
+	verdict   verdictIn
+}
+
+// typeJSON is the content type of Connect's calls in JSON, and of curl's.
+const typeJSON = "application/json"
+
+var (
+	connectVersion = [][2]string{{"connect-protocol-version", "1"}}
+
+	dialects = map[string]dialect{
+		protocolGRPC: {
+			listType: "application/grpc", sendType: "application/grpc",
+			fields: [][2]string{{"te", "trailers"}}, enveloped: true, verdict: inTrailers,
+		},
+		protocolGRPCWeb: {
+			listType: "application/grpc-web+proto", sendType: "application/grpc-web+proto",
+			enveloped: true, verdict: inBody,
+		},
+		protocolConnect:     {listType: "application/connect+proto", sendType: "application/proto", fields: connectVersion},
+		protocolConnectJSON: {listType: "application/connect+json", sendType: typeJSON, fields: connectVersion, form: formJSON},
+		protocolNDJSON:      {listType: typeJSON, sendType: typeJSON, form: formLines},
+	}
+)
+
+// listBody is the body of a call to messageList.
+func (d dialect) listBody() []byte {
+	switch d.form {
+	case formProto:
+		return make([]byte, prefixBytes)
+	case formJSON:
+		return []byte("\x00\x00\x00\x00\x02{}")
+	default:
+		return []byte("{}")
+	}
+}
+
+// appendSend appends the body of a call to sendMessage.
+func (d dialect) appendSend(b, content []byte) []byte {
+	if d.form != formProto {
+		b = append(b, `{"content":"`...)
+		b = base64.StdEncoding.AppendEncode(b, content)
+		return append(b, `","type":"Text"}`...)
+	}
+	start := len(b)
+	if d.enveloped {
+		b = append(b, 0, 0, 0, 0, 0)
+	}
+	b = append(b, 2<<3|2)
+	b = binary.AppendUvarint(b, uint64(len(content)))
+	b = append(b, content...)
+	b = append(b, 3<<3, 1) // Text
+	if d.enveloped {
+		binary.BigEndian.PutUint32(b[start+1:], uint32(len(b)-start-prefixBytes))
+	}
+	return b
+}
+
+// answer is what a server said to a call.
+type answer struct {
+	status      string // HTTP's
+	grpcStatus  string
+	grpcMessage string
+	body        []byte // if the verdict is in it
+}
+
+// check returns an error if the answer to a send is not "stored".
+func (d dialect) check(a answer) error {
+	if a.status != "200" {
+		return fmt.Errorf("HTTP status %s %s", a.status, a.grpcMessage)
+	}
+	ok := true
+	switch d.verdict {
+	case inStatus:
+	case inTrailers:
+		ok = a.grpcStatus == "0"
+	case inBody:
+		ok = a.grpcStatus == "0" || bytes.Contains(a.body, []byte("grpc-status: 0"))
+	}
+	if !ok {
+		return fmt.Errorf("gRPC status %s: %s%s", a.grpcStatus, a.grpcMessage, a.body)
+	}
+	return nil
+}
+
+// checkStream returns an error if the head of a stream's answer is not that of
+// a stream.
+func (d dialect) checkStream(a answer) error {
+	if a.status != "200" || a.grpcStatus != "" && a.grpcStatus != "0" {
+		return fmt.Errorf("the server refused: HTTP status %s, gRPC status %q %s", a.status, a.grpcStatus, a.grpcMessage)
+	}
+	return nil
+}
+
+// header is a request's header fields, in order, the pseudo fields apart.
+func (d dialect) header(user, password string, stream bool, history string) [][2]string {
+	contentType := d.sendType
+	if stream {
+		contentType = d.listType
+	}
+	fields := [][2]string{
+		{"content-type", contentType},
+		{"user-name", user},
+		{"user-password", password},
+	}
+	fields = append(fields, d.fields...)
+	if stream && history == historyEnd {
+		fields = append(fields, [2]string{"chat-offset", "end"})
+	}
+	return fields
+}
+
+// Where subscribers begin.
+const (
+	historyEnd = "end"
+	historyAll = "all"
+)

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// newServer serves the chat in this process, and returns its address.
+func newServer(tb testing.TB, transport string, options ...chatsvc.Option) string {
+	tb.Helper()
+	svc, err := chatsvc.New(options...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	srv := httptest.NewUnstartedServer(mux)
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetHTTP1(true)
+	srv.Config.Protocols.SetHTTP2(true)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	if transport == transportTLS {
+		srv.EnableHTTP2 = true
+		srv.StartTLS()
+	} else {
+		srv.Start()
+	}
+	tb.Cleanup(func() {
+		svc.Close()
+		srv.Close()
+	})
+	return srv.Listener.Addr().String()
+}
+
+// Over each protocol and transport everything arrives, and is counted.
+func TestProtocols(t *testing.T) {
+	t.Parallel()
+	for _, transport := range []string{transportH2C, transportHTTP1, transportTLS} {
+		addr := newServer(t, transport)
+		for _, protocol := range []string{protocolGRPC, protocolGRPCWeb, protocolConnect, protocolConnectJSON, protocolNDJSON} {
+			if protocol == protocolGRPC && transport == transportHTTP1 {
+				continue // gRPC is HTTP/2
+			}
+			t.Run(transport+"/"+protocol, func(t *testing.T) {
+				t.Parallel()
+				code, r, stderr := runLoad(t, addr, "--protocol", protocol, "--transport", transport, "-c", "2", "--pid", strconv.Itoa(os.Getpid()))
+				checkWhole(t, code, r, stderr, 4)
+				if connections := map[bool]int{true: 4, false: 2}[transport == transportHTTP1]; r.Workload.Connections != connections {
+					t.Errorf("%d connections", r.Workload.Connections)
+				}
+				if r.Server == nil || r.Server.RestBytes == 0 || r.Server.PeakBytes == 0 {
+					t.Errorf("the server's process: %+v", r.Server)
+				}
+				if r.DeliveriesPerSecond > 0 && (r.BytesPerSecond == 0 || r.MessagesPerBatch < 1) {
+					t.Errorf("%v bytes/s, %v messages a batch", r.BytesPerSecond, r.MessagesPerBatch)
+				}
+			})
+		}
+	}
+}
+
+func TestClosedLoop(t *testing.T) {
+	t.Parallel()
+	addr := newServer(t, transportH2C)
+	code, r, stderr := runLoad(t, addr, "--rate", "0")
+	checkWhole(t, code, r, stderr, 4)
+	code, r, stderr = runLoad(t, addr, "--rate", "0", "-s", "0")
+	checkWhole(t, code, r, stderr, 0)
+}
+
+// Contents larger than every window go through, and arrive whole.
+func TestLargeContent(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"grpc":   nil,
+		"ndjson": {"--protocol", protocolNDJSON},
+		"http1":  {"--protocol", protocolConnect, "--transport", transportHTTP1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			addr := newServer(t, transportH2C)
+			code, r, stderr := runLoad(t, addr, append(args, "--size", "700000", "--rate", "20")...)
+			checkWhole(t, code, r, stderr, 4)
+		})
+	}
+}
+
+// History is received, and is not taken for this run's messages.
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{protocolGRPC, protocolNDJSON} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			addr := newServer(t, transportH2C)
+			_, first, _ := runLoad(t, addr)
+			code, r, stderr := runLoad(t, addr, "--protocol", protocol, "--history", historyAll)
+			checkWhole(t, code, r, stderr, 4)
+			if r.Foreign != 4*first.Sends {
+				t.Errorf("%d messages of history, %d are stored, for 4 subscribers", r.Foreign, first.Sends)
+			}
+			if _, r, _ := runLoad(t, addr, "--protocol", protocol); r.Foreign != 0 {
+				t.Errorf("%d messages of history, none was asked for", r.Foreign)
+			}
+		})
+	}
+}
+
+// Slow and stuck readers are counted apart, and no fault.
+func TestSlowAndStuck(t *testing.T) {
+	t.Parallel()
+	addr := newServer(t, transportH2C)
+	for _, connections := range []string{"20", "5"} {
+		code, r, stderr := runLoad(t, addr, "-s", "20", "-c", connections, "--slow", "10", "--stuck", "15", "--slow-rate", "1000")
+		checkWhole(t, code, r, stderr, 15)
+		if r.Faults.Cut != 0 {
+			t.Errorf("%d were cut", r.Faults.Cut)
+		}
+	}
+}
+
+// Who is cut for being slow is counted, and no fault either.
+func TestSlowIsCut(t *testing.T) {
+	t.Parallel()
+	addr := newServer(t, transportH2C, chatsvc.WithWriteDeadline(500*time.Millisecond))
+	// A message takes the slow a second.
+	code, r, stderr := runLoad(t, addr, "-s", "5", "--slow", "20", "--slow-rate", "1000000", "--size", "1000000", "--rate", "5", "-d", "2s")
+	checkWhole(t, code, r, stderr, 4)
+	if r.Faults.Cut != 1 {
+		t.Errorf("%d were cut", r.Faults.Cut)
+	}
+}
+
+// What the server refuses is reported with its reason, and is a failure.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	addr := newServer(t, transportH2C)
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"password":         {[]string{"--password", "wrong"}, "gRPC status \"16\""},
+		"password/connect": {[]string{"--password", "wrong", "--protocol", protocolConnect}, "unauthenticated"},
+		"password/http1":   {[]string{"--password", "wrong", "--protocol", protocolNDJSON, "--transport", transportHTTP1}, "HTTP status 401"},
+		"streams":          {[]string{"-s", "1000", "-c", "1"}, "--max-streams"},
+		"process":          {[]string{"--pid", "999999999"}, "--pid"},
+		"transport":        {[]string{"--transport", transportTLS}, "TLS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if code, _, stderr := runLoad(t, addr, c.args...); code != 1 || !strings.Contains(stderr, c.want) {
+				t.Errorf("exit code %d, %q", code, stderr)
+			}
+		})
+	}
+	// Subscribers have no trouble with this one, publishers do.
+	code, r, stderr := runLoad(t, addr, "--size", "1100000", "--rate", "20")
+	if code != 1 || r.Faults.Refused == 0 || r.Faults.Lost != 0 || !strings.Contains(r.Faults.Cause, "content") {
+		t.Errorf("too large contents: exit code %d, %+v, %s", code, r.Faults, stderr)
+	}
+}
+
+func TestTableAndPlot(t *testing.T) {
+	t.Parallel()
+	addr := newServer(t, transportH2C)
+	for name, args := range map[string][]string{"crowd": nil, "send": {"-s", "0"}, "idle": {"-p", "0"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "run.svg")
+			args := append([]string{"run", "--addr", addr, "-s", "3", "-r", "100", "-d", "200ms", "--warmup", "0s", "--plot", file}, args...)
+			code, stdout, stderr := chatbench(t, args...)
+			if code != 0 || !strings.HasPrefix(stdout, "workload ") || stderr != "" {
+				t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+			}
+			checkSVG(t, file)
+		})
+	}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// system is a server that is compared.
+type system struct {
+	protocol string
+	peer     string // of the peer command, "" for simplechat
+	module   string // whose version says what it is
+}
+
+const (
+	ours       = "simplechat"
+	connectGo  = "connect-go"
+	grpcGo     = "grpc-go"
+	natsCore   = "nats"
+	writeFloor = "floor"
+)
+
+// systemNames are the systems as the report has them.
+var systemNames = []string{ours, connectGo, grpcGo, natsCore, writeFloor}
+
+var systems = map[string]system{
+	ours:       {protocol: protocolGRPC},
+	connectGo:  {protocol: protocolGRPC, peer: "connect", module: "connectrpc.com/connect"},
+	grpcGo:     {protocol: protocolGRPC, peer: "grpc", module: "google.golang.org/grpc"},
+	natsCore:   {protocol: protocolNATS, peer: "nats", module: "github.com/nats-io/nats-server/v2"},
+	writeFloor: {protocol: protocolFloor, peer: "floor"},
+}
+
+// child is a server's process.
+type child struct {
+	cmd  *exec.Cmd
+	addr string // HOST:PORT
+}
+
+const (
+	// childStart bounds the time until a server listens.
+	childStart = 20 * time.Second
+	// childEnd is what it has to end in good order.
+	childEnd = 3 * time.Second
+)
+
+var (
+	listening = regexp.MustCompile(`msg=listening addr=(\S+)`)
+
+	errChildStart = errors.New("the server did not say that it listens")
+)
+
+// start starts the system, and returns when it listens.
+func (s system) start(ctx context.Context, simplechat string) (*child, error) {
+	path, args := simplechat, []string{"serve", "--memory", "--listen", "127.0.0.1:0"}
+	if s.peer != "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		path, args = self, []string{"peer", s.peer}
+	}
+	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // whoever runs us names it
+	// Flags of simplechat that the environment sets would change what is measured.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "SIMPLECHAT_") })
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	addr := make(chan string, 1)
+	go func() {
+		defer close(addr)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); { // to the end: a full pipe would stop the server
+			if match := listening.FindStringSubmatch(lines.Text()); match != nil {
+				addr <- match[1]
+			}
+		}
+	}()
+	c := &child{cmd: cmd}
+	select {
+	case c.addr = <-addr:
+	case <-time.After(childStart):
+	}
+	if c.addr == "" {
+		c.stop()
+		return nil, fmt.Errorf("%s %s: %w", path, strings.Join(args, " "), errChildStart)
+	}
+	return c, nil
+}
+
+func (c *child) pid() int { return c.cmd.Process.Pid }
+
+// stop ends the process.
+func (c *child) stop() {
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // an error is its end
+	timer := time.AfterFunc(childEnd, func() { _ = c.cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = c.cmd.Wait()
+}
+
+// moduleVersion is the version of a module that this program is built with.
+func moduleVersion(path string) string {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return ""
+	}
+	for _, m := range info.Deps {
+		if m.Path == path {
+			return m.Version
+		}
+	}
+	return ""
+}
