@@ -39,7 +39,8 @@ type requestBody struct {
 	declared int64                    // Content-Length, or -1
 
 	enveloped bool // a prefix stands before the message
-	prefix    []byte
+	prefix    [prefixBytes]byte
+	prefixed  int   // bytes of the next prefix that are there
 	left      int64 // bytes of the current message still to come
 	messages  int
 }
@@ -89,17 +90,12 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, b.tooLarge()
 	}
 	n, err := b.src.Read(p)
-	if errors.Is(err, io.EOF) {
+	atEnd := errors.Is(err, io.EOF)
+	switch {
+	case atEnd:
 		b.end()
-	}
-	if over := new(http.MaxBytesError); errors.As(err, &over) {
-		return 0, b.tooLarge()
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return 0, connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the body did not arrive within %v", bodyTime))
-	}
-	if b.control != nil && err != nil && !errors.Is(err, io.EOF) {
-		return 0, invalid("the body cannot be read: it ends too early, or its chunks are malformed")
+	case err != nil:
+		return 0, b.readError(err)
 	}
 	if !b.enveloped {
 		return n, err
@@ -107,15 +103,28 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if badEnvelope := b.scan(p[:n]); badEnvelope != nil {
 		return 0, badEnvelope
 	}
-	if errors.Is(err, io.EOF) {
-		switch {
-		case len(b.prefix) > 0 || b.left > 0:
-			return 0, invalid("the body ends inside a message: send all the bytes that its envelope announces")
-		case b.messages == 0:
-			return 0, invalid("the body has no message: send one envelope, five zero bytes for an empty message")
-		}
+	switch {
+	case atEnd && (b.prefixed > 0 || b.left > 0):
+		return 0, invalid("the body ends inside a message: send all the bytes that its envelope announces")
+	case atEnd && b.messages == 0:
+		return 0, invalid("the body has no message: send one envelope, five zero bytes for an empty message")
 	}
 	return n, err
+}
+
+// readError returns what the caller sees of an error of src's.
+func (b *requestBody) readError(err error) error {
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return b.tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the body did not arrive within %v", bodyTime))
+	case b.control != nil:
+		return invalid("the body cannot be read: it ends too early, or its chunks are malformed")
+	default:
+		return err
+	}
 }
 
 // end notes that the body is there, and lets the connection wait for as long as
@@ -136,14 +145,14 @@ func (b *requestBody) scan(p []byte) error {
 			p = p[n:]
 			continue
 		}
-		n := min(prefixBytes-len(b.prefix), len(p))
-		b.prefix = append(b.prefix, p[:n]...)
+		n := copy(b.prefix[b.prefixed:], p)
+		b.prefixed += n
 		p = p[n:]
-		if len(b.prefix) < prefixBytes {
+		if b.prefixed < prefixBytes {
 			return nil
 		}
 		flags, size := b.prefix[0], int64(binary.BigEndian.Uint32(b.prefix[1:]))
-		b.prefix, b.left = b.prefix[:0], size
+		b.prefixed, b.left = 0, size
 		b.messages++
 		switch {
 		case flags == flagCompressed:

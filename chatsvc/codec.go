@@ -61,6 +61,15 @@ func (protoCodec) Marshal(m any) ([]byte, error) {
 	return proto.Marshal(msg)
 }
 
+// MarshalAppend lets connect marshal into its own buffers.
+func (protoCodec) MarshalAppend(b []byte, m any) ([]byte, error) {
+	msg, err := protoMessage(m)
+	if err != nil {
+		return nil, err
+	}
+	return proto.MarshalOptions{}.MarshalAppend(b, msg)
+}
+
 // Unmarshal implements [connect.Codec].
 func (protoCodec) Unmarshal(data []byte, m any) error {
 	msg, err := protoMessage(m)

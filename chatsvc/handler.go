@@ -3,6 +3,7 @@ package chatsvc
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -116,20 +117,27 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	}
 	res := responseFrom(ctx)
 	to := newStream(res.writer, formOf(call.RequestHeader().Get("Content-Type"), res.lines), s.writeDeadline)
-	user, _ := UserFromContext(ctx)
-	logger := s.logger.With("user", user.Name, "peer", call.Peer().Addr, "protocol", call.Peer().Protocol)
-	logger.Debug("subscribed", "offset", first.offset)
+	s.logStream(ctx, slog.LevelDebug, "subscribed", slog.Uint64("offset", first.offset))
 	err = s.serve(ctx, sub, first, to)
 	seen := wireError(err)
 	switch {
 	case errors.Is(err, errSlow):
-		logger.Warn("subscriber cut", "error", err)
+		s.logStream(ctx, slog.LevelWarn, "subscriber cut", slog.Any("error", err))
 	case connect.CodeOf(seen) == connect.CodeInternal:
-		logger.Error("stream", "error", err)
+		s.logStream(ctx, slog.LevelError, "stream", slog.Any("error", err))
 	default:
-		logger.Debug("subscriber left", "reason", err)
+		s.logStream(ctx, slog.LevelDebug, "subscriber left", slog.Any("reason", err))
 	}
 	return seen
+}
+
+// logStream logs what happened to a subscriber. There is no logger for each of
+// them: it would cost every idle one a kilobyte.
+func (s *Service) logStream(ctx context.Context, level slog.Level, msg string, what slog.Attr) {
+	user, _ := UserFromContext(ctx)
+	call, _ := connect.CallInfoForHandlerContext(ctx)
+	s.logger.LogAttrs(ctx, level, msg, what, slog.String("user", user.Name),
+		slog.String("peer", call.Peer().Addr), slog.String("protocol", call.Peer().Protocol))
 }
 
 // catchUp waits until the broker has what senders were told is stored, so that
