@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/binary"
 	"os"
 	"os/exec"
@@ -159,4 +160,41 @@ func TestCurlSpeaksGRPC(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a terminal is told to try works as it stands.
+func TestHints(t *testing.T) {
+	t.Parallel()
+	curl(t)
+	p := startServer(t)
+	var hints strings.Builder
+	new(serveCmd).printHints(&hints, p.addr)
+	var commands []string
+	for line := range strings.Lines(hints.String()) {
+		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "curl "); ok {
+			commands = append(commands, "exec curl -sS "+command)
+		}
+	}
+	if len(commands) != 2 {
+		t.Fatalf("the hints are:\n%s", hints.String())
+	}
+	watch := exec.CommandContext(testContext(t), "sh", "-c", commands[0])
+	out, err := watch.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if got := execute(t, "sh", "-c", commands[1]); got != "{}" {
+		t.Errorf("%s answers %q", commands[1], got)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.Contains(lines.Text(), `"content":"aGVsbG8="`) {
+	}
+	if lines.Text() == "" {
+		t.Errorf("%s never shows the message", commands[0])
+	}
+	_ = watch.Process.Kill()
+	_ = watch.Wait() // killed
 }
