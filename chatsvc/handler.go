@@ -136,8 +136,8 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 func (s *Service) logStream(ctx context.Context, level slog.Level, msg string, what slog.Attr) {
 	user, _ := UserFromContext(ctx)
 	call, _ := connect.CallInfoForHandlerContext(ctx)
-	s.logger.LogAttrs(ctx, level, msg, what, slog.String("user", user.Name),
-		slog.String("peer", call.Peer().Addr), slog.String("protocol", call.Peer().Protocol))
+	s.logger.LogAttrs(ctx, level, msg, slog.String("user", user.Name),
+		slog.String("peer", call.Peer().Addr), slog.String("protocol", call.Peer().Protocol), what)
 }
 
 // catchUp waits until the broker has what senders were told is stored, so that

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"example.com/simplechat/cmd/internal/cli"
 )
 
 type compareCmd struct {
@@ -58,7 +60,7 @@ type runKey struct{ load, system string }
 
 // Run measures, prints the table of ratios, and writes the report. It returns
 // an error if simplechat lost something.
-func (c *compareCmd) Run(ctx context.Context, out *output) error {
+func (c *compareCmd) Run(ctx context.Context, out *cli.Output) error {
 	dir, err := os.MkdirTemp("", "chatbench-")
 	if err != nil {
 		return err
@@ -76,7 +78,7 @@ func (c *compareCmd) Run(ctx context.Context, out *output) error {
 	if err := cmp.measure(ctx, out); err != nil {
 		return err
 	}
-	if err := cmp.report(out.stdout); err != nil {
+	if err := cmp.report(out.Stdout); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return cmp.faults(ours)
@@ -108,7 +110,7 @@ func (c *compareCmd) plan() *comparison {
 
 // measure runs everything in alternation: what the machine does meanwhile hits
 // all systems alike.
-func (cmp *comparison) measure(ctx context.Context, out *output) error {
+func (cmp *comparison) measure(ctx context.Context, out *cli.Output) error {
 	for round := range cmp.cmd.Rounds {
 		for _, l := range cmp.loads {
 			for i := range cmp.systems {
@@ -116,7 +118,7 @@ func (cmp *comparison) measure(ctx context.Context, out *output) error {
 				if !slices.Contains(l.systems, name) {
 					continue
 				}
-				fmt.Fprintf(out.stderr, "round %d of %d, %s: %s\n", round+1, cmp.cmd.Rounds, l.title(), name)
+				fmt.Fprintf(out.Stderr, "round %d of %d, %s: %s\n", round+1, cmp.cmd.Rounds, l.title(), name)
 				r, err := cmp.one(ctx, l, name, out)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", l.title(), name, err)
@@ -131,7 +133,7 @@ func (cmp *comparison) measure(ctx context.Context, out *output) error {
 }
 
 // one runs a workload on a new process of a system.
-func (cmp *comparison) one(ctx context.Context, l load, name string, out *output) (*result, error) {
+func (cmp *comparison) one(ctx context.Context, l load, name string, out *cli.Output) (*result, error) {
 	child, err := systems[name].start(ctx, cmp.cmd.Server)
 	if err != nil {
 		return nil, err
@@ -141,7 +143,7 @@ func (cmp *comparison) one(ctx context.Context, l load, name string, out *output
 	b := newBench(l.workload, child.addr, login{"user1", "qwerty"})
 	b.target = &target{child.pid()}
 	b.settle = l.settle
-	b.progress = newProgress(out.stderr)
+	b.progress = newProgress(out.Stderr)
 	r, err := b.execute(ctx)
 	b.progress.clear()
 	debug.FreeOSMemory() // each run begins with the same memory

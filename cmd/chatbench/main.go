@@ -18,43 +18,29 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"runtime/debug"
 	"strconv"
-	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"example.com/simplechat/cmd/internal/cli"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second signal kills
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { cli.Main(run) }
 
-type cli struct {
-	Run     runCmd     `cmd:"" help:"Load a running server, and report what came of it."`
-	Compare compareCmd `cmd:"" help:"Run the same workloads on simplechat and on its peers, and report the ratios."`
-	Peer    peerCmd    `cmd:"" hidden:"" help:"Run a peer that compare measures."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+type commands struct {
+	Run     runCmd         `cmd:"" help:"Load a running server, and report what came of it."`
+	Compare compareCmd     `cmd:"" help:"Run the same workloads on simplechat and on its peers, and report the ratios."`
+	Peer    peerCmd        `cmd:"" hidden:"" help:"Run a peer that compare measures."`
+	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }
 
 // run is the program: it returns the exit code. Results go to stdout, progress
 // and errors to stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	exit := -1
-	parser, err := kong.New(&cli{},
+	return cli.Run(ctx, &commands{}, args, &cli.Output{Stdout: stdout, Stderr: stderr},
 		kong.Name("chatbench"),
 		kong.Description("Measure a SimpleChat server under load, and compare it with its peers."),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exit = code }),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&output{stdout: stdout, stderr: stderr}),
 		kong.Vars{"loads": loadNames(), "slowRate": strconv.Itoa(defaultSlowRate)},
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "server", Title: "The server:"},
@@ -63,40 +49,4 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			{Key: "report", Title: "Report:"},
 		}),
 	)
-	if err != nil {
-		panic(err) // a mistake in the struct tags
-	}
-	command, err := parser.Parse(args)
-	if exit >= 0 { // help was asked for, and printed
-		return exit
-	}
-	if err == nil {
-		err = command.Run()
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "chatbench: %v\n", err)
-		if parseError := new(kong.ParseError); errors.As(err, &parseError) {
-			return 2
-		}
-		return 1
-	}
-	return 0
-}
-
-type output struct{ stdout, stderr io.Writer }
-
-type versionCmd struct{}
-
-// Run prints the version of the module and of Go.
-func (versionCmd) Run(out *output) error {
-	_, err := fmt.Fprintf(out.stdout, "chatbench %s\n", version())
-	return err
-}
-
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version + " " + info.GoVersion
 }

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"example.com/simplechat/cmd/internal/cli"
 )
 
 // peerCmd runs a peer that compare measures. Each is written as a good user of
@@ -26,8 +28,8 @@ type peerFlags struct {
 }
 
 // announce logs where the peer listens, in simplechat's words.
-func (peerFlags) announce(out *output, addr net.Addr) {
-	slog.New(slog.NewTextHandler(out.stderr, nil)).Info("listening", "addr", addr.String())
+func (peerFlags) announce(out *cli.Output, addr net.Addr) {
+	slog.New(slog.NewTextHandler(out.Stderr, nil)).Info("listening", "addr", addr.String())
 }
 
 // listen opens the peer's address.
@@ -43,7 +45,7 @@ func (f peerFlags) listen(ctx context.Context) (net.Listener, error) {
 const peerEnd = time.Second
 
 // serveHTTP serves until ctx is done.
-func (f peerFlags) serveHTTP(ctx context.Context, out *output, handler http.Handler) error {
+func (f peerFlags) serveHTTP(ctx context.Context, out *cli.Output, handler http.Handler) error {
 	listener, err := f.listen(ctx)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/cmd/internal/cli"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -13,7 +14,7 @@ import (
 type peerConnectCmd struct{ peerFlags }
 
 // Run serves until ctx is done.
-func (c *peerConnectCmd) Run(ctx context.Context, out *output) error {
+func (c *peerConnectCmd) Run(ctx context.Context, out *cli.Output) error {
 	mux := http.NewServeMux()
 	mux.Handle(chatconnect.NewSimpleChatHandler(connectChat{newHub()},
 		connect.WithCompression("gzip", nil, nil), // small messages do not shrink, and Qt's clients cannot inflate

@@ -9,6 +9,8 @@ import (
 	"net"
 	"runtime"
 	"sync"
+
+	"example.com/simplechat/cmd/internal/cli"
 )
 
 // peerFloorCmd is what fan-out costs at least if each delivery is a write of
@@ -38,7 +40,7 @@ type floorWriter struct {
 }
 
 // Run serves until ctx is done.
-func (c *peerFloorCmd) Run(ctx context.Context, out *output) error {
+func (c *peerFloorCmd) Run(ctx context.Context, out *cli.Output) error {
 	listener, err := c.listen(ctx)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"example.com/simplechat/cmd/internal/cli"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -15,7 +16,7 @@ import (
 type peerGRPCCmd struct{ peerFlags }
 
 // Run serves until ctx is done.
-func (c *peerGRPCCmd) Run(ctx context.Context, out *output) error {
+func (c *peerGRPCCmd) Run(ctx context.Context, out *cli.Output) error {
 	listener, err := c.listen(ctx)
 	if err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"example.com/simplechat/cmd/internal/cli"
 )
 
 type peerNATSCmd struct{ peerFlags }
@@ -19,7 +21,7 @@ const natsStart = 10 * time.Second
 var errNATSStart = errors.New("the NATS server does not listen")
 
 // Run serves until ctx is done.
-func (c *peerNATSCmd) Run(ctx context.Context, out *output) error {
+func (c *peerNATSCmd) Run(ctx context.Context, out *cli.Output) error {
 	host, service, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"example.com/simplechat/cmd/internal/cli"
 )
 
 type runCmd struct {
@@ -55,10 +57,10 @@ func (c *runCmd) Validate() error {
 
 // Run loads the server, and reports. It returns an error if the server lost
 // something.
-func (c *runCmd) Run(ctx context.Context, out *output) error {
+func (c *runCmd) Run(ctx context.Context, out *cli.Output) error {
 	b := newBench(c.workload(), c.Addr, login{c.User, c.Password})
 	b.settle = c.Settle
-	b.progress = newProgress(out.stderr)
+	b.progress = newProgress(out.Stderr)
 	if c.PID > 0 {
 		b.target = &target{c.PID}
 	}
@@ -73,16 +75,16 @@ func (c *runCmd) Run(ctx context.Context, out *output) error {
 	return r.Faults.err()
 }
 
-func (c *runCmd) report(r *result, out *output) error {
+func (c *runCmd) report(r *result, out *cli.Output) error {
 	if c.Plot != "" {
 		if err := plotRun(c.Plot, r); err != nil {
 			return err
 		}
 	}
 	if c.JSON {
-		encoder := json.NewEncoder(out.stdout)
+		encoder := json.NewEncoder(out.Stdout)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(r)
 	}
-	return writeTable(out.stdout, r)
+	return writeTable(out.Stdout, r)
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/cmd/internal/cli"
 )
 
 const (
@@ -69,8 +70,8 @@ func (c *serveCmd) Validate() error {
 }
 
 // Run serves until ctx is done.
-func (c *serveCmd) Run(ctx context.Context, out *output) error {
-	logger := c.newLogger(out.stderr)
+func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
+	logger := c.newLogger(out.Stderr)
 	svc, err := c.newService(logger)
 	if err != nil {
 		return err
@@ -84,11 +85,11 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	logger.Info("listening", "addr", listener.Addr().String(), "tls", srv.TLSConfig != nil, "version", version())
+	logger.Info("listening", "addr", listener.Addr().String(), "tls", srv.TLSConfig != nil, "version", cli.Version())
 	served := make(chan error, 1)
 	go func() { served <- serve(srv, listener) }()
-	if file, ok := out.stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		c.printHints(out.stderr, listener.Addr().String())
+	if file, ok := out.Stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		c.printHints(out.Stderr, listener.Addr().String())
 	}
 	select {
 	case err := <-served:

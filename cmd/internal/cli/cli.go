@@ -1,0 +1,79 @@
+// Package cli is what the project's commands have in common: signals, flags by
+// kong, one line for an error, and the version.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Output is where a command writes: results, help and the version to Stdout,
+// all else to Stderr.
+type Output struct{ Stdout, Stderr io.Writer }
+
+// Main runs a program with the process's arguments and streams, and exits with
+// the code that it returns. Its context is done at SIGINT or SIGTERM; the
+// second signal ends the process at once.
+func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Run parses args into model, a struct with kong's tags, runs the command that
+// they name, and returns the exit code: 2 for arguments that make no sense, 1
+// for a command that failed. Commands may ask for the context and for *Output.
+func Run(ctx context.Context, model any, args []string, out *Output, options ...kong.Option) int {
+	exit := -1
+	parser, err := kong.New(model, append([]kong.Option{
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Writers(out.Stdout, out.Stderr),
+		kong.Exit(func(code int) { exit = code }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(out),
+	}, options...)...)
+	if err != nil {
+		panic(err) // a mistake in the struct tags
+	}
+	command, err := parser.Parse(args)
+	if exit >= 0 { // help was asked for, and printed
+		return exit
+	}
+	if err == nil {
+		err = command.Run()
+	}
+	if err != nil {
+		fmt.Fprintf(out.Stderr, "%s: %v\n", parser.Model.Name, err)
+		if parseError := new(kong.ParseError); errors.As(err, &parseError) {
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
+
+// VersionCmd is the command that prints the version.
+type VersionCmd struct{}
+
+// Run prints the program's name, and the versions of its module and of Go.
+func (VersionCmd) Run(program *kong.Kong, out *Output) error {
+	_, err := fmt.Fprintf(out.Stdout, "%s %s\n", program.Model.Name, Version())
+	return err
+}
+
+// Version returns the versions of the main module and of Go.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version + " " + info.GoVersion
+}
