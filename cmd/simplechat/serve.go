@@ -8,13 +8,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
 	"golang.org/x/term"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/h2"
 	"example.com/simplechat/cmd/internal/cli"
 )
 
@@ -85,9 +85,9 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	if err != nil {
 		return err
 	}
-	logger.Info("listening", "addr", listener.Addr().String(), "tls", srv.TLSConfig != nil, "version", cli.Version())
+	logger.Info("listening", "addr", listener.Addr().String(), "tls", c.TLSCert != "", "version", cli.Version())
 	served := make(chan error, 1)
-	go func() { served <- serve(srv, listener) }()
+	go func() { served <- c.serve(srv, listener) }()
 	if file, ok := out.Stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		c.printHints(out.Stderr, listener.Addr().String())
 	}
@@ -156,16 +156,16 @@ func (c *serveCmd) listen(ctx context.Context) (net.Listener, error) {
 	return quickACK(listener), nil
 }
 
-func serve(srv *http.Server, listener net.Listener) error {
-	if srv.TLSConfig != nil {
-		return srv.ServeTLS(listener, "", "")
+func (c *serveCmd) serve(srv *h2.Server, listener net.Listener) error {
+	if c.TLSCert != "" {
+		return srv.ServeTLS(listener)
 	}
 	return srv.Serve(listener)
 }
 
 // shutdown ends every stream with trailers, then the connections, then, after
 // shutdownTime, whatever is left.
-func shutdown(svc *chatsvc.Service, srv *http.Server, logger *slog.Logger) {
+func shutdown(svc *chatsvc.Service, srv *h2.Server, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	drained, stop := context.WithTimeout(ctx, streamsTime)

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/cors"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/h2"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -35,7 +36,7 @@ const (
 
 // newServer returns the HTTP server around svc, which speaks HTTP/1.1 and
 // HTTP/2, in plain text (h2c with prior knowledge) or over TLS.
-func (c *serveCmd) newServer(svc *chatsvc.Service, logger *slog.Logger) (*http.Server, *readiness, error) {
+func (c *serveCmd) newServer(svc *chatsvc.Service, logger *slog.Logger) (*h2.Server, *readiness, error) {
 	tlsConfig, err := c.loadTLS()
 	if err != nil {
 		return nil, nil, err
@@ -74,7 +75,7 @@ func (c *serveCmd) newServer(svc *chatsvc.Service, logger *slog.Logger) (*http.S
 		},
 		ErrorLog: log.New(serverLog{logger}, "", 0),
 	}
-	return srv, ready, nil
+	return h2.New(srv), ready, nil
 }
 
 // serverLog is where net/http logs.

@@ -1,0 +1,101 @@
+package h2
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/http2"
+)
+
+// emptyRequest is copied, as only so a request gets its context.
+var emptyRequest http.Request
+
+// readHeaders makes the stream's request of a header block (section 8.3.1). It
+// returns a stream error if that is malformed.
+func (s *stream) readHeaders(f *http2.MetaHeadersFrame) error {
+	malformed := http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
+	method, path, scheme := f.PseudoValue("method"), f.PseudoValue("path"), f.PseudoValue("scheme")
+	if method == "" || method == http.MethodConnect || path == "" || scheme == "" || f.PseudoValue("protocol") != "" {
+		return malformed // CONNECT is not served
+	}
+	header, ok := readFields(f)
+	if !ok {
+		return malformed
+	}
+	if length := header["Content-Length"]; len(length) > 0 {
+		n, err := strconv.ParseUint(length[0], 10, 63)
+		if err != nil || len(length) > 1 || f.StreamEnded() && n != 0 {
+			return malformed // section 8.1.1
+		}
+		s.declared = int64(n)
+	}
+	ctx, cancel := context.WithCancel(s.c.base)
+	s.cancel = cancel
+	r := emptyRequest.WithContext(ctx)
+	r.Method = method
+	r.RequestURI = path
+	r.Header = header
+	r.Host = f.PseudoValue("authority")
+	if r.Host == "" {
+		r.Host = header.Get("Host")
+	}
+	r.Proto, r.ProtoMajor = "HTTP/2.0", 2
+	r.RemoteAddr = s.c.remote
+	r.TLS = s.c.tls
+	r.ContentLength = s.declared
+	r.Body = requestBody{s}
+	if f.StreamEnded() {
+		r.ContentLength = 0
+		r.Body = http.NoBody
+	}
+	if httpguts.HeaderValuesContainsToken(header["Expect"], "100-continue") {
+		s.expects = true
+		delete(header, "Expect")
+	}
+	s.req = r
+	s.res.head = method == http.MethodHead
+	var err error
+	switch r.URL, err = url.ParseRequestURI(path); {
+	case f.Truncated:
+		s.res.refuse(http.StatusRequestHeaderFieldsTooLarge)
+	case err != nil:
+		s.res.refuse(http.StatusBadRequest)
+	}
+	return nil
+}
+
+// readFields returns the fields of a header block, and false if there is one
+// that HTTP/2 does not allow (section 8.2.2).
+func readFields(f *http2.MetaHeadersFrame) (http.Header, bool) {
+	fields := f.RegularFields()
+	header := make(http.Header, len(fields))
+	values := make([]string, 0, len(fields))
+	for _, field := range fields {
+		switch field.Name {
+		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+			return nil, false
+		case "te":
+			if field.Value != "trailers" {
+				return nil, false
+			}
+		}
+		key, ok := canonicalNames[field.Name]
+		if !ok {
+			key = http.CanonicalHeaderKey(field.Name)
+		}
+		if there := header[key]; there != nil {
+			header[key] = append(there, field.Value)
+			continue
+		}
+		values = append(values, field.Value)
+		header[key] = values[len(values)-1 : len(values) : len(values)]
+	}
+	if cookies := header["Cookie"]; len(cookies) > 1 {
+		header["Cookie"] = []string{strings.Join(cookies, "; ")} // section 8.2.3
+	}
+	return header, true
+}

@@ -1,0 +1,235 @@
+package h2
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// heldBytes is how many bytes of a response wait for a flush, or for the end,
+// which then tells their number.
+const heldBytes = 4 << 10
+
+// response is a call's [http.ResponseWriter]. It is the handler's, and not safe
+// for concurrent use, but for its deadlines.
+type response struct {
+	s       *stream
+	head    bool // the request's method is HEAD
+	refused int  // status to answer with instead of the handler; 0: none
+
+	header   http.Header
+	status   int      // 0 until WriteHeader
+	block    []byte   // the header block, until it is sent
+	typed    bool     // the handler has set Content-Type
+	length   int64    // the handler's Content-Length, or -1
+	written  int64    // bytes of the body
+	trailers []string // keys that the header Trailer has announced
+	held     []byte   // of the body, not sent yet
+	flushed  bool     // the header block is sent
+}
+
+var (
+	_ http.Flusher = (*response)(nil)
+	_ interface {
+		FlushError() error
+		SetReadDeadline(t time.Time) error
+		SetWriteDeadline(t time.Time) error
+		EnableFullDuplex() error
+	} = (*response)(nil) // what [http.ResponseController] looks for
+)
+
+// Header implements [http.ResponseWriter].
+func (r *response) Header() http.Header {
+	if r.header == nil {
+		r.header = make(http.Header, 8)
+	}
+	return r.header
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (r *response) WriteHeader(status int) {
+	switch {
+	case status < 100 || status > 999:
+		panic(fmt.Sprintf("h2: WriteHeader with the status %d", status))
+	case r.status != 0:
+		r.s.c.srv.logf("http2: superfluous WriteHeader with the status %d", status)
+		return
+	case status < 200:
+		_ = r.s.send(r.appendHeader(appendStatus(nil, status)), nil, nil, nil, false)
+		return
+	}
+	r.status = status
+	r.length = -1
+	if value := r.header["Content-Length"]; len(value) > 0 {
+		n, err := strconv.ParseUint(value[0], 10, 63)
+		if err != nil {
+			delete(r.header, "Content-Length")
+		} else {
+			r.length = int64(n)
+		}
+	}
+	for _, value := range r.header["Trailer"] {
+		for key := range strings.SplitSeq(value, ",") {
+			r.trailers = append(r.trailers, http.CanonicalHeaderKey(strings.TrimSpace(key)))
+		}
+	}
+	_, r.typed = r.header["Content-Type"]
+	block := appendStatus(make([]byte, 0, 256), status)
+	if _, ok := r.header["Date"]; !ok {
+		block = appendDate(block)
+	}
+	r.block = r.appendHeader(block)
+}
+
+// appendHeader appends what is no trailer.
+func (r *response) appendHeader(b []byte) []byte {
+	for key, values := range r.header {
+		if !strings.HasPrefix(key, http.TrailerPrefix) && !slices.Contains(r.trailers, key) {
+			b = appendFields(b, key, values)
+		}
+	}
+	return b
+}
+
+// Write implements [http.ResponseWriter].
+func (r *response) Write(p []byte) (int, error) {
+	if err := r.begin(len(p)); err != nil {
+		return 0, err
+	}
+	if r.head {
+		return len(p), nil
+	}
+	if len(r.held)+len(p) <= heldBytes {
+		r.held = append(r.held, p...)
+		return len(p), nil
+	}
+	if err := r.send(p, nil, false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// WriteString implements [io.StringWriter].
+func (r *response) WriteString(p string) (int, error) {
+	if len(p) > heldBytes {
+		return r.Write([]byte(p))
+	}
+	if err := r.begin(len(p)); err != nil {
+		return 0, err
+	}
+	if r.head {
+		return len(p), nil
+	}
+	if len(r.held)+len(p) > heldBytes {
+		if err := r.send(nil, nil, false); err != nil {
+			return 0, err
+		}
+	}
+	r.held = append(r.held, p...)
+	return len(p), nil
+}
+
+// begin prepares for n bytes more of the body.
+func (r *response) begin(n int) error {
+	if r.status == 0 {
+		r.WriteHeader(http.StatusOK)
+	}
+	if r.status == http.StatusNoContent || r.status == http.StatusNotModified {
+		return http.ErrBodyNotAllowed
+	}
+	r.written += int64(n)
+	if r.length >= 0 && r.written > r.length {
+		return http.ErrContentLength
+	}
+	return nil
+}
+
+// send sends what is held and p, and the header block before it. It ends the
+// response where end is set.
+func (r *response) send(p, trailers []byte, end bool) error {
+	block := r.block
+	r.block = nil
+	if !r.flushed {
+		r.flushed = true
+		block = r.complete(block, p, end && trailers == nil)
+	}
+	err := r.s.send(block, r.held, p, trailers, end)
+	r.held = r.held[:0]
+	if cap(r.held) > smallBuffer {
+		r.held = nil // a stream may be idle for long
+	}
+	return err
+}
+
+// complete appends to the header block what is known only when the first bytes
+// leave.
+func (r *response) complete(block, p []byte, end bool) []byte {
+	bodyless := r.status == http.StatusNoContent || r.status == http.StatusNotModified
+	if !r.typed && !bodyless && len(r.held)+len(p) > 0 && r.header.Get("Content-Encoding") == "" {
+		sniffed := r.held
+		if len(sniffed) == 0 {
+			sniffed = p
+		}
+		block = appendField(block, "content-type", http.DetectContentType(sniffed))
+	}
+	if r.length < 0 && end && !bodyless && !r.head {
+		block = appendField(block, "content-length", strconv.Itoa(len(r.held)+len(p)))
+	}
+	return block
+}
+
+// Flush implements [http.Flusher].
+func (r *response) Flush() { _ = r.FlushError() }
+
+// FlushError is Flush that says why it could not.
+func (r *response) FlushError() error {
+	if r.status == 0 {
+		r.WriteHeader(http.StatusOK)
+	}
+	if r.flushed && len(r.held) == 0 {
+		r.s.c.mu.Lock()
+		defer r.s.c.mu.Unlock()
+		return r.s.err
+	}
+	return r.send(nil, nil, false)
+}
+
+// finish ends the response when the handler has returned.
+func (r *response) finish() {
+	if r.status == 0 {
+		r.WriteHeader(http.StatusOK)
+	}
+	var trailers []byte
+	for key, values := range r.header {
+		if name, ok := strings.CutPrefix(key, http.TrailerPrefix); ok {
+			trailers = appendFields(trailers, http.CanonicalHeaderKey(name), values)
+		} else if slices.Contains(r.trailers, key) {
+			trailers = appendFields(trailers, key, values)
+		}
+	}
+	_ = r.send(nil, trailers, true)
+}
+
+// refuse makes the response an empty one with status.
+func (r *response) refuse(status int) { r.refused = status }
+
+// SetReadDeadline is for [http.ResponseController].
+func (r *response) SetReadDeadline(t time.Time) error {
+	r.s.setReadDeadline(t)
+	return nil
+}
+
+// SetWriteDeadline is for [http.ResponseController].
+func (r *response) SetWriteDeadline(t time.Time) error {
+	r.s.setWriteDeadline(t)
+	return nil
+}
+
+// EnableFullDuplex is for [http.ResponseController]: HTTP/2 always is.
+func (r *response) EnableFullDuplex() error { return nil }
+
+var errPanic = errors.New("the handler panicked")

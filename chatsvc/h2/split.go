@@ -1,0 +1,110 @@
+package h2
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// acceptBackoff is how long to wait when the system has no room for another
+// connection.
+const acceptBackoff = 50 * time.Millisecond
+
+// readPreface reads as many bytes of HTTP/2's connection preface (section 3.4)
+// from nc as are there, and no more. It returns what it has read, and whether
+// that is all of it.
+func readPreface(nc net.Conn) (first []byte, complete bool, err error) {
+	const preface = http2.ClientPreface
+	first = make([]byte, 0, len(preface))
+	for len(first) < len(preface) {
+		n, err := nc.Read(first[len(first):cap(first)])
+		first = first[:len(first)+n]
+		switch {
+		case !strings.HasPrefix(preface, string(first)):
+			return first, false, nil
+		case err != nil:
+			return first, false, err
+		}
+	}
+	return nil, true, nil
+}
+
+// begunConn is a connection of which the first bytes were read.
+type begunConn struct {
+	net.Conn
+
+	first []byte
+}
+
+// Read implements [net.Conn].
+func (c *begunConn) Read(p []byte) (int, error) {
+	if len(c.first) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.first)
+	if c.first = c.first[n:]; len(c.first) == 0 {
+		c.first = nil
+	}
+	return n, nil
+}
+
+// CloseWrite lets net/http end a connection whose client still sends, so that
+// it gets the answer.
+func (c *begunConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// splitListener is the listener of the connections that do not speak HTTP/2.
+type splitListener struct {
+	net.Listener
+
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+	err    error // set before closed is
+}
+
+func newSplitListener(l net.Listener) *splitListener {
+	return &splitListener{Listener: l, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// Accept implements [net.Listener].
+func (l *splitListener) Accept() (net.Conn, error) {
+	select {
+	case nc := <-l.conns:
+		return nc, nil
+	case <-l.closed:
+		return nil, l.err
+	}
+}
+
+// Close implements [net.Listener].
+func (l *splitListener) Close() error {
+	l.close(net.ErrClosed)
+	return nil
+}
+
+// close makes Accept fail with err.
+func (l *splitListener) close(err error) {
+	l.once.Do(func() {
+		l.err = err
+		close(l.closed)
+		_ = l.Listener.Close()
+	})
+}
+
+// hand makes Accept return nc, or closes it where nobody accepts any more.
+func (l *splitListener) hand(nc net.Conn) {
+	select {
+	case l.conns <- nc:
+	case <-l.closed:
+		_ = nc.Close()
+	}
+}
