@@ -15,6 +15,9 @@ const (
 	crowdShare = 90
 	// longestHold is how long a record may wait for the crowd.
 	longestHold = 100 * time.Millisecond
+	// restShare is how long the crowd rests after a release, as a part of the
+	// time that the release kept it busy.
+	restShare = 1
 )
 
 // broker hands the log's records to subscribers. History and live records are
@@ -25,6 +28,10 @@ const (
 // gets larger batches instead of more wake-ups. The crowd is who keeps up:
 // where records were held for longestHold, who is still on the way no longer
 // belongs to it until it parks again, so slow subscribers delay nobody twice.
+//
+// A crowd that has parked rests for as long as it was busy: what comes meanwhile
+// goes out in one batch. So at most half of the time goes into deliveries until
+// batches are large, and a message waits less for the machine than it is held.
 type broker struct {
 	epoch string
 
@@ -40,6 +47,10 @@ type broker struct {
 	crowd   int         // subscribers who keep up, parked or not
 	census  uint64      // names the crowd; grows when those who are slow are dropped
 	hold    *time.Timer // ends the wait for the crowd
+	held    time.Time   // when the oldest of the records that are held was published
+
+	releasedAt time.Time // when the crowd was woken last; zero when it has parked since
+	restsUntil time.Time // when it may be woken again
 }
 
 // round is one wait of parked subscribers.
@@ -78,7 +89,10 @@ func (b *broker) publish(e Entry) error {
 	if e.Offset < b.tail.next {
 		return fmt.Errorf("record at offset %d: the log went back, offset %d was due", e.Offset, b.tail.next)
 	}
-	held, due := b.visible < b.tail.next, b.tail.next
+	due := b.tail.next
+	if b.visible == due {
+		b.held = time.Now()
+	}
 	switch {
 	case err != nil:
 		b.tail.restart(e.Offset + 1)
@@ -94,20 +108,34 @@ func (b *broker) publish(e Entry) error {
 		close(b.arrived)
 		b.arrived = nil
 	}
+	held := b.visible < due
 	if !b.releaseIfDue() && !held {
-		b.hold.Reset(longestHold)
+		b.hold.Reset(b.holdTime())
 	}
 	return err
 }
 
-// releaseIfDue releases what is held if most of the crowd is parked. The caller
-// holds mu.
+// releaseIfDue releases what is held if most of the crowd is parked and has had
+// its rest. The caller holds mu.
 func (b *broker) releaseIfDue() bool {
-	if b.visible == b.tail.next || b.parked*100 < b.crowd*crowdShare && b.closedAt.IsZero() {
+	if b.visible == b.tail.next || b.closedAt.IsZero() && (!b.isParked() || b.holdTime() > 0) {
 		return false
 	}
 	b.release()
 	return true
+}
+
+// isParked reports whether most of the crowd is parked. The caller holds mu.
+func (b *broker) isParked() bool { return b.parked*100 >= b.crowd*crowdShare }
+
+// holdTime returns for how long what is held stays so: until the crowd has
+// rested, or until longestHold has passed. The caller holds mu.
+func (b *broker) holdTime() time.Duration {
+	longest := time.Until(b.held.Add(longestHold))
+	if !b.isParked() {
+		return longest
+	}
+	return min(longest, time.Until(b.restsUntil))
 }
 
 // release makes all records visible and wakes who is parked. The caller holds
@@ -122,14 +150,19 @@ func (b *broker) release() {
 	close(b.round.released)
 	b.round = &round{released: make(chan struct{})}
 	b.parked = 0
+	b.releasedAt = time.Now()
 }
 
-// endHold releases what was held for too long, and drops from the crowd who is
-// not parked by now.
+// endHold releases what was held for long enough, and drops from the crowd who
+// is not parked by then.
 func (b *broker) endHold() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.visible == b.tail.next {
+	if b.visible == b.tail.next || b.releaseIfDue() {
+		return
+	}
+	if more := b.holdTime(); more > 0 {
+		b.hold.Reset(more)
 		return
 	}
 	b.census++
@@ -235,8 +268,23 @@ func (b *broker) park(s *subscriber) {
 	}
 	s.round = b.round
 	b.parked++
+	b.rest()
 	if b.releaseIfDue() {
 		b.unpark(s)
+	}
+}
+
+// rest begins the crowd's rest when most of it has parked after a release. The
+// caller holds mu.
+func (b *broker) rest() {
+	if b.releasedAt.IsZero() || !b.isParked() {
+		return
+	}
+	now := time.Now()
+	b.restsUntil = now.Add(min(now.Sub(b.releasedAt)*restShare, longestHold))
+	b.releasedAt = time.Time{}
+	if b.visible < b.tail.next {
+		b.hold.Reset(max(b.holdTime(), 0))
 	}
 }
 
