@@ -39,7 +39,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(context.WithValue(r.Context(), responseKey{}, res))
 	body := newRequestBody(w, r, contentType, content)
 	r.Body = body
-	answer := &answerWriter{ResponseWriter: w, body: body}
+	answer := &answerWriter{ResponseWriter: w, body: body, whole: content > 0}
 	switch {
 	case r.URL.Path != chatconnect.SimpleChatMessageListProcedure && r.URL.Path != chatconnect.SimpleChatSendMessageProcedure:
 		http.Error(answer, "no such procedure: there are messageList and sendMessage", http.StatusNotFound)
@@ -60,6 +60,7 @@ type answerWriter struct {
 	http.ResponseWriter
 
 	body  *requestBody
+	whole bool // the answer leaves when the call ends, all in one
 	begun bool // the headers are out
 }
 
@@ -80,9 +81,13 @@ func (w *answerWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// Flush implements [http.Flusher], which connect's streams need.
+// Flush implements [http.Flusher], which connect's streams need. It flushes after
+// the one message of a gRPC answer too, which would cost a write of its own.
 func (w *answerWriter) Flush() {
 	w.begin()
+	if w.whole {
+		return
+	}
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 }
 
