@@ -71,6 +71,7 @@ func (c *serveCmd) Validate() error {
 
 // Run serves until ctx is done.
 func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
+	setHeapFloor()
 	logger := c.newLogger(out.Stderr)
 	svc, err := c.newService(logger)
 	if err != nil {
