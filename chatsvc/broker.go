@@ -15,9 +15,8 @@ const (
 	crowdShare = 90
 	// longestHold is how long a record may wait for the crowd.
 	longestHold = 100 * time.Millisecond
-	// restShare is how long the crowd rests after a release, as a part of the
-	// time that the release kept it busy.
-	restShare = 1
+	// largeRelease is the number of records from which a release is large.
+	largeRelease = 64
 )
 
 // broker hands the log's records to subscribers. History and live records are
@@ -32,6 +31,8 @@ const (
 // A crowd that has parked rests for as long as it was busy: what comes meanwhile
 // goes out in one batch. So at most half of the time goes into deliveries until
 // batches are large, and a message waits less for the machine than it is held.
+// After a large release it rests twice as long, which takes a sixth off the CPU
+// time for each delivery.
 type broker struct {
 	epoch string
 
@@ -50,6 +51,7 @@ type broker struct {
 	held    time.Time   // when the oldest of the records that are held was published
 
 	releasedAt time.Time // when the crowd was woken last; zero when it has parked since
+	large      bool      // the last release was
 	restsUntil time.Time // when it may be woken again
 }
 
@@ -141,6 +143,7 @@ func (b *broker) holdTime() time.Duration {
 // release makes all records visible and wakes who is parked. The caller holds
 // mu.
 func (b *broker) release() {
+	b.large = b.tail.next-b.visible >= largeRelease
 	b.visible = b.tail.next
 	b.hold.Stop()
 	if b.parked == 0 {
@@ -281,7 +284,11 @@ func (b *broker) rest() {
 		return
 	}
 	now := time.Now()
-	b.restsUntil = now.Add(min(now.Sub(b.releasedAt)*restShare, longestHold))
+	rest := now.Sub(b.releasedAt)
+	if b.large {
+		rest *= 2
+	}
+	b.restsUntil = now.Add(min(rest, longestHold))
 	b.releasedAt = time.Time{}
 	if b.visible < b.tail.next {
 		b.hold.Reset(max(b.holdTime(), 0))

@@ -23,9 +23,7 @@ func newCrowdTest(t *testing.T, subscribers int) *crowdTest {
 		c.subs = append(c.subs, sub)
 		c.waits = append(c.waits, nil)
 	}
-	for i := range c.subs {
-		c.park(i)
-	}
+	c.parkAll()
 	return c
 }
 
@@ -44,6 +42,13 @@ func (c *crowdTest) read(i int) int {
 func (c *crowdTest) park(i int) {
 	c.Helper()
 	for c.read(i) > 0 {
+	}
+}
+
+func (c *crowdTest) parkAll() {
+	c.Helper()
+	for i := range c.subs {
+		c.park(i)
 	}
 }
 
@@ -76,9 +81,7 @@ func TestIdleCrowdGetsARecordAtOnce(t *testing.T) {
 			if n := c.woken(0); n != 10 {
 				t.Fatalf("%d of 10 were woken", n)
 			}
-			for i := range c.subs {
-				c.park(i)
-			}
+			c.parkAll()
 		}
 		c.read(0) // one of ten still writes: the others do not wait for it
 		c.publish()
@@ -117,6 +120,49 @@ func TestBusyCrowdGetsLargerBatches(t *testing.T) {
 	})
 }
 
+func TestCrowdRestsAfterARelease(t *testing.T) {
+	t.Parallel()
+	const busy = 20 * time.Millisecond
+	for _, test := range []struct {
+		name  string
+		large bool
+		rest  time.Duration
+	}{
+		{"small", false, busy},
+		{"large", true, 2 * busy},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newCrowdTest(t, 10)
+				c.publish()
+				if test.large {
+					for range largeRelease {
+						c.publish()
+					}
+					c.parkAll() // the ninth of ten releases them
+				}
+				time.Sleep(busy)
+				c.parkAll()
+				start := time.Now()
+				c.publish()
+				if n := c.woken(0); n != 0 {
+					t.Fatalf("%d were woken at once", n)
+				}
+				<-c.waits[0]
+				if rest := time.Since(start); rest != test.rest {
+					t.Errorf("a rest of %v, %v was due", rest, test.rest)
+				}
+				c.parkAll()
+				c.publish()
+				if n := c.woken(0); n != 10 {
+					t.Errorf("%d of 10 were woken when the crowd had not been busy", n)
+				}
+			})
+		})
+	}
+}
+
 func TestSlowSubscribersDelayNobodyTwice(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -140,9 +186,7 @@ func TestSlowSubscribersDelayNobodyTwice(t *testing.T) {
 				t.Fatalf("%d of 5 were woken at once", n)
 			}
 		}
-		for i := range c.subs { // they recover, and count again
-			c.park(i)
-		}
+		c.parkAll() // they recover, and count again
 		c.publish()
 		for i := range 5 {
 			c.park(i)

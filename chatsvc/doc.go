@@ -37,9 +37,9 @@
 // the retained history first, oldest first, then every new message, with no gap
 // and no duplicate between the two. sendMessage returns when the message is as
 // durable as the log promises; with a [MemoryLog] it is gone when the process
-// ends. Subscribers that wait get a message at once; where many are still busy
-// with what came before, it waits for them, for at most 100 ms, and goes out
-// with what follows it in one batch.
+// ends. Subscribers that wait get a message at once; where they are still busy
+// with what came before, or were for long, it waits for at most 100 ms, and goes
+// out with what follows it in one batch.
 //
 // A late subscriber sees what [Retention] has left. Each record has a number,
 // its offset, and the log has an epoch; both travel in headers ([HeaderOffset],

@@ -117,6 +117,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	}
 	res := responseFrom(ctx)
 	to := newStream(res.writer, formOf(call.RequestHeader().Get("Content-Type"), res.lines), s.writeDeadline)
+	defer to.watch.end()
 	s.logStream(ctx, slog.LevelDebug, "subscribed", slog.Uint64("offset", first.offset))
 	err = s.serve(ctx, sub, first, to)
 	seen := wireError(err)
@@ -168,7 +169,13 @@ func (s *Service) serve(ctx context.Context, sub *subscriber, b batch, to *strea
 		heartbeat = timer.C
 	}
 	sent := time.Now()
-	for ctx.Err() == nil {
+	done := ctx.Done()
+	for {
+		select {
+		case <-done:
+			return ctx.Err()
+		default:
+		}
 		b, released, err := s.broker.read(sub)
 		if err != nil {
 			return err
@@ -177,8 +184,8 @@ func (s *Service) serve(ctx context.Context, sub *subscriber, b batch, to *strea
 			select {
 			case <-released:
 				continue
-			case <-ctx.Done():
-				continue
+			case <-done:
+				return ctx.Err()
 			case <-heartbeat:
 				if silent := time.Since(sent); silent < s.heartbeat {
 					timer.Reset(s.heartbeat - silent)
@@ -192,5 +199,4 @@ func (s *Service) serve(ctx context.Context, sub *subscriber, b batch, to *strea
 		}
 		sent = time.Now()
 	}
-	return ctx.Err()
 }
