@@ -13,8 +13,10 @@ const (
 	// crowdShare is the part of the crowd, in per cent, that must be parked
 	// before records are released to it.
 	crowdShare = 90
-	// longestHold is how long a record may wait for the crowd.
+	// longestHold is how long a record may wait for the crowd; for one of over
+	// 5,000 it is holdEach for each of them, about what a write takes.
 	longestHold = 100 * time.Millisecond
+	holdEach    = 20 * time.Microsecond
 	// largeRelease is the number of records from which a release is large.
 	largeRelease = 64
 )
@@ -133,11 +135,17 @@ func (b *broker) isParked() bool { return b.parked*100 >= b.crowd*crowdShare }
 // holdTime returns for how long what is held stays so: until the crowd has
 // rested, or until longestHold has passed. The caller holds mu.
 func (b *broker) holdTime() time.Duration {
-	longest := time.Until(b.held.Add(longestHold))
+	longest := time.Until(b.held.Add(b.longestHold()))
 	if !b.isParked() {
 		return longest
 	}
 	return min(longest, time.Until(b.restsUntil))
+}
+
+// longestHold returns how long a record may wait for the crowd. The caller holds
+// mu.
+func (b *broker) longestHold() time.Duration {
+	return max(longestHold, time.Duration(b.crowd)*holdEach)
 }
 
 // release makes all records visible and wakes who is parked. The caller holds
@@ -288,7 +296,7 @@ func (b *broker) rest() {
 	if b.large {
 		rest *= 2
 	}
-	b.restsUntil = now.Add(min(rest, longestHold))
+	b.restsUntil = now.Add(min(rest, b.longestHold()))
 	b.releasedAt = time.Time{}
 	if b.visible < b.tail.next {
 		b.hold.Reset(max(b.holdTime(), 0))

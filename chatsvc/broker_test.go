@@ -198,6 +198,22 @@ func TestSlowSubscribersDelayNobodyTwice(t *testing.T) {
 	})
 }
 
+// What is held for a large crowd is held for as long as a write to each takes.
+func TestLargeCrowdIsAwaited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowdTest(t, 10_000)
+		c.publish()
+		c.park(0) // all others are on their way
+		start := time.Now()
+		c.publish()
+		<-c.waits[0]
+		if held, due := time.Since(start), 10_000*holdEach; held != due {
+			t.Errorf("held for %v, %v was due", held, due)
+		}
+	})
+}
+
 func TestLastOneToLeaveReleases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -38,8 +38,8 @@
 // and no duplicate between the two. sendMessage returns when the message is as
 // durable as the log promises; with a [MemoryLog] it is gone when the process
 // ends. Subscribers that wait get a message at once; where they are still busy
-// with what came before, or were for long, it waits for at most 100 ms, and goes
-// out with what follows it in one batch.
+// with what came before, or were for long, it waits for at most 100 ms (20 µs for
+// each of a crowd of over 5,000), and goes out with what follows it in one batch.
 //
 // A late subscriber sees what [Retention] has left. Each record has a number,
 // its offset, and the log has an epoch; both travel in headers ([HeaderOffset],
