@@ -40,6 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.Description("A chat server for Qt's gRPC chat example, gRPC, gRPC-Web, Connect and curl."),
 		kong.DefaultEnvars("SIMPLECHAT"),
 		kong.ExplicitGroups([]kong.Group{
+			{Key: "storage", Title: "Storage:"},
 			{Key: "history", Title: "History:"},
 			{Key: "limits", Title: "Limits:"},
 			{Key: "web", Title: "Browsers and TLS:"},

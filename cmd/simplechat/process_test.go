@@ -109,7 +109,8 @@ func startServer(tb testing.TB, args ...string) *process {
 }
 
 // startServerEnv is startServer with further environment variables and without
-// an address of its own.
+// an address of its own. The server's directory is one of the test's: its
+// default --data is new and empty.
 func startServerEnv(tb testing.TB, env []string, args ...string) *process {
 	tb.Helper()
 	p := &process{
@@ -118,6 +119,7 @@ func startServerEnv(tb testing.TB, env []string, args ...string) *process {
 		exited: make(chan struct{}),
 		grown:  make(chan struct{}),
 	}
+	p.cmd.Dir = tb.TempDir()
 	p.cmd.Env = append(os.Environ(), env...)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

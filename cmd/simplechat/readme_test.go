@@ -119,12 +119,18 @@ func (s *snippet) isStream() bool { return strings.Contains(s.commands, "message
 // isServer reports whether the snippet is a server.
 func (s *snippet) isServer() bool { return strings.Contains(s.commands, "simplechat serve") }
 
+// storageFlag matches a flag that says where messages are kept.
+var storageFlag = regexp.MustCompile(`--(?:data|memory|nats)\b`)
+
 // runServer runs a snippet that is a server, from its start to Ctrl+C.
 func (s *snippet) runServer(ctx context.Context, tb testing.TB, path string) {
 	tb.Helper()
 	cmd := exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c", strings.ReplaceAll(s.commands, readmeAddr, "127.0.0.1:0"))
 	cmd.Dir = repo
 	cmd.Env = append(os.Environ(), "PATH="+path, "SIMPLECHAT_LISTEN=127.0.0.1:0")
+	if !storageFlag.MatchString(s.commands) {
+		cmd.Env = append(cmd.Env, "SIMPLECHAT_DATA="+tb.TempDir()) // not in the repository
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl+C goes to all: go run does not hand it on
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	stderr, err := cmd.StderrPipe()

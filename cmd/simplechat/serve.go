@@ -29,7 +29,8 @@ type serveCmd struct {
 	Listen    string `default:"127.0.0.1:65002" placeholder:"HOST:PORT" help:"Address to listen on; port 0 picks one. Qt's example client dials the default (${default})."`
 	Users     string `type:"path" placeholder:"FILE" help:"User database: {\"users\": [{\"name\": \"...\", \"password\": \"...\"}]}. Without it: user1 to user5 with the password qwerty."`
 	DemoUsers bool   `help:"Allow those five users on an address that is not loopback."`
-	Memory    bool   `help:"Keep messages in memory, gone when the server ends. For now that is the only way."`
+
+	Storage storageFlags `embed:"" group:"storage"`
 
 	RetainMessages int           `group:"history" default:"10000" placeholder:"N" help:"Messages to keep, 0 for any number (${default})."`
 	RetainBytes    byteSize      `group:"history" default:"64MiB" placeholder:"SIZE" help:"Bytes of messages to keep, 0 for any (${default})."`
@@ -66,19 +67,19 @@ func (c *serveCmd) Validate() error {
 	case c.WriteDeadline <= 0:
 		return fmt.Errorf("--write-deadline %v: it must be positive", c.WriteDeadline)
 	}
-	return nil
+	return c.Storage.check()
 }
 
 // Run serves until ctx is done.
 func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	setHeapFloor()
 	logger := c.newLogger(out.Stderr)
-	svc, err := c.newService(logger)
+	// The log comes last: a mistake in any other flag leaves no directory behind.
+	options, err := c.serviceOptions(logger)
 	if err != nil {
 		return err
 	}
-	defer svc.Close()
-	srv, ready, err := c.newServer(svc, logger)
+	tlsConfig, err := c.loadTLS()
 	if err != nil {
 		return err
 	}
@@ -86,6 +87,18 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	if err != nil {
 		return err
 	}
+	defer listener.Close() //nolint:errcheck // the server has closed it, unless it never came to serve
+	messages, closeLog, err := c.Storage.open(ctx, c.retention(), logger)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	svc, err := chatsvc.New(append(options, chatsvc.WithLog(messages))...)
+	if err != nil {
+		return err
+	}
+	defer svc.Close()
+	srv, ready := c.newServer(svc, tlsConfig, logger)
 	logger.Info("listening", "addr", listener.Addr().String(), "tls", c.TLSCert != "", "version", cli.Version())
 	served := make(chan error, 1)
 	go func() { served <- c.serve(srv, listener) }()
@@ -112,9 +125,14 @@ func (c *serveCmd) newLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-func (c *serveCmd) newService(logger *slog.Logger) (*chatsvc.Service, error) {
+func (c *serveCmd) retention() chatsvc.Retention {
+	return chatsvc.Retention{Messages: c.RetainMessages, Bytes: int64(c.RetainBytes), Age: c.RetainAge}
+}
+
+// serviceOptions returns what the flags say of the service, apart from its log.
+func (c *serveCmd) serviceOptions(logger *slog.Logger) ([]chatsvc.Option, error) {
 	options := []chatsvc.Option{
-		chatsvc.WithRetention(chatsvc.Retention{Messages: c.RetainMessages, Bytes: int64(c.RetainBytes), Age: c.RetainAge}),
+		chatsvc.WithRetention(c.retention()),
 		chatsvc.WithMaxContent(int(c.MaxContent)),
 		chatsvc.WithHeartbeat(c.Heartbeat),
 		chatsvc.WithWriteDeadline(c.WriteDeadline),
@@ -131,7 +149,7 @@ func (c *serveCmd) newService(logger *slog.Logger) (*chatsvc.Service, error) {
 		}
 		options = append(options, chatsvc.WithUsers(users))
 	}
-	return chatsvc.New(options...)
+	return options, nil
 }
 
 // listen opens the address, unless the demo users would be open to a network.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"log"
 	"log/slog"
 	"net/http"
@@ -36,11 +37,7 @@ const (
 
 // newServer returns the HTTP server around svc, which speaks HTTP/1.1 and
 // HTTP/2, in plain text (h2c with prior knowledge) or over TLS.
-func (c *serveCmd) newServer(svc *chatsvc.Service, logger *slog.Logger) (*h2.Server, *readiness, error) {
-	tlsConfig, err := c.loadTLS()
-	if err != nil {
-		return nil, nil, err
-	}
+func (c *serveCmd) newServer(svc *chatsvc.Service, tlsConfig *tls.Config, logger *slog.Logger) (*h2.Server, *readiness) {
 	// What anybody may call without credentials neither inflates nor reads much.
 	utility := connect.WithHandlerOptions(
 		connect.WithCompression("gzip", nil, nil),
@@ -75,7 +72,7 @@ func (c *serveCmd) newServer(svc *chatsvc.Service, logger *slog.Logger) (*h2.Ser
 		},
 		ErrorLog: log.New(serverLog{logger}, "", 0),
 	}
-	return h2.New(srv), ready, nil
+	return h2.New(srv), ready
 }
 
 // serverLog is where net/http logs.

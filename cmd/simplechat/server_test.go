@@ -257,9 +257,9 @@ func TestLargeHeaderIsRefused(t *testing.T) {
 
 func TestRetention(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
 	t.Run("messages", func(t *testing.T) {
 		t.Parallel()
+		ctx := testContext(t)
 		p := startServer(t, "--retain-messages", "3")
 		client := p.client("user1")
 		send(ctx, t, client, text("1"), text("2"), text("3"), text("4"), text("5"))
@@ -269,6 +269,7 @@ func TestRetention(t *testing.T) {
 	})
 	t.Run("bytes", func(t *testing.T) {
 		t.Parallel()
+		ctx := testContext(t)
 		p := startServer(t, "--retain-bytes", "1KiB")
 		first, second := strings.Repeat("1", 600), strings.Repeat("2", 600)
 		send(ctx, t, p.client("user1"), text(first), text(second))
@@ -278,6 +279,7 @@ func TestRetention(t *testing.T) {
 	})
 	t.Run("age", func(t *testing.T) {
 		t.Parallel()
+		ctx := testContext(t)
 		p := startServer(t, "--retain-age", "300ms")
 		send(ctx, t, p.client("user1"), text("short-lived"))
 		for len(history(t, p)) > 0 {

@@ -1,0 +1,122 @@
+package jetlog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+const (
+	// markerFile says what a directory holds, so that one of another program is
+	// not taken for a log.
+	markerFile = "simplechat.json"
+	// lockFile is locked for as long as a process uses the directory. The
+	// system releases the lock of a process that crashed.
+	lockFile = "lock"
+	// storeDir is NATS's.
+	storeDir = "nats"
+
+	markerKind   = "simplechat log"
+	markerFormat = 1 // of the directory; grows when an older version could not read it
+)
+
+// marker is the content of markerFile.
+type marker struct {
+	Kind   string `json:"kind"`
+	Format int    `json:"format"`
+}
+
+// directory is a data directory that this process alone uses.
+type directory struct {
+	path string
+	lock *flock.Flock
+}
+
+// openDirectory makes the directory if it is missing, locks it, and checks that
+// it is a log's or empty. The caller closes it.
+func openDirectory(path string) (*directory, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	// Before anything is written: a foreign directory stays as it is.
+	if err := checkMarker(path); err != nil {
+		return nil, err
+	}
+	d := &directory{path: path, lock: flock.New(filepath.Join(path, lockFile), flock.SetPermissions(0o600))}
+	locked, err := d.lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	if !locked {
+		return nil, errors.New("another process uses this directory: stop it, or give each process a directory of its own")
+	}
+	if err := d.writeMarker(); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// checkMarker fails unless the directory is empty, or a log's of this format.
+func checkMarker(path string) error {
+	data, err := os.ReadFile(filepath.Join(path, markerFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return checkEmpty(path)
+	}
+	if err != nil {
+		return err
+	}
+	var m marker
+	switch err := json.Unmarshal(data, &m); {
+	case err != nil || m.Kind != markerKind:
+		return fmt.Errorf("%s is not that of a SimpleChat log: give another directory", markerFile)
+	case m.Format > markerFormat:
+		return fmt.Errorf("the log has format %d, this version knows %d: use the newer version that wrote it", m.Format, markerFormat)
+	default:
+		return nil
+	}
+}
+
+// checkEmpty fails if there is something of another program in the directory.
+func checkEmpty(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		// A crash before the marker was there leaves the lock; a file system of
+		// its own has lost+found.
+		if name := entry.Name(); name != lockFile && name != "lost+found" && name != markerFile+".new" {
+			return fmt.Errorf("the directory holds %q and no %s, so it is not a log's: give an empty directory", name, markerFile)
+		}
+	}
+	return nil
+}
+
+// writeMarker writes markerFile, whole or not at all, unless it is there. It
+// also shows that the directory can be written to.
+func (d *directory) writeMarker() error {
+	final := filepath.Join(d.path, markerFile)
+	if _, err := os.Stat(final); err == nil {
+		return nil
+	}
+	data, err := json.Marshal(marker{markerKind, markerFormat})
+	if err != nil {
+		return err
+	}
+	next := final + ".new"
+	if err := os.WriteFile(next, append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, final)
+}
+
+// store returns the path of NATS's directory.
+func (d *directory) store() string { return filepath.Join(d.path, storeDir) }
+
+// close lets other processes have the directory.
+func (d *directory) close() error { return d.lock.Close() }

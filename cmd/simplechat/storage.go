@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/jetlog"
+)
+
+// defaultData is where messages are kept unless a flag says otherwise.
+const defaultData = "simplechat-data"
+
+// storageFlags say where messages are kept.
+type storageFlags struct {
+	Data   string   `type:"path" placeholder:"DIR" help:"Directory to keep messages in; it is made if it is missing, and one process uses it (./simplechat-data)."`
+	Memory bool     `help:"Keep messages in memory, gone when the server ends."`
+	Sync   syncMode `placeholder:"always|DURATION" help:"When messages in --data reach the disk. always: before a send is answered, so an acknowledged message survives a power cut. A duration: that often, so a power cut may take that much; a crash of the server alone takes nothing (always)."`
+
+	NATS         []string `name:"nats" placeholder:"URL" help:"Keep messages in a NATS cluster with JetStream, shared by all servers that name its stream. URLs of the cluster's servers, with commas between them."`
+	NATSStream   string   `name:"nats-stream" placeholder:"NAME" help:"Stream of the cluster; it is made if it is missing (simplechat)."`
+	NATSReplicas int      `name:"nats-replicas" placeholder:"N" help:"NATS servers that keep each message, 1, 3 or 5. With 3 an acknowledged message survives the loss of one (3)."`
+	NATSCreds    string   `name:"nats-creds" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
+	NATSTLSCA    string   `name:"nats-tls-ca" type:"path" placeholder:"FILE" help:"Certificates in PEM that sign those of the NATS servers. The default is the system's."`
+	NATSTLSCert  string   `name:"nats-tls-cert" type:"path" placeholder:"FILE" help:"Certificate in PEM that this server shows to NATS."`
+	NATSTLSKey   string   `name:"nats-tls-key" type:"path" placeholder:"FILE" help:"The key of --nats-tls-cert in PEM."`
+}
+
+// syncMode is a flag's time between writes to the disk.
+type syncMode struct {
+	set      bool
+	interval time.Duration // 0: always
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (m *syncMode) UnmarshalText(text []byte) error {
+	if string(text) == "always" {
+		*m = syncMode{set: true}
+		return nil
+	}
+	interval, err := time.ParseDuration(string(text))
+	if err != nil || interval <= 0 {
+		return fmt.Errorf("%q is neither always nor a positive duration such as 200ms", text)
+	}
+	*m = syncMode{true, interval}
+	return nil
+}
+
+// check names flags that contradict each other.
+func (f *storageFlags) check() error {
+	switch {
+	case f.Memory && f.Data != "":
+		return errors.New("--memory and --data contradict each other: give one of them")
+	case f.Memory && f.Sync.set:
+		return errors.New("--sync is about --data: --memory writes nothing to a disk")
+	case f.Memory && len(f.NATS) > 0:
+		return errors.New("--memory and --nats contradict each other: give one of them")
+	case len(f.NATS) > 0 && f.Data != "":
+		return errors.New("--data and --nats contradict each other: give one of them")
+	case len(f.NATS) > 0 && f.Sync.set:
+		return errors.New("--sync is about --data: NATS servers have a setting of their own, sync_interval")
+	}
+	return f.checkNATS()
+}
+
+func (f *storageFlags) checkNATS() error {
+	if len(f.NATS) == 0 {
+		for name, set := range map[string]bool{
+			"stream": f.NATSStream != "", "replicas": f.NATSReplicas != 0, "creds": f.NATSCreds != "",
+			"tls-ca": f.NATSTLSCA != "", "tls-cert": f.NATSTLSCert != "", "tls-key": f.NATSTLSKey != "",
+		} {
+			if set {
+				return fmt.Errorf("--nats-%s has no effect without --nats: give the URL of a NATS server", name)
+			}
+		}
+		return nil
+	}
+	switch {
+	case f.NATSReplicas < 0 || f.NATSReplicas > 5:
+		return fmt.Errorf("--nats-replicas %d: it must be 1 to 5", f.NATSReplicas)
+	case strings.ContainsAny(f.NATSStream, " \t\r\n\f.*>/\\"):
+		return fmt.Errorf("--nats-stream %q: a name has no spaces, dots, slashes, * or >", f.NATSStream)
+	case (f.NATSTLSCert == "") != (f.NATSTLSKey == ""):
+		return errors.New("--nats-tls-cert and --nats-tls-key belong together: give both")
+	}
+	return nil
+}
+
+// open opens the log that the flags name. The caller calls the function, which
+// closes it.
+func (f *storageFlags) open(ctx context.Context, retention chatsvc.Retention, logger *slog.Logger) (chatsvc.Log, func(), error) {
+	if f.Memory {
+		return chatsvc.NewMemoryLog(retention), func() {}, nil
+	}
+	options := jetlog.Options{Retention: retention, Sync: f.Sync.interval, Logger: logger}
+	log, err := f.openJetStream(ctx, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	return log, func() {
+		if err := log.Close(); err != nil {
+			logger.Error("close the log", "error", err)
+		}
+	}, nil
+}
+
+func (f *storageFlags) openJetStream(ctx context.Context, options jetlog.Options) (*jetlog.Log, error) {
+	if len(f.NATS) > 0 {
+		return nil, errors.New("--nats: not yet")
+	}
+	dir := f.Data
+	if dir == "" {
+		dir = defaultData
+	}
+	log, err := jetlog.Open(ctx, dir, options)
+	if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	return log, nil
+}
