@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,13 +37,15 @@ const (
 // After a large release it rests twice as long, which takes a sixth off the CPU
 // time for each delivery.
 type broker struct {
-	epoch string
+	epoch        string
+	acknowledged atomic.Uint64 // highest offset that a sender was told
 
 	mu       sync.Mutex // guards all below
 	tail     tail
 	expiry   *time.Timer   // trims when the oldest record is too old; nil while not armed
 	arrived  chan struct{} // closed by the next publish; nil while nobody waits
 	closedAt time.Time     // zero until close
+	reason   error         // what subscribers are told after it
 
 	visible uint64      // records below this offset are released
 	round   *round      // what parked subscribers wait for
@@ -232,7 +235,7 @@ func (b *broker) arrival(offset uint64) (<-chan struct{}, error) {
 	case b.tail.next > offset:
 		return nil, nil //nolint:nilnil // nothing to wait for
 	case !b.closedAt.IsZero():
-		return nil, errShutdown
+		return nil, b.reason
 	case b.arrived == nil:
 		b.arrived = make(chan struct{})
 	}
@@ -251,8 +254,8 @@ func (b *broker) subscribe(p position) (*subscriber, batch) {
 
 // read returns the next batch for s. An empty one comes with a channel that is
 // closed when there is more: s is parked until it reads again or leaves. It
-// fails with [errFellBehind] if what s would read next is gone, and with
-// [errShutdown] after close.
+// fails with [errFellBehind] if what s would read next is gone, and with the
+// reason of close after it.
 func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -264,7 +267,7 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 		b.park(s)
 	}
 	if !b.closedAt.IsZero() && (s.next >= b.visible || time.Since(b.closedAt) > drainTime) {
-		return batch{}, nil, errShutdown
+		return batch{}, nil, b.reason
 	}
 	got := b.tail.batch(s.next, b.visible)
 	s.next += uint64(got.count)
@@ -327,15 +330,25 @@ func (b *broker) leave(s *subscriber) {
 	b.releaseIfDue() // s may have been the one that the others wait for
 }
 
-// close ends all subscriptions: each gets what is in the tail, for at most
-// [drainTime]. It is called once.
-func (b *broker) close() {
+// acknowledge notes that a sender is about to be told of offset.
+func (b *broker) acknowledge(offset uint64) {
+	for {
+		highest := b.acknowledged.Load()
+		if offset <= highest || b.acknowledged.CompareAndSwap(highest, offset) {
+			return
+		}
+	}
+}
+
+// close ends all subscriptions for a reason: each gets what is in the tail, for
+// at most [drainTime]. It is called once.
+func (b *broker) close(reason error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.expiry != nil {
 		b.expiry.Stop()
 	}
-	b.closedAt = time.Now()
+	b.closedAt, b.reason = time.Now(), reason
 	b.release()
 	if b.arrived != nil {
 		close(b.arrived)

@@ -22,6 +22,8 @@ var (
 	errBehind = errors.New("the log is behind: call messageList again")
 	// errShutdown ends all streams on Close, and refuses calls after it.
 	errShutdown = errors.New("the server is shutting down: call again")
+	// errReplaced ends all streams when the log has another epoch.
+	errReplaced = errors.New("the history was replaced by another one: call messageList again to begin with it")
 	// errGone says that a stream cannot be written to any more.
 	errGone = errors.New("the subscriber is gone")
 	// errGap says that the log left offsets out.
@@ -50,7 +52,7 @@ func wireError(err error) error {
 		return nil
 	case errors.As(err, &coded):
 		return err
-	case errors.Is(err, errFellBehind), errors.Is(err, errBehind), errors.Is(err, errShutdown):
+	case errors.Is(err, errFellBehind), errors.Is(err, errBehind), errors.Is(err, errShutdown), errors.Is(err, errReplaced):
 		return connect.NewError(connect.CodeUnavailable, err)
 	case errors.Is(err, http.ErrNotSupported):
 		return connect.NewError(connect.CodeInternal, errors.New("the server cannot flush the stream: its middleware must pass flushes on, or have an Unwrap method"))

@@ -52,13 +52,14 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 	if err != nil {
 		return nil, s.internal("encode the message", err)
 	}
+	b := s.broker.Load() // offset and epoch go together
 	stored, err := s.log.Append(ctx, record, key)
 	if err != nil {
 		return nil, s.appendError(ctx, err)
 	}
-	s.acknowledge(stored.Offset)
+	b.acknowledge(stored.Offset)
 	header := call.ResponseHeader()
-	header.Set(HeaderEpoch, s.broker.epoch)
+	header.Set(HeaderEpoch, b.epoch)
 	header.Set(HeaderOffset, strconv.FormatUint(stored.Offset, 10))
 	if stored.Duplicate {
 		header.Set(HeaderDuplicate, "true")
@@ -105,12 +106,13 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	if err != nil {
 		return err
 	}
-	if err := s.catchUp(ctx); err != nil {
+	b := s.broker.Load()
+	if err := b.catchUp(ctx); err != nil {
 		return err
 	}
-	sub, first := s.broker.subscribe(from)
-	defer s.broker.leave(sub)
-	out.ResponseHeader().Set(HeaderEpoch, s.broker.epoch)
+	sub, first := b.subscribe(from)
+	defer b.leave(sub)
+	out.ResponseHeader().Set(HeaderEpoch, b.epoch)
 	out.ResponseHeader().Set(HeaderOffset, strconv.FormatUint(first.offset, 10))
 	if err := out.Conn().Send(nil); err != nil { // the headers
 		return err
@@ -119,7 +121,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	to := newStream(res.writer, formOf(call.RequestHeader().Get("Content-Type"), res.lines), s.writeDeadline)
 	defer to.watch.end()
 	s.logStream(ctx, slog.LevelDebug, "subscribed", slog.Uint64("offset", first.offset))
-	err = s.serve(ctx, sub, first, to)
+	err = s.serve(ctx, b, sub, first, to)
 	seen := wireError(err)
 	switch {
 	case errors.Is(err, errSlow):
@@ -141,24 +143,24 @@ func (s *Service) logStream(ctx context.Context, level slog.Level, msg string, w
 		slog.String("peer", call.Peer().Addr), slog.String("protocol", call.Peer().Protocol), what)
 }
 
-// catchUp waits until the broker has what senders were told is stored, so that
-// they find it in the history.
-func (s *Service) catchUp(ctx context.Context) error {
+// catchUp waits until b has what senders were told is stored, so that a new
+// subscriber finds it in the history.
+func (b *broker) catchUp(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()
-	err := s.broker.await(wait, s.acknowledged.Load())
+	err := b.await(wait, b.acknowledged.Load())
 	if err != nil && ctx.Err() == nil && wait.Err() != nil {
 		err = errBehind
 	}
 	return wireError(err)
 }
 
-// serve writes the batch b and all that follow it for sub, until ctx is done,
-// the subscriber is gone or the service closes. It returns why it ended.
-func (s *Service) serve(ctx context.Context, sub *subscriber, b batch, to *stream) error {
+// serve writes the first batch and all that follow it in b for sub, until ctx is
+// done, the subscriber is gone or b closes. It returns why it ended.
+func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, first batch, to *stream) error {
 	// The first batch leaves at once, even if it is empty: a client counts
 	// itself connected at the first message.
-	if err := to.send(b); err != nil {
+	if err := to.send(first); err != nil {
 		return err
 	}
 	var heartbeat <-chan time.Time
@@ -176,11 +178,11 @@ func (s *Service) serve(ctx context.Context, sub *subscriber, b batch, to *strea
 			return ctx.Err()
 		default:
 		}
-		b, released, err := s.broker.read(sub)
+		next, released, err := b.read(sub)
 		if err != nil {
 			return err
 		}
-		if b.count == 0 {
+		if next.count == 0 {
 			select {
 			case <-released:
 				continue
@@ -194,7 +196,7 @@ func (s *Service) serve(ctx context.Context, sub *subscriber, b batch, to *strea
 				timer.Reset(s.heartbeat)
 			}
 		}
-		if err := to.send(b); err != nil {
+		if err := to.send(next); err != nil {
 			return err
 		}
 		sent = time.Now()

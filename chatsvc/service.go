@@ -20,7 +20,8 @@ import (
 // several in a process.
 type Service struct {
 	log           Log
-	broker        *broker
+	broker        atomic.Pointer[broker] // another one when the log has another epoch
+	retention     Retention
 	maxContent    int
 	heartbeat     time.Duration
 	writeDeadline time.Duration
@@ -28,8 +29,6 @@ type Service struct {
 
 	path    string
 	handler http.Handler
-
-	acknowledged atomic.Uint64 // highest offset that a sender was told
 
 	mu      sync.Mutex // guards closed, and Add of the groups against Wait
 	closed  bool
@@ -58,13 +57,14 @@ func New(opts ...Option) (*Service, error) {
 	}
 	s := &Service{
 		log:           c.log,
-		broker:        newBroker(state.Epoch, state.First, c.retention),
+		retention:     c.retention,
 		maxContent:    c.maxContent,
 		heartbeat:     c.heartbeat,
 		writeDeadline: c.writeDeadline,
 		logger:        c.logger,
 		ended:         make(chan struct{}),
 	}
+	s.broker.Store(newBroker(state.Epoch, state.First, c.retention))
 	s.path, s.handler = newHandler(s, c)
 	if err := s.startFollowing(state); err != nil {
 		return nil, fmt.Errorf("chatsvc: read the log: %w", err)
@@ -125,10 +125,11 @@ func (s *Service) end() {
 	defer cancel()
 	select {
 	case <-sent:
-		_ = s.broker.await(ctx, s.acknowledged.Load())
+		b := s.broker.Load() // as the service is closed, it stays
+		_ = b.await(ctx, b.acknowledged.Load())
 	case <-ctx.Done():
 	}
-	s.broker.close()
+	s.broker.Load().close(errShutdown)
 	s.streams.Wait()
 	<-sent
 	s.stopFollowing()
@@ -158,16 +159,6 @@ func (s *Service) enter(calls *sync.WaitGroup) error {
 	return nil
 }
 
-// acknowledge notes that a sender is about to be told of offset.
-func (s *Service) acknowledge(offset uint64) {
-	for {
-		highest := s.acknowledged.Load()
-		if offset <= highest || s.acknowledged.CompareAndSwap(highest, offset) {
-			return
-		}
-	}
-}
-
 // internal logs err and returns what the caller sees of it.
 func (s *Service) internal(doing string, err error) error {
 	s.logger.Error(doing, "error", err)
@@ -185,7 +176,7 @@ func (s *Service) startFollowing(state State) error {
 	go s.follow(ctx, failed)
 	for state.First < state.Next {
 		tick, cancel := context.WithTimeout(start, time.Second)
-		err := s.broker.await(tick, state.Next-1)
+		err := s.broker.Load().await(tick, state.Next-1)
 		cancel()
 		if err == nil {
 			return nil
@@ -208,14 +199,14 @@ func (s *Service) follow(ctx context.Context, failed func(error)) {
 	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
 	backoff := shortest
 	for {
-		from := s.broker.next()
+		from := s.broker.Load().next()
 		err := s.log.Follow(ctx, from, s.publish)
 		if ctx.Err() != nil {
 			return
 		}
 		s.logger.Error("follow the log", "from", from, "error", err)
 		failed(err)
-		if s.broker.next() > from {
+		if s.replaced(ctx) || s.broker.Load().next() > from {
 			backoff = shortest
 		}
 		select {
@@ -227,10 +218,33 @@ func (s *Service) follow(ctx context.Context, failed func(error)) {
 	}
 }
 
+// replaced finds out whether the log has another epoch. Then subscribers are told
+// so by the end of their streams, and the history is the log's as it is now.
+func (s *Service) replaced(ctx context.Context) bool {
+	state, err := s.log.State(ctx)
+	if err != nil {
+		return false // Follow will fail too, or go on where it was
+	}
+	if err := state.validate(); err != nil {
+		s.logger.Error("the log's state", "error", err)
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.broker.Load()
+	if s.closed || state.Epoch == old.epoch {
+		return false
+	}
+	s.logger.Error("the log has another epoch: all streams end", "was", old.epoch, "is", state.Epoch)
+	s.broker.Store(newBroker(state.Epoch, state.First, s.retention))
+	old.close(errReplaced)
+	return true
+}
+
 // publish hands the log's next record to the broker. One that is damaged, or
 // does not follow the one before it, is reported: the history begins anew there.
 func (s *Service) publish(e Entry) error {
-	err := s.broker.publish(e)
+	err := s.broker.Load().publish(e)
 	if errors.Is(err, errNotRecord) || errors.Is(err, errGap) {
 		s.logger.Error("the history begins anew", "error", err)
 		return nil

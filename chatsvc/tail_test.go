@@ -201,7 +201,7 @@ func TestBrokerDrains(t *testing.T) {
 			sub.next = offset
 			return sub
 		}
-		b.close()
+		b.close(errShutdown)
 		if got, _, err := b.read(reader(1)); err != nil || got.count != 1 {
 			t.Errorf("right after close: %d records, %v", got.count, err)
 		}

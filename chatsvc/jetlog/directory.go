@@ -18,6 +18,9 @@ const (
 	// lockFile is locked for as long as a process uses the directory. The
 	// system releases the lock of a process that crashed.
 	lockFile = "lock"
+	// probeFile has probeBytes while probe writes it.
+	probeFile  = "probe"
+	probeBytes = 1 << 20
 	// storeDir is NATS's.
 	storeDir = "nats"
 
@@ -113,6 +116,20 @@ func (d *directory) writeMarker() error {
 		return err
 	}
 	return os.Rename(next, final)
+}
+
+// probe finds out whether something can be written to the disk.
+func (d *directory) probe() error {
+	path := filepath.Join(d.path, probeFile)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(make([]byte, probeBytes))
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close(), os.Remove(path))
 }
 
 // store returns the path of NATS's directory.

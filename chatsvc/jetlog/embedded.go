@@ -1,6 +1,7 @@
 package jetlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,23 +11,163 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/simplechat/chatsvc"
 )
 
 const (
-	// startTime bounds the start of the server in this process.
-	startTime = 30 * time.Second
+	// embeddedStream is the stream's name in a data directory.
+	embeddedStream = "chat"
+	// startTime bounds the start of the server in this process: a long history
+	// is read from the disk.
+	startTime = time.Minute
 	// maxRecord is the largest record in bytes, with its headers.
 	maxRecord = chatsvc.MaxContentCeiling + 64<<10
+	// maxPending is how many bytes may be on their way to one connection.
+	maxPending = 64 << 20
+	// probePause is the time between two tries to write to a disk that is full
+	// or fails.
+	probePause = time.Second
 )
+
+// Open opens the log in the directory dir, which is made if it is missing. Only
+// one process can have it open. What was acknowledged is on the disk if interval
+// is zero; otherwise the log writes it there that often, and what a power cut
+// may take is that much. A crash of the process alone takes nothing. The caller
+// calls [Log.Close] in the end.
+func Open(ctx context.Context, dir string, interval time.Duration, opts Options) (*Log, error) {
+	config := streamConfig(embeddedStream, opts.Retention, 1)
+	config.AllowAtomicPublish = true // see group
+	l := newLog(embeddedStream, config, opts)
+	if err := l.open(ctx, dir, interval); err != nil {
+		_ = l.Close() // it never came to be
+		return nil, fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	return l, nil
+}
+
+func (l *Log) open(ctx context.Context, path string, interval time.Duration) error {
+	dir, err := openDirectory(path)
+	if err != nil {
+		return err
+	}
+	l.engine = &engine{dir: dir, interval: interval, logger: l.logger, failures: make(chan error, 1)}
+	if err := l.engine.start(); err != nil {
+		return err
+	}
+	if err := l.connect("", embeddedAppendTime, nats.InProcessServer(l.engine)); err != nil {
+		return err
+	}
+	if interval == 0 {
+		l.group = newGroup(l.publisher)
+	}
+	info, err := l.openEmbeddedStream(ctx)
+	if err != nil {
+		return err
+	}
+	l.publisher.note(info.State.LastSeq)
+	l.tasks.Go(l.watch)
+	return nil
+}
+
+// openEmbeddedStream makes the stream, or gives it today's retention.
+func (l *Log) openEmbeddedStream(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	info, err := l.info(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return l.createStream(ctx, l.config)
+	}
+	if err != nil {
+		return nil, err
+	}
+	config := l.config
+	config.Metadata = info.Config.Metadata
+	if differences(info.Config, config) == nil {
+		return info, nil
+	}
+	stream, err := l.js.UpdateStream(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("set the retention: %w", err)
+	}
+	return stream.CachedInfo(), nil
+}
+
+// watch starts the server in this process anew when it has failed: after an
+// error of the disk it stores nothing more.
+func (l *Log) watch() {
+	for {
+		select {
+		case err := <-l.engine.failures:
+			l.repair(err)
+		case <-l.closed.Done():
+			return
+		}
+	}
+}
+
+// repair waits until the disk can be written to, and starts the server anew.
+func (l *Log) repair(cause error) {
+	probe := l.engine.dir.probe()
+	if probe != nil {
+		cause = probe
+	}
+	l.setDown(fmt.Errorf("data directory %s: %w", l.engine.dir.path, cause))
+	for {
+		if l.pause(l.closed, probePause) != nil {
+			return
+		}
+		if err := l.engine.dir.probe(); err != nil {
+			continue
+		}
+		if err := l.restart(); err != nil {
+			l.logger.Error("start the nats server anew", "error", err)
+			continue
+		}
+		l.setUp()
+		return
+	}
+}
+
+// restart starts the server anew, and returns when the stream is there.
+func (l *Log) restart() error {
+	l.engine.stop()
+	l.engine.forget()
+	if err := l.engine.start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(l.closed, startTime)
+	defer cancel()
+	for {
+		info, err := l.info(ctx)
+		if err == nil {
+			l.publisher.note(info.State.LastSeq)
+			return nil
+		}
+		if l.pause(ctx, reconnectWait) != nil {
+			return err
+		}
+	}
+}
+
+// suspect takes an error of an append: something may have to be repaired.
+func (l *Log) suspect(err error) {
+	if l.engine != nil {
+		l.engine.fail(err)
+		return
+	}
+	l.setDown(err)
+}
 
 // engine is a NATS server in this process, which listens on no port. It can be
 // started again, and connections find the server that runs.
 type engine struct {
-	dir    *directory
-	sync   time.Duration // 0: each write
-	logger *slog.Logger
+	dir      *directory
+	interval time.Duration // between writes to the disk; 0: each one is
+	logger   *slog.Logger
+	failures chan error // has what failed, until it is repaired
 
 	mu  sync.Mutex // guards srv
 	srv *server.Server
@@ -35,27 +176,33 @@ type engine struct {
 // start starts the server.
 func (e *engine) start() error {
 	srv, err := server.NewServer(&server.Options{
-		ServerName:        "simplechat",
-		DontListen:        true,
-		NoSigs:            true,
-		NoLog:             true,
-		JetStream:         true,
-		StoreDir:          e.dir.store(),
-		SyncAlways:        e.sync == 0,
-		SyncInterval:      e.sync,
-		MaxPayload:        maxRecord,
-		MaxPending:        64 << 20,
-		JetStreamMaxStore: math.MaxInt64 / 4, // not three quarters of what is free now: a full disk is found by writing
+		ServerName:            "simplechat",
+		DontListen:            true,
+		NoSigs:                true,
+		NoLog:                 true,
+		JetStream:             true,
+		StoreDir:              e.dir.store(),
+		SyncAlways:            e.interval == 0,
+		SyncInterval:          e.interval,
+		MaxPayload:            maxRecord,
+		MaxPending:            maxPending,
+		StreamMaxBufferedMsgs: 1 << 20,           // never more than there are senders
+		JetStreamMaxStore:     math.MaxInt64 / 4, // not three quarters of what is free now: a full disk is found by writing
 	})
 	if err != nil {
 		return fmt.Errorf("nats server: %w", err)
 	}
-	srv.SetLoggerV2(serverLog{e.logger}, false, false, false)
+	srv.SetLoggerV2(serverLog{e.logger, e.fail}, false, false, false)
 	srv.Start()
 	if !srv.ReadyForConnections(startTime) || !srv.JetStreamEnabled() {
 		srv.Shutdown()
 		srv.WaitForShutdown()
-		return errors.New("nats server: it does not start: its messages are in the log")
+		select {
+		case err = <-e.failures:
+		default:
+			err = errors.New("it does not start")
+		}
+		return fmt.Errorf("nats server: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -72,6 +219,28 @@ func (e *engine) stop() {
 	if srv != nil {
 		srv.Shutdown()
 		srv.WaitForShutdown()
+	}
+}
+
+// close ends the server, and lets another process have the directory.
+func (e *engine) close() error {
+	e.stop()
+	return e.dir.close()
+}
+
+// fail notes that something went wrong.
+func (e *engine) fail(err error) {
+	select {
+	case e.failures <- err:
+	default: // there is one already
+	}
+}
+
+// forget drops what was noted: the server that it is about has ended.
+func (e *engine) forget() {
+	select {
+	case <-e.failures:
+	default:
 	}
 }
 

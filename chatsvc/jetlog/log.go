@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,17 +14,26 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// appendTime bounds how long an append waits for its acknowledgement.
-const appendTime = 5 * time.Second
+const (
+	// requestTime bounds a question to JetStream.
+	requestTime = 2 * time.Second
+	// embeddedAppendTime and clusterAppendTime bound the wait for an
+	// acknowledgement: of a disk, which may be slow but is there, and of a
+	// cluster, which may be away.
+	embeddedAppendTime = 10 * time.Second
+	clusterAppendTime  = 2 * time.Second
+	// reconnectWait is the time between two tries to connect to NATS.
+	reconnectWait = 200 * time.Millisecond
+)
+
+// ErrClosed is what a log's methods return after [Log.Close].
+var ErrClosed = errors.New("the log is closed")
 
 // Options are what a log of either size is told.
 type Options struct {
-	// Retention bounds what the stream keeps: at least what fits, and somewhat
+	// Retention bounds what the stream keeps. It keeps what fits, and somewhat
 	// more, so that a burst does not outrun those who follow.
 	Retention chatsvc.Retention
-	// Sync is how often an embedded log writes to the disk what it has
-	// acknowledged; zero: before it acknowledges.
-	Sync time.Duration
 	// Logger is where the log logs, the NATS server in this process too. The
 	// default discards.
 	Logger *slog.Logger
@@ -31,90 +41,164 @@ type Options struct {
 
 // Log is a [chatsvc.Log] on a JetStream stream. It is safe for concurrent use.
 type Log struct {
-	logger *slog.Logger
-	engine *engine // nil where NATS is elsewhere
-	conn   *nats.Conn
-	js     jetstream.JetStream
-	name   string // of the stream
-	epoch  string
+	logger    *slog.Logger
+	stream    string
+	config    jetstream.StreamConfig // of the stream, without its epoch
+	engine    *engine                // nil where NATS is elsewhere
+	conn      *nats.Conn
+	js        jetstream.JetStream
+	publisher *publisher
+	group     *group // nil unless appends share writes to the disk
+
+	closed context.Context // done when the log is closed
+	close  context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu    sync.Mutex // guards all below
+	epoch string     // that State returned last
+	down  error      // why nothing can be stored now; nil while all is well
+	seen  place      // the last record that a Follow handed out
+	// turned is closed when the stream is seen with another epoch.
+	turned chan struct{}
 }
 
 var _ chatsvc.Log = (*Log)(nil)
 
-// Open opens the log in the directory dir, which is made if it is missing. Only
-// one process can have it open. The caller calls [Log.Close] in the end.
-func Open(ctx context.Context, dir string, opts Options) (*Log, error) {
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	d, err := openDirectory(dir)
-	if err != nil {
-		return nil, fmt.Errorf("data directory %s: %w", dir, err)
-	}
-	l := &Log{logger: opts.Logger, name: "chat", engine: &engine{dir: d, sync: opts.Sync, logger: opts.Logger}}
-	if err := l.openEngine(ctx, opts); err != nil {
-		return nil, errors.Join(fmt.Errorf("data directory %s: %w", dir, err), l.Close())
-	}
-	return l, nil
+// place is a record that was seen, to be recognized.
+type place struct {
+	offset uint64
+	time   time.Time
 }
 
-func (l *Log) openEngine(ctx context.Context, opts Options) error {
-	if err := l.engine.start(); err != nil {
+// newLog returns a log that is connected to nothing yet.
+func newLog(stream string, config jetstream.StreamConfig, opts Options) *Log {
+	l := &Log{stream: stream, config: config, logger: opts.Logger, turned: make(chan struct{})}
+	if l.logger == nil {
+		l.logger = slog.New(slog.DiscardHandler)
+	}
+	l.closed, l.close = context.WithCancel(context.Background())
+	return l
+}
+
+// connect connects to the NATS server at urls, or by options to one in this
+// process.
+func (l *Log) connect(urls string, wait time.Duration, options ...nats.Option) error {
+	options = append(options,
+		nats.Name("simplechat"),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectWait, reconnectWait),
+		nats.ReconnectBufSize(-1), // a send that was answered unavailable does not leave later
+		nats.Timeout(requestTime),
+		nats.PingInterval(5*time.Second), // two unanswered ones: the server is gone
+		nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.disconnected(err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			l.logger.Warn("nats client", "error", err)
+		}),
+	)
+	var err error
+	if l.conn, err = nats.Connect(urls, options...); err != nil {
 		return err
 	}
-	conn, err := nats.Connect("", nats.InProcessServer(l.engine), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
-	if err != nil {
+	if l.js, err = jetstream.New(l.conn, jetstream.WithDefaultTimeout(requestTime)); err != nil {
 		return err
 	}
-	l.conn = conn
-	if l.js, err = jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(16<<10), jetstream.WithPublishAsyncTimeout(appendTime)); err != nil {
-		return err
-	}
-	l.epoch, err = openStream(ctx, l.js, l.name, opts.Retention)
+	l.publisher, err = newPublisher(l.conn, l.stream, wait)
 	return err
 }
 
-// Close ends all appends and Follows, and closes the log. What was acknowledged
-// is on its way to the disk at least.
+// disconnected ends the wait of all appends: their answers will not come.
+func (l *Log) disconnected(err error) {
+	if l.closed.Err() != nil {
+		return
+	}
+	if err == nil {
+		err = nats.ErrDisconnected
+	}
+	l.setDown(fmt.Errorf("nats: %w", err))
+}
+
+// setDown notes why nothing can be stored, and ends the wait of all appends.
+func (l *Log) setDown(err error) {
+	l.mu.Lock()
+	first := l.down == nil
+	l.down = err
+	l.mu.Unlock()
+	if first {
+		l.logger.Error("the log cannot store messages now", "error", err)
+	}
+	l.publisher.fail(err)
+}
+
+// setUp notes that messages can be stored again.
+func (l *Log) setUp() {
+	l.mu.Lock()
+	was := l.down
+	l.down = nil
+	l.mu.Unlock()
+	if was != nil {
+		l.logger.Info("the log can store messages again")
+	}
+}
+
+// Err returns nil while messages can be stored, or why they cannot. It is what
+// a readiness check asks.
+func (l *Log) Err() error {
+	if l.closed.Err() != nil {
+		return ErrClosed
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.down
+}
+
+// Close ends all appends and Follows with [ErrClosed], and closes the log. What
+// was acknowledged is as durable as before, and on an embedded log on the disk.
 func (l *Log) Close() error {
+	l.close()
+	if l.publisher != nil {
+		l.publisher.fail(ErrClosed)
+	}
+	l.tasks.Wait()
 	if l.conn != nil {
 		l.conn.Close()
 	}
 	if l.engine == nil {
 		return nil
 	}
-	l.engine.stop()
-	return l.engine.dir.close()
+	return l.engine.close()
 }
 
-// State implements [chatsvc.Log].
+// State implements [chatsvc.Log]. It asks the stream, for at most two seconds.
 func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
-	stream, err := l.js.Stream(ctx, l.name)
+	if l.closed.Err() != nil {
+		return chatsvc.State{}, ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	info, err := l.info(ctx)
 	if err != nil {
 		return chatsvc.State{}, err
 	}
-	state := stream.CachedInfo().State
-	next := state.LastSeq + 1
-	first := min(max(state.FirstSeq, 1), next)
-	return chatsvc.State{Epoch: l.epoch, First: first, Next: next}, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if epoch := epochOf(info); epoch != l.epoch {
+		l.epoch, l.seen, l.turned = epoch, place{}, make(chan struct{})
+	}
+	return stateOf(info, l.epoch), nil
 }
 
-// Append implements [chatsvc.Log].
-func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
-	msg := &nats.Msg{Subject: l.name, Data: record}
-	if key != "" {
-		msg.Header = nats.Header{jetstream.MsgIDHeader: {messageID(key)}}
-	}
-	ack, err := l.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
+// info asks the stream for its settings and its state.
+func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	stream, err := l.js.Stream(ctx, l.stream)
 	if err != nil {
-		return chatsvc.Appended{}, err
+		return nil, fmt.Errorf("stream %s: %w", l.stream, err)
 	}
-	select {
-	case got := <-ack.Ok():
-		return chatsvc.Appended{Offset: got.Sequence, Duplicate: got.Duplicate}, nil
-	case err := <-ack.Err():
-		return chatsvc.Appended{}, err
-	case <-ctx.Done():
-		return chatsvc.Appended{}, ctx.Err()
-	}
+	return stream.CachedInfo(), nil
+}
+
+func stateOf(info *jetstream.StreamInfo, epoch string) chatsvc.State {
+	next := info.State.LastSeq + 1
+	return chatsvc.State{Epoch: epoch, First: min(max(info.State.FirstSeq, 1), next), Next: next}
 }

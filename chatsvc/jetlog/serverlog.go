@@ -1,40 +1,45 @@
 package jetlog
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// serverLog is where the NATS server logs. What it takes for a notice is
-// detail here.
-type serverLog struct{ logger *slog.Logger }
+// serverLog is where the NATS server in this process logs. What it takes for a
+// notice is detail here.
+type serverLog struct {
+	logger *slog.Logger
+	failed func(error) // called with each error: the disk's are only found here
+}
 
 var _ server.Logger = serverLog{}
 
 // Noticef implements [server.Logger].
-func (l serverLog) Noticef(format string, v ...any) { l.debug(format, v) }
+func (l serverLog) Noticef(format string, v ...any) { l.log(slog.LevelDebug, format, v) }
 
 // Warnf implements [server.Logger].
-func (l serverLog) Warnf(format string, v ...any) {
-	l.logger.Warn("nats server", "text", fmt.Sprintf(format, v...))
-}
+func (l serverLog) Warnf(format string, v ...any) { l.log(slog.LevelWarn, format, v) }
 
 // Fatalf implements [server.Logger]. The server goes on to report what failed.
 func (l serverLog) Fatalf(format string, v ...any) { l.Errorf(format, v...) }
 
 // Errorf implements [server.Logger].
 func (l serverLog) Errorf(format string, v ...any) {
-	l.logger.Error("nats server", "text", fmt.Sprintf(format, v...))
+	l.log(slog.LevelError, format, v)
+	l.failed(fmt.Errorf(format, v...))
 }
 
 // Debugf implements [server.Logger].
-func (l serverLog) Debugf(format string, v ...any) { l.debug(format, v) }
+func (l serverLog) Debugf(format string, v ...any) { l.log(slog.LevelDebug, format, v) }
 
 // Tracef implements [server.Logger].
-func (l serverLog) Tracef(format string, v ...any) { l.debug(format, v) }
+func (l serverLog) Tracef(format string, v ...any) { l.log(slog.LevelDebug, format, v) }
 
-func (l serverLog) debug(format string, v []any) {
-	l.logger.Debug("nats server", "text", fmt.Sprintf(format, v...))
+func (l serverLog) log(level slog.Level, format string, v []any) {
+	if l.logger.Enabled(context.Background(), level) {
+		l.logger.Log(context.Background(), level, "nats server", "text", fmt.Sprintf(format, v...))
+	}
 }

@@ -96,7 +96,7 @@ func (f *storageFlags) open(ctx context.Context, retention chatsvc.Retention, lo
 	if f.Memory {
 		return chatsvc.NewMemoryLog(retention), func() {}, nil
 	}
-	options := jetlog.Options{Retention: retention, Sync: f.Sync.interval, Logger: logger}
+	options := jetlog.Options{Retention: retention, Logger: logger}
 	log, err := f.openJetStream(ctx, options)
 	if err != nil {
 		return nil, nil, err
@@ -116,7 +116,7 @@ func (f *storageFlags) openJetStream(ctx context.Context, options jetlog.Options
 	if dir == "" {
 		dir = defaultData
 	}
-	log, err := jetlog.Open(ctx, dir, options)
+	log, err := jetlog.Open(ctx, dir, f.Sync.interval, options)
 	if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}

@@ -1,0 +1,84 @@
+package jetlog
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// backTime is how long a stream may have less than was seen of it before it
+	// counts as gone back: a new leader takes a moment to know what it stored.
+	backTime = 5 * time.Second
+	// backPoll is the time between two looks at it.
+	backPoll = 250 * time.Millisecond
+)
+
+// checkIncarnation fails with [errReplaced] if the stream is not the one with
+// epoch that has had a record at offset last.
+func (l *Log) checkIncarnation(ctx context.Context, epoch string, last uint64) error {
+	for deadline := time.Now().Add(backTime); ; {
+		info, err := l.info(ctx)
+		if err != nil {
+			return err
+		}
+		switch {
+		case epochOf(info) != epoch:
+			l.logger.Error("the stream has another epoch: the conversation begins anew", "was", epoch, "is", epochOf(info))
+			return errReplaced
+		case info.State.LastSeq >= last:
+			return nil
+		case time.Now().After(deadline):
+			return l.wentBack(ctx, epoch, fmt.Errorf("offset %d was there, the last one is %d", last, info.State.LastSeq))
+		}
+		if err := l.pause(ctx, backPoll); err != nil {
+			return err
+		}
+	}
+}
+
+// wentBack gives the stream another epoch, as offsets that were seen will mean
+// something else. It returns [errReplaced] when that is done.
+func (l *Log) wentBack(ctx context.Context, epoch string, why error) error {
+	info, err := l.info(ctx)
+	if err != nil {
+		return err
+	}
+	if epochOf(info) == epoch {
+		l.logger.Error("the stream went back, records are lost: it gets another epoch, and the conversation begins anew",
+			"error", why, "first", info.State.FirstSeq, "last", info.State.LastSeq)
+		if err := l.advanceEpoch(ctx, info); err != nil {
+			return fmt.Errorf("give the stream another epoch: %w", err)
+		}
+	}
+	return errReplaced
+}
+
+// recreate makes the stream anew after somebody has removed it.
+func (l *Log) recreate(ctx context.Context) error {
+	if _, err := l.createStream(ctx, l.config); err != nil {
+		return err
+	}
+	l.logger.Error("the stream was removed, and all messages with it: it was created anew", "stream", l.stream)
+	return errReplaced
+}
+
+// look compares the stream's epoch with the one that State returned last, and
+// ends those who follow another one.
+func (l *Log) look(ctx context.Context) error {
+	info, err := l.info(ctx)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.epoch == "" || epochOf(info) == l.epoch {
+		return nil
+	}
+	select {
+	case <-l.turned:
+	default:
+		close(l.turned)
+	}
+	return nil
+}

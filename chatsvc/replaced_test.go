@@ -1,0 +1,103 @@
+package chatsvc_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// replacedLog is a log that can become another one.
+type replacedLog struct {
+	mu   sync.Mutex // guards all below
+	log  *chatsvc.MemoryLog
+	done chan struct{} // closed when log is not the log any more
+}
+
+func newReplacedLog() *replacedLog {
+	return &replacedLog{log: chatsvc.NewMemoryLog(chatsvc.Retention{}), done: make(chan struct{})}
+}
+
+func (l *replacedLog) current() (*chatsvc.MemoryLog, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.log, l.done
+}
+
+func (l *replacedLog) replace(by *chatsvc.MemoryLog) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.done)
+	l.log, l.done = by, make(chan struct{})
+}
+
+func (l *replacedLog) State(ctx context.Context) (chatsvc.State, error) {
+	log, _ := l.current()
+	return log.State(ctx)
+}
+
+func (l *replacedLog) Append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
+	log, _ := l.current()
+	return log.Append(ctx, record, key)
+}
+
+func (l *replacedLog) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry) error) error {
+	log, done := l.current()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-done:
+			cancel(errors.New("replaced"))
+		case <-ctx.Done():
+		}
+	}()
+	if err := log.Follow(ctx, from, yield); ctx.Err() == nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// Where the log is replaced by another one, subscribers are told by the end of
+// their streams; who comes back sees the other epoch and all of its history.
+func TestReplacedLogEndsStreams(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	log := newReplacedLog()
+	for _, content := range []string{"a", "b", "c"} {
+		appendTo(t, log, content, "")
+	}
+	svc := newService(t, chatsvc.WithLog(log))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	f := face{service: svc, server: newServer(t, mux, transports[1]), protocol: wireProtocols[0]}
+	client := f.as(t, "user1", "qwerty")
+	sub := subscribe(ctx, t, client)
+	epoch := sub.stream.ResponseHeader().Get(chatsvc.HeaderEpoch)
+	for range 3 {
+		sub.next()
+	}
+
+	other := chatsvc.NewMemoryLog(chatsvc.Retention{})
+	appendTo(t, other, "new history", "")
+	log.replace(other)
+	if sub.stream.Receive() || connect.CodeOf(sub.stream.Err()) != connect.CodeUnavailable || !contains(sub.stream.Err(), "replaced") {
+		t.Errorf("after the log was replaced: %v, %v", sub.stream.Msg(), sub.stream.Err())
+	}
+	sub = subscribe(ctx, t, client)
+	if got := string(sub.next().GetContent()); got != "new history" {
+		t.Errorf("message %q", got)
+	}
+	if got := sub.stream.ResponseHeader().Get(chatsvc.HeaderEpoch); got == epoch {
+		t.Errorf("the epoch is still %s", got)
+	}
+	send(ctx, t, client, text("live"))
+	if got := string(sub.next().GetContent()); got != "live" {
+		t.Errorf("message %q", got)
+	}
+}
