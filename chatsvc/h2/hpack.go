@@ -126,26 +126,28 @@ type date struct {
 
 var lastDate atomic.Pointer[date]
 
-// canonicalNames are the names of header fields that chat clients send or get,
-// as they are on the wire and as [http.Header] has them: to make the one from
-// the other costs an allocation.
-var canonicalNames = make(map[string]string)
+// commonNames are the names of header fields that chat clients send or get, as
+// they are on the wire.
+var commonNames = []string{
+	"accept", "accept-encoding", "accept-language", "access-control-allow-origin", "access-control-expose-headers",
+	"authorization", "cache-control", "chat-duplicate", "chat-epoch", "chat-offset", "connect-accept-encoding",
+	"connect-content-encoding", "connect-protocol-version", "connect-timeout-ms", "content-encoding", "content-length",
+	"content-type", "cookie", "date", "etag", "grpc-accept-encoding", "grpc-encoding", "grpc-message", "grpc-status",
+	"grpc-status-details-bin", "grpc-timeout", "idempotency-key", "if-none-match", "last-modified", "origin", "pragma",
+	"priority", "referer", "sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode",
+	"sec-fetch-site", "service-name", "te", "user-agent", "user-name", "user-password", "vary", "www-authenticate",
+	"x-forwarded-for", "x-forwarded-proto", "x-grpc-web", "x-user-agent",
+}
 
-// lowerNames is the reverse of canonicalNames.
-var lowerNames = make(map[string]string)
+// canonicalNames are the common names as [http.Header] has them, and lowerNames
+// is the reverse: to make the one from the other costs an allocation.
+var canonicalNames, lowerNames = nameTables(commonNames)
 
-func init() {
-	for _, name := range []string{
-		"accept", "accept-encoding", "accept-language", "access-control-allow-origin", "access-control-expose-headers",
-		"authorization", "cache-control", "chat-duplicate", "chat-epoch", "chat-offset", "connect-accept-encoding",
-		"connect-content-encoding", "connect-protocol-version", "connect-timeout-ms", "content-encoding", "content-length",
-		"content-type", "cookie", "date", "etag", "grpc-accept-encoding", "grpc-encoding", "grpc-message", "grpc-status",
-		"grpc-status-details-bin", "grpc-timeout", "idempotency-key", "if-none-match", "last-modified", "origin", "pragma",
-		"priority", "referer", "sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode",
-		"sec-fetch-site", "service-name", "te", "user-agent", "user-name", "user-password", "vary", "www-authenticate",
-		"x-forwarded-for", "x-forwarded-proto", "x-grpc-web", "x-user-agent",
-	} {
+func nameTables(names []string) (canonical, lower map[string]string) {
+	canonical, lower = make(map[string]string, len(names)), make(map[string]string, len(names))
+	for _, name := range names {
 		key := http.CanonicalHeaderKey(name)
-		canonicalNames[name], lowerNames[key] = key, name
+		canonical[name], lower[key] = key, name
 	}
+	return canonical, lower
 }

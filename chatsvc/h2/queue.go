@@ -4,6 +4,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/net/http2"
 )
@@ -12,9 +13,14 @@ const (
 	// maxAhead is how many bytes may wait behind a write before those who add
 	// more wait too.
 	maxAhead = 64 << 10
-	// maxWrite is about how many bytes leave in one write. What a stuck client
-	// has not taken is noticed a write at a time.
+	// maxWrite is about how many bytes one handler queues before it writes.
 	maxWrite = 256 << 10
+	// maxPiece is about how many bytes a system call writes. A client that has
+	// not taken that many within the time for a write is stuck.
+	maxPiece = 64 << 10
+	// maxWriteFrame is the largest frame, whatever the client allows: others
+	// that wait behind it are to have their turn.
+	maxWriteFrame = maxWrite
 	// smallWrite is how many bytes are worth a write of their own where several
 	// calls of a connection are under way.
 	smallWrite = 1 << 10
@@ -46,11 +52,13 @@ type queue struct {
 	next    uint64 // number of the write that will take what is queued
 	written uint64 // number of the last write that has ended
 	writing bool
-	writes  uint64    // system calls' worth of progress, for the watch over stuck clients
+	answers int       // frames among those queued that answer the client's
 	done    sync.Cond // a write has ended
 	waiters int
 	err     error // no more is written
 	iov     [][]byte
+
+	progress atomic.Uint64 // system calls that have written, for the watch over stuck clients
 
 	begun  bool // the first header block was queued
 	resets []uint32
@@ -198,13 +206,13 @@ func (q *queue) flushLater() {
 // write writes what is queued. It gives mu back meanwhile.
 func (q *queue) write() {
 	bytes, shared, number := q.bytes, q.shared, q.next
-	q.bytes, q.shared, q.size = nil, nil, 0
+	q.bytes, q.shared, q.size, q.answers = nil, nil, 0, 0
 	q.next++
 	q.writing = true
 	q.mu.Unlock()
 	var err error
 	if len(shared) == 0 {
-		_, err = q.nc.Write(*bytes)
+		err = q.writeOwn(*bytes)
 	} else {
 		err = q.writeShared(*bytes, shared)
 	}
@@ -214,7 +222,6 @@ func (q *queue) write() {
 	q.mu.Lock()
 	q.writing = false
 	q.written = number
-	q.writes++
 	if q.shared == nil {
 		clear(shared)
 		q.shared = shared[:0]
@@ -227,21 +234,44 @@ func (q *queue) write() {
 	}
 }
 
+// writeOwn writes bytes.
+func (q *queue) writeOwn(bytes []byte) error {
+	for len(bytes) > 0 {
+		n, err := q.nc.Write(bytes[:min(len(bytes), maxPiece)])
+		if err != nil {
+			return err
+		}
+		bytes = bytes[n:]
+		q.progress.Add(1)
+	}
+	return nil
+}
+
 // writeShared writes bytes with the shared ones in between.
 func (q *queue) writeShared(bytes []byte, shared []share) error {
-	iov := q.iov[:0]
-	from := 0
+	from, size := 0, 0
 	for _, s := range shared {
-		iov = append(iov, bytes[from:s.at], s.data)
+		q.iov = append(q.iov, bytes[from:s.at], s.data)
+		size += s.at - from + len(s.data)
 		from = s.at
+		if size >= maxPiece {
+			if err := q.writePieces(); err != nil {
+				return err
+			}
+			size = 0
+		}
 	}
-	if from < len(bytes) {
-		iov = append(iov, bytes[from:])
-	}
-	q.iov = iov
-	all := net.Buffers(iov)
+	q.iov = append(q.iov, bytes[from:])
+	return q.writePieces()
+}
+
+// writePieces writes what iov holds in one system call.
+func (q *queue) writePieces() error {
+	all := net.Buffers(q.iov)
 	_, err := all.WriteTo(q.nc)
-	clear(iov)
+	q.progress.Add(1)
+	clear(q.iov)
+	q.iov = q.iov[:0]
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"time"
 )
 
 const (
@@ -15,15 +14,13 @@ const (
 // reader buffers what a connection reads. Its buffer is small until a read
 // fills it, as most clients of a stream send next to nothing.
 type reader struct {
-	nc  net.Conn
-	buf []byte // the bytes from next on are not read yet
-	// next is where the next read begins.
-	next int
-	end  int
+	nc        net.Conn
+	buf       []byte
+	next, end int // the part of buf that is not read yet
 
-	// Every tick, onTick is called by who waits for bytes. It arms the next one,
-	// or returns an error to end the connection.
-	tick   time.Duration
+	beforeWait func() // is called before each read of nc
+	// onTick is called when a read's deadline has come. It sets the next one, or
+	// returns an error to end the connection.
 	onTick func() error
 	heard  bool // bytes came since the last tick
 }
@@ -40,9 +37,6 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// buffered returns how many bytes can be read without waiting.
-func (r *reader) buffered() int { return r.end - r.next }
-
 // fill reads once, and calls onTick while it waits.
 func (r *reader) fill() error {
 	switch {
@@ -52,6 +46,7 @@ func (r *reader) fill() error {
 		r.buf = make([]byte, min(8*r.end, largeBuffer))
 	}
 	r.next, r.end = 0, 0
+	r.beforeWait()
 	for {
 		n, err := r.nc.Read(r.buf)
 		if n > 0 {
@@ -70,7 +65,3 @@ func (r *reader) fill() error {
 		}
 	}
 }
-
-// arm sets when the next tick is due. A deadline for each read would cost each
-// of them a timer.
-func (r *reader) arm() { _ = r.nc.SetReadDeadline(time.Now().Add(r.tick)) }

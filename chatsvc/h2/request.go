@@ -18,9 +18,16 @@ var emptyRequest http.Request
 // returns a stream error if that is malformed.
 func (s *stream) readHeaders(f *http2.MetaHeadersFrame) error {
 	malformed := http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
-	method, path, scheme := f.PseudoValue("method"), f.PseudoValue("path"), f.PseudoValue("scheme")
-	if method == "" || method == http.MethodConnect || path == "" || scheme == "" || f.PseudoValue("protocol") != "" {
-		return malformed // CONNECT is not served
+	method, path, authority := f.PseudoValue("method"), f.PseudoValue("path"), f.PseudoValue("authority")
+	switch scheme := f.PseudoValue("scheme"); {
+	case method == "", method == http.MethodConnect, f.PseudoValue("protocol") != "": // CONNECT is not served
+		return malformed
+	case scheme != "http" && scheme != "https", strings.Contains(authority, "@"): // section 8.3.1
+		return malformed
+	}
+	target, err := url.ParseRequestURI(path)
+	if err != nil {
+		return malformed
 	}
 	header, ok := readFields(f)
 	if !ok {
@@ -37,9 +44,10 @@ func (s *stream) readHeaders(f *http2.MetaHeadersFrame) error {
 	s.cancel = cancel
 	r := emptyRequest.WithContext(ctx)
 	r.Method = method
-	r.RequestURI = path
+	r.URL, r.RequestURI = target, path
 	r.Header = header
-	r.Host = f.PseudoValue("authority")
+	r.Trailer = announcedTrailers(header)
+	r.Host = authority
 	if r.Host == "" {
 		r.Host = header.Get("Host")
 	}
@@ -58,14 +66,29 @@ func (s *stream) readHeaders(f *http2.MetaHeadersFrame) error {
 	}
 	s.req = r
 	s.res.head = method == http.MethodHead
-	var err error
-	switch r.URL, err = url.ParseRequestURI(path); {
-	case f.Truncated:
-		s.res.refuse(http.StatusRequestHeaderFieldsTooLarge)
-	case err != nil:
-		s.res.refuse(http.StatusBadRequest)
+	if f.Truncated {
+		s.res.refused = http.StatusRequestHeaderFieldsTooLarge
 	}
 	return nil
+}
+
+// announcedTrailers takes from header the names of the fields that come behind
+// the body, and returns them without values; nil if there are none.
+func announcedTrailers(header http.Header) http.Header {
+	var trailer http.Header
+	for _, value := range header["Trailer"] {
+		for name := range strings.SplitSeq(value, ",") {
+			if trailer == nil {
+				trailer = make(http.Header)
+			}
+			trailer[http.CanonicalHeaderKey(strings.TrimSpace(name))] = nil
+		}
+	}
+	for _, forbidden := range []string{"Transfer-Encoding", "Trailer", "Content-Length"} {
+		delete(trailer, forbidden)
+	}
+	delete(header, "Trailer")
+	return trailer
 }
 
 // readFields returns the fields of a header block, and false if there is one

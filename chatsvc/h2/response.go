@@ -1,18 +1,22 @@
 package h2
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // heldBytes is how many bytes of a response wait for a flush, or for the end,
 // which then tells their number.
 const heldBytes = 4 << 10
+
+// sniffBytes is how much of a body [http.DetectContentType] looks at.
+const sniffBytes = 512
 
 // response is a call's [http.ResponseWriter]. It is the handler's, and not safe
 // for concurrent use, but for its deadlines.
@@ -59,7 +63,7 @@ func (r *response) WriteHeader(status int) {
 		r.s.c.srv.logf("http2: superfluous WriteHeader with the status %d", status)
 		return
 	case status < 200:
-		_ = r.s.send(r.appendHeader(appendStatus(nil, status)), nil, nil, nil, false)
+		_ = r.s.inform(r.appendHeader(appendStatus(nil, status)))
 		return
 	}
 	r.status = status
@@ -74,7 +78,9 @@ func (r *response) WriteHeader(status int) {
 	}
 	for _, value := range r.header["Trailer"] {
 		for key := range strings.SplitSeq(value, ",") {
-			r.trailers = append(r.trailers, http.CanonicalHeaderKey(strings.TrimSpace(key)))
+			if key = http.CanonicalHeaderKey(strings.TrimSpace(key)); httpguts.ValidTrailerHeader(key) {
+				r.trailers = append(r.trailers, key)
+			}
 		}
 	}
 	_, r.typed = r.header["Content-Type"]
@@ -83,12 +89,19 @@ func (r *response) WriteHeader(status int) {
 		block = appendDate(block)
 	}
 	r.block = r.appendHeader(block)
+	if r.header.Get("Connection") == "close" { // as over HTTP/1.1, though it has no such field here
+		r.s.c.shutdown()
+	}
 }
 
-// appendHeader appends what is no trailer.
+// appendHeader appends what is no trailer, and of an interim response not the
+// length of the body, which has none.
 func (r *response) appendHeader(b []byte) []byte {
 	for key, values := range r.header {
-		if !strings.HasPrefix(key, http.TrailerPrefix) && !slices.Contains(r.trailers, key) {
+		switch {
+		case strings.HasPrefix(key, http.TrailerPrefix), slices.Contains(r.trailers, key):
+		case r.status == 0 && key == "Content-Length":
+		default:
 			b = appendFields(b, key, values)
 		}
 	}
@@ -99,9 +112,6 @@ func (r *response) appendHeader(b []byte) []byte {
 func (r *response) Write(p []byte) (int, error) {
 	if err := r.begin(len(p)); err != nil {
 		return 0, err
-	}
-	if r.head {
-		return len(p), nil
 	}
 	if len(r.held)+len(p) <= heldBytes {
 		r.held = append(r.held, p...)
@@ -120,9 +130,6 @@ func (r *response) WriteString(p string) (int, error) {
 	}
 	if err := r.begin(len(p)); err != nil {
 		return 0, err
-	}
-	if r.head {
-		return len(p), nil
 	}
 	if len(r.held)+len(p) > heldBytes {
 		if err := r.send(nil, nil, false); err != nil {
@@ -151,33 +158,39 @@ func (r *response) begin(n int) error {
 // send sends what is held and p, and the header block before it. It ends the
 // response where end is set.
 func (r *response) send(p, trailers []byte, end bool) error {
-	block := r.block
+	held, block := r.held, r.block
 	r.block = nil
-	if !r.flushed {
-		r.flushed = true
-		block = r.complete(block, p, end && trailers == nil)
-	}
-	err := r.s.send(block, r.held, p, trailers, end)
 	r.held = r.held[:0]
 	if cap(r.held) > smallBuffer {
 		r.held = nil // a stream may be idle for long
 	}
-	return err
+	if r.flushed && r.head {
+		return nil // all is sent
+	}
+	if !r.flushed {
+		r.flushed = true
+		block = r.complete(block, held, p, end && trailers == nil)
+	}
+	if r.head {
+		held, p, trailers, end = nil, nil, nil, true
+	}
+	return r.s.send(block, held, p, trailers, end)
 }
 
 // complete appends to the header block what is known only when the first bytes
 // leave.
-func (r *response) complete(block, p []byte, end bool) []byte {
+func (r *response) complete(block, held, p []byte, end bool) []byte {
 	bodyless := r.status == http.StatusNoContent || r.status == http.StatusNotModified
-	if !r.typed && !bodyless && len(r.held)+len(p) > 0 && r.header.Get("Content-Encoding") == "" {
-		sniffed := r.held
-		if len(sniffed) == 0 {
-			sniffed = p
+	size := len(held) + len(p)
+	if !r.typed && !bodyless && size > 0 && r.header.Get("Content-Encoding") == "" {
+		sniffed := held
+		if missing := sniffBytes - len(held); missing > 0 {
+			sniffed = append(sniffed, p[:min(missing, len(p))]...)
 		}
 		block = appendField(block, "content-type", http.DetectContentType(sniffed))
 	}
-	if r.length < 0 && end && !bodyless && !r.head {
-		block = appendField(block, "content-length", strconv.Itoa(len(r.held)+len(p)))
+	if r.length < 0 && end && !bodyless && (size > 0 || !r.head) {
+		block = appendField(block, "content-length", strconv.Itoa(size))
 	}
 	return block
 }
@@ -214,9 +227,6 @@ func (r *response) finish() {
 	_ = r.send(nil, trailers, true)
 }
 
-// refuse makes the response an empty one with status.
-func (r *response) refuse(status int) { r.refused = status }
-
 // SetReadDeadline is for [http.ResponseController].
 func (r *response) SetReadDeadline(t time.Time) error {
 	r.s.setReadDeadline(t)
@@ -231,5 +241,3 @@ func (r *response) SetWriteDeadline(t time.Time) error {
 
 // EnableFullDuplex is for [http.ResponseController]: HTTP/2 always is.
 func (r *response) EnableFullDuplex() error { return nil }
-
-var errPanic = errors.New("the handler panicked")

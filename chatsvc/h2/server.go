@@ -14,9 +14,12 @@ import (
 const (
 	defaultMaxStreams   = 250
 	defaultWriteTimeout = 30 * time.Second
-	// prefaceTime bounds the first bytes of a connection where the server has
-	// no ReadHeaderTimeout.
-	prefaceTime = 10 * time.Second
+	defaultPingTimeout  = 15 * time.Second // net/http's
+	defaultBeginTime    = 10 * time.Second
+	// headerSlack is what a list of header fields may be larger than
+	// MaxHeaderBytes, which counts HTTP/1.1's bytes: HTTP/2 adds 32 for each
+	// field (section 6.5.2), and net/http allows for ten.
+	headerSlack = 10 * 32
 	// lingerTime is how long a connection that was ended stays open for the
 	// client to read what was written last.
 	lingerTime = time.Second
@@ -34,6 +37,7 @@ type Server struct {
 	pingTimeout  time.Duration
 	writeTimeout time.Duration
 	idleTimeout  time.Duration // 0: none
+	beginTime    time.Duration // for the preface, and again for the first SETTINGS
 	workers      workers
 
 	mu     sync.Mutex // guards all below
@@ -54,17 +58,22 @@ func New(srv *http.Server) *Server {
 		maxHeader:    uint32(max(srv.MaxHeaderBytes, 0)),
 		writeTimeout: defaultWriteTimeout,
 		idleTimeout:  srv.IdleTimeout,
+		beginTime:    srv.ReadHeaderTimeout,
 		conns:        make(map[*conn]struct{}),
 		fresh:        make(map[net.Conn]struct{}),
 		empty:        make(chan struct{}),
 	}
 	s.workers.calls = make(chan *stream)
+	if s.beginTime <= 0 {
+		s.beginTime = defaultBeginTime
+	}
 	if s.handler == nil {
 		s.handler = http.DefaultServeMux
 	}
 	if s.maxHeader == 0 {
 		s.maxHeader = http.DefaultMaxHeaderBytes
 	}
+	s.maxHeader += headerSlack
 	if set := srv.HTTP2; set != nil {
 		if set.MaxConcurrentStreams > 0 {
 			s.maxStreams = set.MaxConcurrentStreams
@@ -74,31 +83,42 @@ func New(srv *http.Server) *Server {
 		}
 		s.pingAfter, s.pingTimeout = set.SendPingTimeout, set.PingTimeout
 		if s.pingTimeout <= 0 {
-			s.pingTimeout = 15 * time.Second // net/http's default
+			s.pingTimeout = defaultPingTimeout
 		}
 	}
 	// A map that is not nil also keeps net/http from serving HTTP/2.
 	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
-		"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) {
+		"h2": func(_ *http.Server, conn *tls.Conn, h http.Handler) {
 			state := conn.ConnectionState()
-			s.serveConn(conn, &state)
+			base := context.Background()
+			// net/http's way to pass the connection's context on.
+			if from, ok := h.(interface{ BaseContext() context.Context }); ok {
+				base = from.BaseContext()
+			}
+			s.serveConn(base, conn, &state)
 		},
 	}
 	return s
 }
 
 // Serve accepts connections on l until [Server.Shutdown] or [Server.Close] is
-// called, and returns [http.ErrServerClosed] then. It closes l.
+// called, and returns [http.ErrServerClosed] then. It closes l. The server's
+// BaseContext is called once for each version of HTTP.
 func (s *Server) Serve(l net.Listener) error {
 	split := newSplitListener(l)
-	go s.accept(split)
+	go s.accept(s.baseContext(l), split)
 	err := s.http.Serve(split)
 	split.close(err)
 	return err
 }
 
-// ServeTLS is Serve for TLS, with the certificates of the server's TLSConfig.
+// ServeTLS is Serve for TLS, with the certificates of the server's TLSConfig,
+// which must not be nil.
 func (s *Server) ServeTLS(l net.Listener) error {
+	if s.http.TLSConfig == nil {
+		_ = l.Close()
+		return errors.New("serve TLS: the server has no TLSConfig: set it, with a certificate")
+	}
 	config := s.http.TLSConfig.Clone()
 	config.NextProtos = []string{"h2", "http/1.1"}
 	return s.http.Serve(tls.NewListener(l, config))
@@ -129,6 +149,24 @@ func (s *Server) Close() error {
 		c.close(net.ErrClosed)
 	}
 	return err
+}
+
+// baseContext returns what the contexts of all calls on l have in common.
+func (s *Server) baseContext(l net.Listener) context.Context {
+	ctx := context.Background()
+	if s.http.BaseContext != nil {
+		ctx = s.http.BaseContext(l)
+	}
+	return context.WithValue(ctx, http.ServerContextKey, s.http)
+}
+
+// connContext returns what the contexts of all calls on nc have in common.
+func (s *Server) connContext(base context.Context, nc net.Conn) context.Context {
+	ctx := context.WithValue(base, http.LocalAddrContextKey, nc.LocalAddr())
+	if s.http.ConnContext != nil {
+		ctx = s.http.ConnContext(ctx, nc)
+	}
+	return ctx
 }
 
 // stop refuses new connections, closes those whose protocol is not known, and
@@ -192,54 +230,6 @@ func (s *Server) track(nc net.Conn, fresh bool) bool {
 		s.fresh[nc] = struct{}{}
 	}
 	return !s.closed
-}
-
-// accept takes connections from l and tells HTTP/2 from HTTP/1.1 until l is
-// closed.
-func (s *Server) accept(l *splitListener) {
-	for {
-		nc, err := l.Listener.Accept()
-		var temporary interface{ Temporary() bool }
-		switch {
-		case err == nil:
-			go s.serveEither(nc, l)
-		case errors.As(err, &temporary) && temporary.Temporary(): // such as too many open files
-			s.logf("http2: accept: %v; trying again", err)
-			select {
-			case <-time.After(acceptBackoff):
-			case <-l.closed:
-				return
-			}
-		default:
-			l.close(err)
-			return
-		}
-	}
-}
-
-// serveEither serves nc if it begins with HTTP/2's preface, and hands it on to
-// l if not.
-func (s *Server) serveEither(nc net.Conn, l *splitListener) {
-	if !s.track(nc, true) {
-		_ = nc.Close()
-		return
-	}
-	limit := s.http.ReadHeaderTimeout
-	if limit <= 0 {
-		limit = prefaceTime
-	}
-	_ = nc.SetReadDeadline(time.Now().Add(limit))
-	first, isHTTP2, err := readPreface(nc)
-	if !s.track(nc, false) || err != nil {
-		_ = nc.Close()
-		return
-	}
-	_ = nc.SetReadDeadline(time.Time{})
-	if !isHTTP2 {
-		l.hand(&begunConn{Conn: nc, first: first})
-		return
-	}
-	s.serveConn(nc, nil)
 }
 
 func (s *Server) logf(format string, args ...any) {

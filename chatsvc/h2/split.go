@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"context"
 	"errors"
 	"net"
 	"strings"
@@ -13,6 +14,50 @@ import (
 // acceptBackoff is how long to wait when the system has no room for another
 // connection.
 const acceptBackoff = 50 * time.Millisecond
+
+// accept takes connections from l and tells HTTP/2 from HTTP/1.1 until l is
+// closed.
+func (s *Server) accept(base context.Context, l *splitListener) {
+	for {
+		nc, err := l.Listener.Accept()
+		var temporary interface{ Temporary() bool }
+		switch {
+		case err == nil:
+			go s.serveEither(base, nc, l)
+		case errors.As(err, &temporary) && temporary.Temporary(): // such as too many open files
+			s.logf("http2: accept: %v; trying again", err)
+			select {
+			case <-time.After(acceptBackoff):
+			case <-l.closed:
+				return
+			}
+		default:
+			l.close(err)
+			return
+		}
+	}
+}
+
+// serveEither serves nc if it begins with HTTP/2's preface, and hands it on to
+// l if not.
+func (s *Server) serveEither(base context.Context, nc net.Conn, l *splitListener) {
+	if !s.track(nc, true) {
+		_ = nc.Close()
+		return
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(s.beginTime))
+	first, isHTTP2, err := readPreface(nc)
+	if !s.track(nc, false) || err != nil {
+		_ = nc.Close()
+		return
+	}
+	_ = nc.SetReadDeadline(time.Time{})
+	if !isHTTP2 {
+		l.hand(&begunConn{Conn: nc, first: first})
+		return
+	}
+	s.serveConn(s.connContext(base, nc), nc, nil)
+}
 
 // readPreface reads as many bytes of HTTP/2's connection preface (section 3.4)
 // from nc as are there, and no more. It returns what it has read, and whether

@@ -2,16 +2,19 @@ package h2
 
 import (
 	"context"
-	"io"
+	"errors"
 	"net"
 	"net/http"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"golang.org/x/net/http2"
+)
+
+var (
+	errPanic = errors.New("the handler panicked")
+	errEnded = errors.New("the response has ended")
 )
 
 // stream is one call. Its fields are guarded by the connection's mu, those of
@@ -29,64 +32,71 @@ type stream struct {
 	err     error     // why nothing more can be sent or received
 
 	open     bool // counts among the streams that the client may have
-	received bool // the client has ended the request, or the stream
-	sent     bool // the server has ended the response, or the stream
+	complete bool // the request is there to its end
+	received bool // nothing more is to come: it is complete, or the stream has ended
+	sent     bool // nothing more may be sent: the response or the stream has ended
 
-	body       []byte // what came and was not read yet
-	taken      int    // how much of body was read
-	declared   int64  // Content-Length, or -1
-	got        int64  // bytes of the body so far
-	recvWindow int    // what the client may still send
-	unread     int    // bytes that were read and are not granted again yet
+	trailer    http.Header // the request's, until its body is read
+	body       []byte      // what came and was not read yet
+	taken      int         // how much of body was read
+	declared   int64       // Content-Length, or -1
+	got        int64       // bytes of the body so far
+	recvWindow int         // what the client may still send
+	unread     int         // bytes that were read and are not granted again yet
 	bodyClosed bool
 	expects    bool // the client waits for 100 (Continue)
 
-	readTimer, writeTimer *time.Timer
+	readTimer, writeTimer deadline
 	readExpired           bool
 }
 
+// newStream is the reading goroutine's, like peerWindow: settings that come
+// later find the stream in the connection's map.
 func newStream(c *conn, id uint32) *stream {
-	s := &stream{c: c, id: id, declared: -1, recvWindow: streamWindow}
+	s := &stream{c: c, id: id, declared: -1, recvWindow: streamWindow, window: c.peerWindow}
 	s.cond.L = &c.mu
 	s.res.s = s
-	c.mu.Lock()
-	s.window = c.peerWindow // settings that come later find the stream in the connection's map: both are the reading goroutine's
-	c.mu.Unlock()
 	return s
 }
 
 // run runs the handler. It is called once, from a goroutine of its own.
 func (s *stream) run() {
 	defer s.end()
+	returned := false
+	defer func() { // before the stream ends, whatever the handler does
+		if !returned {
+			s.panicked(recover())
+		}
+	}()
 	if s.res.refused != 0 {
 		s.res.WriteHeader(s.res.refused)
-		return
+	} else {
+		s.c.srv.handler.ServeHTTP(&s.res, s.req)
 	}
-	s.c.srv.handler.ServeHTTP(&s.res, s.req)
+	s.res.finish()
+	returned = true
 }
 
-// end ends the response when the handler has returned or panicked.
-func (s *stream) end() {
+// panicked resets the stream after a panic of the handler's, or after
+// [runtime.Goexit], which has no value.
+func (s *stream) panicked(value any) {
 	c := s.c
-	if err := recover(); err != nil {
-		if err != http.ErrAbortHandler { //nolint:errorlint // a panic's value, as net/http compares it
-			c.srv.logf("http2: panic serving %s: %v\n%s", c.remote, err, debug.Stack())
-		}
-		c.mu.Lock()
-		s.abort(errPanic, http2.ErrCodeInternal)
-		c.mu.Unlock()
-	} else {
-		s.res.finish()
+	if value != nil && value != http.ErrAbortHandler { //nolint:errorlint // a panic's value, as net/http compares it
+		c.srv.logf("http2: panic serving %s: %v\n%s", c.remote, value, debug.Stack())
 	}
-	s.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.readTimer != nil {
-		s.readTimer.Stop()
-	}
-	if s.writeTimer != nil {
-		s.writeTimer.Stop()
-	}
+	s.abort(errPanic, http2.ErrCodeInternal)
+}
+
+// end ends the stream after its handler.
+func (s *stream) end() {
+	s.cancel()
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.readTimer.stop()
+	s.writeTimer.stop()
 	s.bodyClosed = true
 	s.drop()
 	if !s.sent {
@@ -99,14 +109,15 @@ func (s *stream) end() {
 	if s.err == nil {
 		c.refused = 0
 	}
+	s.cond.Broadcast() // whatever still reads the body, or writes
 	delete(c.streams, s.id)
 	c.running--
 	_ = c.out.flush(false)
 	c.endIfDrained()
 }
 
-// fail makes reads and writes return err, and ends the call's context. The
-// caller holds mu.
+// fail makes writes, and reads of what is not there yet, return err, and ends
+// the call's context. The caller holds mu.
 func (s *stream) fail(err error) {
 	if s.err != nil {
 		return
@@ -116,14 +127,21 @@ func (s *stream) fail(err error) {
 	s.cond.Broadcast()
 }
 
+// close is fail for a stream that has ended in both directions. The caller
+// holds mu.
+func (s *stream) close(err error) {
+	s.fail(err)
+	s.received, s.sent = true, true
+	s.leave()
+}
+
 // abort is fail, and tells the client. The caller holds mu.
 func (s *stream) abort(err error, code http2.ErrCode) {
-	s.fail(err)
 	if s.sent {
+		s.fail(err)
 		return
 	}
-	s.sent, s.received = true, true
-	s.leave()
+	s.close(err)
 	s.c.out.reset(s.id, code)
 	s.c.out.flushLater()
 }
@@ -144,11 +162,15 @@ func (s *stream) send(block, a, b, trailers []byte, end bool) error {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.err != nil {
+	switch {
+	case s.err != nil:
 		return s.err
+	case s.sent: // by a goroutine that outlives its handler
+		return errEnded
 	}
 	size := len(a) + len(b)
 	if block != nil {
+		s.expects = false // section 8.1: 100 (Continue) would be too late
 		c.out.headers(block, c.peerFrame, s.id, end && size == 0 && trailers == nil)
 	}
 	shared, ended := len(b) >= minShared, size > 0
@@ -187,6 +209,21 @@ func (s *stream) send(block, a, b, trailers []byte, end bool) error {
 	return c.out.flush(shared)
 }
 
+// inform sends the header block of an interim response.
+func (s *stream) inform(block []byte) error {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.sent:
+		return errEnded
+	}
+	c.out.headers(block, c.peerFrame, s.id, false)
+	return c.out.flush(false)
+}
+
 // allowance waits until the windows allow to send, and takes as much of them as
 // fits a frame, at most n. The caller holds mu.
 func (s *stream) allowance(n int) (int, error) {
@@ -209,146 +246,4 @@ func (s *stream) allowance(n int) (int, error) {
 	s.window -= n
 	c.sendWindow -= n
 	return n, nil
-}
-
-// onData takes a frame of the body, of which size bytes count for flow control.
-// The caller holds mu.
-func (s *stream) onData(data []byte, size int, end bool) error {
-	s.got += int64(len(data))
-	switch s.recvWindow -= size; {
-	case s.recvWindow < 0:
-		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeFlowControl}
-	case s.declared >= 0 && s.got > s.declared:
-		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol} // section 8.1.1
-	}
-	padding := size - len(data)
-	if s.bodyClosed {
-		padding = size
-	} else if len(data) > 0 {
-		s.body = append(s.body, data...)
-		s.cond.Broadcast()
-	}
-	if padding > 0 {
-		s.grant(padding)
-		s.c.out.flushLater()
-	}
-	if end {
-		return s.endReceived()
-	}
-	return nil
-}
-
-// endReceived notes the end of the request. The caller holds mu.
-func (s *stream) endReceived() error {
-	if s.declared >= 0 && s.got != s.declared {
-		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol} // section 8.1.1
-	}
-	s.received = true
-	s.cond.Broadcast()
-	return nil
-}
-
-// grant lets the client send n bytes more, once it is worth a frame. The caller
-// holds mu, and flushes.
-func (s *stream) grant(n int) {
-	s.c.grant(n)
-	s.unread += n
-	if s.received || s.unread < streamWindow/2 {
-		return
-	}
-	s.c.out.push(appendWindowUpdate(s.c.out.pop(), s.id, s.unread))
-	s.recvWindow += s.unread
-	s.unread = 0
-}
-
-// drop lets go of what was not read. The caller holds mu.
-func (s *stream) drop() {
-	if n := len(s.body) - s.taken; n > 0 {
-		s.c.grant(n)
-	}
-	s.body, s.taken = nil, 0
-}
-
-// requestBody is the request's body.
-type requestBody struct{ s *stream }
-
-// Read implements [io.Reader].
-func (b requestBody) Read(p []byte) (int, error) {
-	s, c := b.s, b.s.c
-	if len(p) == 0 {
-		return 0, nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for {
-		switch {
-		case s.bodyClosed:
-			return 0, http.ErrBodyReadAfterClose
-		case s.err != nil:
-			return 0, s.err
-		case s.taken < len(s.body):
-			n := copy(p, s.body[s.taken:])
-			if s.taken += n; s.taken == len(s.body) {
-				s.body, s.taken = s.body[:0], 0
-			}
-			s.grant(n)
-			return n, c.out.flush(false)
-		case s.received:
-			return 0, io.EOF
-		case s.readExpired:
-			return 0, os.ErrDeadlineExceeded
-		case s.expects:
-			s.expects = false
-			c.out.headers(appendStatus(nil, http.StatusContinue), c.peerFrame, s.id, false)
-			_ = c.out.flush(false)
-		default:
-			s.cond.Wait()
-		}
-	}
-}
-
-// Close implements [io.Closer].
-func (b requestBody) Close() error {
-	b.s.c.mu.Lock()
-	defer b.s.c.mu.Unlock()
-	b.s.bodyClosed = true
-	b.s.drop()
-	return b.s.c.out.flush(false)
-}
-
-// setReadDeadline makes reads of the body fail from t on.
-func (s *stream) setReadDeadline(t time.Time) {
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
-	s.readExpired = false
-	setTimer(&s.readTimer, t, func() {
-		s.c.mu.Lock()
-		defer s.c.mu.Unlock()
-		s.readExpired = true
-		s.cond.Broadcast()
-	})
-}
-
-// setWriteDeadline resets the stream at t, unless the response has ended.
-func (s *stream) setWriteDeadline(t time.Time) {
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
-	setTimer(&s.writeTimer, t, func() {
-		s.c.mu.Lock()
-		defer s.c.mu.Unlock()
-		if !s.sent {
-			s.abort(os.ErrDeadlineExceeded, http2.ErrCodeInternal) // as net/http does
-		}
-	})
-}
-
-// setTimer makes timer, or nothing if t is zero, call expire at t.
-func setTimer(timer **time.Timer, t time.Time, expire func()) {
-	if *timer != nil {
-		(*timer).Stop()
-		*timer = nil
-	}
-	if !t.IsZero() {
-		*timer = time.AfterFunc(time.Until(t), expire)
-	}
 }

@@ -1,0 +1,160 @@
+package h2
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"os"
+
+	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/http2"
+)
+
+// onData takes a frame of the body, of which size bytes count for flow control.
+// The caller holds mu.
+func (s *stream) onData(data []byte, size int, end bool) error {
+	s.got += int64(len(data))
+	switch s.recvWindow -= size; {
+	case s.recvWindow < 0:
+		s.c.grant(size)
+		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeFlowControl}
+	case s.declared >= 0 && s.got > s.declared:
+		s.c.grant(size)
+		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol} // section 8.1.1
+	case s.bodyClosed: // the connection is the other calls', too
+		s.c.grant(size)
+	default:
+		s.keep(data)
+		s.grant(size - len(data)) // padding
+	}
+	s.c.out.flushLater()
+	if end {
+		return s.endReceived()
+	}
+	return nil
+}
+
+// keep keeps data until it is read. The caller holds mu.
+func (s *stream) keep(data []byte) {
+	if s.taken > len(s.body)/2 { // a reader that never catches up must not make the buffer grow
+		s.body = s.body[:copy(s.body, s.body[s.taken:])]
+		s.taken = 0
+	}
+	s.body = append(s.body, data...)
+	s.cond.Broadcast()
+}
+
+// onTrailers takes the header block behind the body (section 8.1). The caller
+// holds mu.
+func (s *stream) onTrailers(f *http2.MetaHeadersFrame) error {
+	malformed := http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
+	if !f.StreamEnded() || len(f.PseudoFields()) > 0 {
+		return malformed
+	}
+	for _, field := range f.RegularFields() {
+		key := http.CanonicalHeaderKey(field.Name)
+		if _, announced := s.req.Trailer[key]; !announced {
+			continue
+		}
+		if !httpguts.ValidTrailerHeader(key) {
+			return malformed
+		}
+		if s.trailer == nil {
+			s.trailer = make(http.Header)
+		}
+		s.trailer[key] = append(s.trailer[key], field.Value)
+	}
+	return s.endReceived()
+}
+
+// endReceived notes the end of the request. The caller holds mu.
+func (s *stream) endReceived() error {
+	if s.declared >= 0 && s.got != s.declared {
+		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol} // section 8.1.1
+	}
+	s.complete, s.received = true, true
+	s.cond.Broadcast()
+	return nil
+}
+
+// grant lets the client send n bytes more, once it is worth a frame. The caller
+// holds mu, and flushes.
+func (s *stream) grant(n int) {
+	s.c.grant(n)
+	s.unread += n
+	if s.received || s.unread < streamWindow/2 {
+		return
+	}
+	s.c.out.push(appendWindowUpdate(s.c.out.pop(), s.id, s.unread))
+	s.recvWindow += s.unread
+	s.unread = 0
+}
+
+// drop lets go of what was not read. The caller holds mu.
+func (s *stream) drop() {
+	if n := len(s.body) - s.taken; n > 0 {
+		s.c.grant(n)
+	}
+	s.body, s.taken = nil, 0
+}
+
+// requestBody is the request's body. It is safe for concurrent use. What has
+// arrived can be read also after the stream has ended.
+type requestBody struct{ s *stream }
+
+// Read implements [io.Reader].
+func (b requestBody) Read(p []byte) (int, error) {
+	s, c := b.s, b.s.c
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		switch {
+		case s.bodyClosed:
+			return 0, http.ErrBodyReadAfterClose
+		case s.taken < len(s.body):
+			return s.take(p), nil
+		case s.complete:
+			maps.Copy(s.req.Trailer, s.trailer)
+			s.trailer = nil
+			return 0, io.EOF
+		case s.err != nil:
+			return 0, s.err
+		case s.readExpired:
+			return 0, os.ErrDeadlineExceeded
+		case s.expects:
+			s.expects = false
+			c.out.headers(appendStatus(nil, http.StatusContinue), c.peerFrame, s.id, false)
+			_ = c.out.flush(false)
+		default:
+			s.cond.Wait()
+		}
+	}
+}
+
+// take moves bytes of the body to p. The caller holds mu.
+func (s *stream) take(p []byte) int {
+	n := copy(p, s.body[s.taken:])
+	s.taken += n
+	if s.taken == len(s.body) {
+		s.body, s.taken = s.body[:0], 0
+		if s.received {
+			s.body = nil // the call may go on for long
+		}
+	}
+	s.grant(n)
+	s.c.out.flushLater()
+	return n
+}
+
+// Close implements [io.Closer].
+func (b requestBody) Close() error {
+	b.s.c.mu.Lock()
+	defer b.s.c.mu.Unlock()
+	b.s.bodyClosed = true
+	b.s.cond.Broadcast()
+	b.s.drop()
+	return b.s.c.out.flush(false)
+}

@@ -1,0 +1,64 @@
+package h2
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// deadline calls a function at a time. It is guarded by the connection's mu.
+type deadline struct{ timer *time.Timer }
+
+// setReadDeadline makes reads of the body fail from t on.
+func (s *stream) setReadDeadline(t time.Time) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.readExpired = false
+	s.readTimer.set(s, t, func() {
+		s.readExpired = true
+		s.cond.Broadcast()
+	})
+}
+
+// setWriteDeadline resets the stream at t, unless the response has ended.
+func (s *stream) setWriteDeadline(t time.Time) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.writeTimer.set(s, t, func() {
+		if !s.sent {
+			s.abort(os.ErrDeadlineExceeded, http2.ErrCodeInternal) // as net/http does
+		}
+	})
+}
+
+// set makes d call expire, with mu held, at t; at once if that has passed, never
+// if it is zero. It takes the place of what was set before.
+func (d *deadline) set(s *stream, t time.Time, expire func()) {
+	d.stop()
+	if t.IsZero() {
+		return
+	}
+	left := time.Until(t)
+	if left <= 0 {
+		expire()
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(left, func() {
+		s.c.mu.Lock()
+		defer s.c.mu.Unlock()
+		if d.timer == timer { // or else it was too late to stop it
+			expire()
+		}
+	})
+	d.timer = timer
+}
+
+// stop makes d call nothing.
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+}

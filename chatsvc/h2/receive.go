@@ -1,0 +1,220 @@
+package h2
+
+import (
+	"fmt"
+
+	"golang.org/x/net/http2"
+)
+
+// onHeaders takes the header block of a new call, or the trailers of one.
+func (c *conn) onHeaders(f *http2.MetaHeadersFrame) error {
+	if fresh, err := c.admit(f); !fresh || err != nil {
+		return err
+	}
+	s := newStream(c, f.StreamID)
+	if err := s.readHeaders(f); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.streams[s.id] = s
+	s.open = true
+	c.open++
+	c.running++
+	c.starting = append(c.starting, s)
+	if f.StreamEnded() {
+		return s.endReceived()
+	}
+	return nil
+}
+
+// admit reports whether a header block begins a new call that may begin
+// (section 5.1).
+func (c *conn) admit(f *http2.MetaHeadersFrame) (fresh bool, err error) {
+	id := f.StreamID
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[id]
+	switch {
+	case id%2 == 0:
+		return false, http2.ConnectionError(http2.ErrCodeProtocol)
+	case id <= c.last && c.out.wasReset(id):
+		return false, nil // sent before the client knew
+	case s != nil && s.received:
+		return false, http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
+	case s != nil:
+		return false, s.onTrailers(f)
+	case id <= c.last:
+		return false, http2.ConnectionError(http2.ErrCodeStreamClosed)
+	case c.goingAway:
+		return false, nil // the client was told that it will not be answered (section 6.8)
+	}
+	c.last = id
+	switch {
+	case f.HasPriority() && f.Priority.StreamDep == id:
+		return false, http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
+	case c.open >= c.srv.maxStreams, c.running >= 2*c.srv.maxStreams:
+		return false, c.refuse(id)
+	}
+	return true, nil
+}
+
+// refuse refuses a call beyond what the client may have open. Handlers of calls
+// that it has reset count until they have returned: without that, a client could
+// have any number of them (CVE-2023-44487). The caller holds mu.
+func (c *conn) refuse(id uint32) error {
+	if c.refused++; c.refused > refusalsPerStream*c.srv.maxStreams {
+		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+	}
+	return http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
+}
+
+// onData takes a piece of a call's body.
+func (c *conn) onData(f *http2.DataFrame) error {
+	id, size := f.StreamID, int(f.Length)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.wasOpen(id); err != nil {
+		return err
+	}
+	if c.recvWindow -= size; c.recvWindow < 0 {
+		return http2.ConnectionError(http2.ErrCodeFlowControl)
+	}
+	if s := c.streams[id]; s != nil && !s.received {
+		return s.onData(f.Data(), size, f.StreamEnded())
+	}
+	c.grant(size)
+	c.out.flushLater()
+	if id > c.last || c.out.wasReset(id) {
+		return nil // of a call that the client was told not to wait for
+	}
+	return http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
+}
+
+// grant lets the client send n bytes more over the connection, once it is worth
+// a frame. The caller holds mu, and flushes.
+func (c *conn) grant(n int) {
+	c.unread += n
+	if c.unread >= connWindow/2 {
+		c.out.push(appendWindowUpdate(c.out.pop(), 0, c.unread))
+		c.recvWindow += c.unread
+		c.unread = 0
+	}
+}
+
+// onSettings takes what the client allows (section 6.5).
+func (c *conn) onSettings(f *http2.SettingsFrame) error {
+	if f.IsAck() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.NumSettings() > maxSettings {
+		return http2.ConnectionError(http2.ErrCodeProtocol) // as net/http does
+	}
+	err := f.ForeachSetting(func(setting http2.Setting) error {
+		if err := setting.Valid(); err != nil {
+			return err
+		}
+		switch setting.ID {
+		case http2.SettingMaxFrameSize:
+			c.peerFrame = min(int(setting.Val), maxWriteFrame)
+		case http2.SettingInitialWindowSize:
+			more := int(setting.Val) - c.peerWindow
+			c.peerWindow = int(setting.Val)
+			for _, s := range c.streams {
+				if s.window += more; s.window > maxWindow {
+					return http2.ConnectionError(http2.ErrCodeFlowControl)
+				}
+				s.cond.Broadcast()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.out.push(appendSettingsAck(c.out.pop()))
+	return c.answer()
+}
+
+// onWindowUpdate lets the server send more (section 6.9).
+func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.StreamID != 0 {
+		s := c.streams[f.StreamID]
+		if s == nil {
+			return c.wasOpen(f.StreamID)
+		}
+		if s.window += int(f.Increment); s.window > maxWindow {
+			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeFlowControl}
+		}
+		s.cond.Broadcast()
+		return nil
+	}
+	if c.sendWindow += int(f.Increment); c.sendWindow > maxWindow {
+		return http2.ConnectionError(http2.ErrCodeFlowControl)
+	}
+	for _, s := range c.streams {
+		if s.waiting && s.window > 0 {
+			s.cond.Broadcast()
+		}
+	}
+	return nil
+}
+
+// wasOpen returns an error if the client has never opened the stream (section
+// 5.1). The caller holds mu.
+func (c *conn) wasOpen(id uint32) error {
+	if id > c.last && !c.goingAway || id%2 == 0 {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	return nil
+}
+
+// onPing answers a ping, or takes the answer to the server's own.
+func (c *conn) onPing(f *http2.PingFrame) error {
+	if f.IsAck() {
+		return nil // all that is heard is a sign of life
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.push(appendPing(c.out.pop(), true, f.Data))
+	return c.answer()
+}
+
+// answer flushes an answer to a frame of the client's, and returns an error if
+// it reads none of them: it could make the server hold any number. The caller
+// holds mu.
+func (c *conn) answer() error {
+	if c.out.answers++; c.out.answers > maxAnswers {
+		return errRefuses
+	}
+	c.out.flushLater()
+	return nil
+}
+
+// onReset ends a call that the client no longer wants.
+func (c *conn) onReset(f *http2.RSTStreamFrame) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[f.StreamID]
+	if s == nil {
+		return c.wasOpen(f.StreamID)
+	}
+	s.close(fmt.Errorf("the client reset the stream: %w", http2.StreamError{StreamID: f.StreamID, Code: f.ErrCode}))
+	return nil
+}
+
+// reset ends a stream with an error of the client's.
+func (c *conn) reset(id uint32, code http2.ErrCode) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = max(c.last, id)
+	if s := c.streams[id]; s != nil {
+		s.close(http2.StreamError{StreamID: id, Code: code})
+	}
+	c.out.reset(id, code)
+	return c.answer()
+}
