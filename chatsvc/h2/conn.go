@@ -47,7 +47,7 @@ type conn struct {
 	nc     net.Conn
 	tls    *tls.ConnectionState
 	remote string
-	base   context.Context // of every call
+	base   context.Context //nolint:containedctx // every call's is made of it
 
 	// The fields up to mu are the reading goroutine's.
 	in         reader
@@ -123,8 +123,7 @@ func (c *conn) serve() error {
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.framer.MaxHeaderListSize = c.srv.maxHeader
 	for err := c.begin(); ; err = c.next() {
-		var broken http2.StreamError
-		if errors.As(err, &broken) {
+		if broken, ok := errors.AsType[http2.StreamError](err); ok {
 			err = c.reset(broken.StreamID, broken.Code)
 		}
 		if err != nil {

@@ -138,8 +138,8 @@ func (s *server) client(tb testing.TB, http2 bool) *http.Client {
 	return &http.Client{Transport: rt, Timeout: patience}
 }
 
-// dial opens an HTTP/2 connection, which is closed with the test.
-func (s *server) dial(tb testing.TB, settings ...http2.Setting) *peer {
+// dialRaw opens a connection on which nothing is sent yet.
+func (s *server) dialRaw(tb testing.TB) net.Conn {
 	tb.Helper()
 	var nc net.Conn
 	var err error
@@ -153,8 +153,14 @@ func (s *server) dial(tb testing.TB, settings ...http2.Setting) *peer {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := newPeer(tb, nc)
 	_ = nc.SetDeadline(time.Now().Add(patience))
+	return nc
+}
+
+// dial opens an HTTP/2 connection, which is closed with the test.
+func (s *server) dial(tb testing.TB, settings ...http2.Setting) *peer {
+	tb.Helper()
+	p := newPeer(tb, s.dialRaw(tb))
 	p.begin(settings...)
 	return p
 }

@@ -128,6 +128,7 @@ func (c *conn) onSettings(f *http2.SettingsFrame) error {
 				}
 				s.cond.Broadcast()
 			}
+		default: // of a push, a priority or a dynamic table there is none, and header blocks are small
 		}
 		return nil
 	})

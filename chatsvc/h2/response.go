@@ -169,7 +169,7 @@ func (r *response) send(p, trailers []byte, end bool) error {
 	}
 	if !r.flushed {
 		r.flushed = true
-		block = r.complete(block, held, p, end && trailers == nil)
+		block = r.complete(block, held, p, end && (trailers == nil || r.head))
 	}
 	if r.head {
 		held, p, trailers, end = nil, nil, nil, true

@@ -266,11 +266,6 @@ var streamScripts = []script{
 		p.untilAnswered(1)
 		p.check(p.WriteData(1, true, []byte("x")))
 	}},
-	{name: "header block on a half-closed stream", streams: one, send: func(p *peer) {
-		p.request(1, false, post, "content-length", "1")
-		p.check(p.WriteData(1, false, []byte("xy")))
-		p.headers(1, true, "a", "b")
-	}},
 	{name: "stream depends on itself", streams: one, send: func(p *peer) {
 		p.check(p.WriteHeaders(http2.HeadersFrameParam{
 			StreamID: 1, BlockFragment: p.encode(get...), EndStream: true, EndHeaders: true,
