@@ -1,0 +1,115 @@
+package chatclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+// Client is a client of one conversation. It is safe for concurrent use: any
+// number of sends and follows may run at a time, over one HTTP/2 connection.
+type Client struct {
+	config
+
+	urls    []string
+	current atomic.Uint64 // counts the failures; the URL in use is urls[current % len(urls)]
+}
+
+// New returns a client of the server at urls: the URL that the procedures are
+// below, or those of several replicas with commas between them. It connects to
+// nothing. It fails if a URL or an option is not valid. The caller calls
+// [Client.Close] in the end.
+func New(urls string, opts ...Option) (*Client, error) {
+	c := &Client{config: defaults()}
+	for _, opt := range opts {
+		opt.apply(&c.config)
+	}
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("chatclient: %w", err)
+	}
+	for one := range strings.SplitSeq(urls, ",") {
+		one = strings.TrimSpace(one)
+		if err := checkURL(one); err != nil {
+			return nil, fmt.Errorf("chatclient: URL %q: %w", one, err)
+		}
+		c.urls = append(c.urls, one)
+	}
+	if c.http == nil {
+		c.http = &http.Client{Transport: c.newTransport()}
+	}
+	return c, nil
+}
+
+// checkURL returns an error that says what is wrong with a server's URL.
+func checkURL(raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return errors.Unwrap(err) // the rest repeats the URL
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return errors.New("it must be http://HOST:PORT or https://HOST:PORT")
+	case u.User != nil:
+		return errors.New("it holds credentials: use WithBasicAuth")
+	}
+	return nil
+}
+
+// Close closes the connections that are not in use. It does not end calls:
+// their contexts do.
+func (c *Client) Close() {
+	if idle, ok := c.http.(interface{ CloseIdleConnections() }); ok {
+		idle.CloseIdleConnections()
+	}
+}
+
+// newTransport returns a transport for c's protocol that finds dead
+// connections by itself.
+func (c *Client) newTransport() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	if c.protocol == GRPC {
+		protocols.SetUnencryptedHTTP2(true)
+	} else {
+		protocols.SetHTTP1(true)
+	}
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         c.dial,
+		TLSClientConfig:     c.tls,
+		TLSHandshakeTimeout: c.timeout,
+		Protocols:           protocols,
+		// Without pings new calls would join a dead connection for as long as
+		// the kernel believes in it.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAnswer},
+	}
+}
+
+// rpc returns connect's client of the replica in use, over h, and the number of
+// failures so far, for [Client.failed].
+func (c *Client) rpc(h connect.HTTPClient) (chatconnect.SimpleChatClient, string, uint64) {
+	failures := c.current.Load()
+	base := c.urls[failures%uint64(len(c.urls))]
+	return chatconnect.NewSimpleChatClient(h, base, c.options()...), base, failures
+}
+
+// failed makes the calls that follow use the next replica, unless another call
+// has noticed the failure first.
+func (c *Client) failed(failures uint64) { c.current.CompareAndSwap(failures, failures+1) }
+
+// newCall returns a context for a call with the client's headers, and the
+// call's headers.
+func (c *Client) newCall(ctx context.Context) (context.Context, connect.CallInfo) {
+	ctx, call := connect.NewClientContext(ctx)
+	for name, values := range c.header {
+		call.RequestHeader()[name] = values
+	}
+	return ctx, call
+}

@@ -1,0 +1,189 @@
+package chatclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+// Event is what [Client.Follow] tells its caller: a record or, with no message,
+// that a stream was opened.
+type Event struct {
+	// Message is the record's, or nil where a stream was opened: the first one,
+	// or another one after the last had ended.
+	Message *chatpb.ChatMessage
+	// Epoch is that of the log which Offset belongs to.
+	Epoch string
+	// Offset is the record's. Of a stream that was opened it is that of the
+	// record that will come next.
+	Offset uint64
+	// Lost is the number of records below Offset that should have come but are
+	// retained no longer. It is zero with a message.
+	Lost uint64
+	// NewEpoch tells that the log is not the one that the position was of: what
+	// it retains comes from the first record on. What the old one held behind
+	// the position is lost as well, and nobody knows how much. It is false with
+	// a message.
+	NewEpoch bool
+}
+
+// Next returns the position behind e: following from there goes on with what
+// comes after e.
+func (e Event) Next() Position {
+	if e.Message == nil {
+		return At(e.Epoch, e.Offset)
+	}
+	return At(e.Epoch, e.Offset+1)
+}
+
+// Follow calls yield for every record from a position on, once and in the
+// log's order, and whenever a stream was opened. It opens streams until ctx is
+// done, when it returns ctx.Err(). It returns yield's error if that is not nil,
+// and the server's if it is final: wrong credentials, or a server that tells no
+// offsets.
+//
+// Yield is called from the caller's own goroutine. While it runs nothing is
+// read: a server waits for a while (30 s unless it was told otherwise), then it
+// cuts the stream, and Follow resumes. Messages are the caller's to keep.
+func (c *Client) Follow(ctx context.Context, from Position, yield func(Event) error) error {
+	f := &follower{client: c, position: from, due: make(map[string]uint64), yield: yield}
+	pause := c.backoff()
+	for {
+		err := f.stream(ctx, pause)
+		var stopped *yieldError
+		switch {
+		case errors.As(err, &stopped):
+			return stopped.err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case isFinal(err):
+			return fmt.Errorf("follow from %v: %w", f.position, err)
+		}
+		pause.wait(ctx)
+	}
+}
+
+// yieldError is the error of Follow's yield.
+type yieldError struct{ err error }
+
+func (e *yieldError) Error() string { return e.err.Error() }
+
+// follower is one call of Follow.
+type follower struct {
+	client   *Client
+	yield    func(Event) error
+	position Position          // to go on at
+	due      map[string]uint64 // of the epochs before: the offset to go on at, as a replica may hear of a new epoch later than others
+}
+
+// stream opens a stream and hands on what comes, until it ends. It always
+// returns an error.
+func (f *follower) stream(ctx context.Context, pause *backoff) error {
+	c := f.client
+	streamCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := newWatch(c.http, func() { cancel(errSilent) })
+	defer watch.stop()
+	rpc, base, failures := c.rpc(watch)
+	err := f.receive(streamCtx, rpc, watch, pause)
+	var stopped *yieldError
+	if ctx.Err() != nil || errors.As(err, &stopped) {
+		return err
+	}
+	if errors.Is(context.Cause(streamCtx), errSilent) {
+		err = errSilent
+		c.Close() // its connection may be dead: do not use it again, unless others do
+	}
+	c.failed(failures)
+	c.logger.Warn("stream ended", slog.String("url", base), slog.Any("position", f.position), slog.Any("error", err))
+	return err
+}
+
+// receive opens a stream and hands on what comes.
+func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient, watch *watch, pause *backoff) error {
+	ctx, call := f.client.newCall(ctx)
+	f.position.setHeader(call.RequestHeader())
+	watch.start(f.client.timeout)
+	stream, err := rpc.MessageList(ctx, &chatpb.None{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }()
+	epoch, offset, err := readPosition(stream.ResponseHeader())
+	if err != nil {
+		stream.Receive() // an error has no position
+		if stream.Err() != nil {
+			err = stream.Err()
+		}
+		return err
+	}
+	if err := f.open(epoch, offset); err != nil {
+		return err
+	}
+	watch.start(f.client.timeout) // the first batch comes at once
+	for stream.Receive() {
+		watch.stop()
+		pause.reset()
+		for _, msg := range stream.Msg().GetMessages() {
+			if err := f.record(offset, msg); err != nil {
+				return err
+			}
+			offset++
+		}
+		watch.start(f.client.silence)
+	}
+	if stream.Err() == nil {
+		return errEnded
+	}
+	return stream.Err()
+}
+
+// open moves the position to what a server has answered: the epoch, and the
+// offset of the first record that it will send.
+func (f *follower) open(epoch string, first uint64) error {
+	asked, wanted, exact := f.position.Offset()
+	e := Event{Epoch: epoch, NewEpoch: asked != "" && asked != epoch}
+	if exact {
+		f.due[asked] = wanted
+	}
+	due, known := f.due[epoch]
+	switch {
+	case known:
+	case exact && asked == "":
+		due = wanted
+	case exact:
+		due = 1
+	default: // nothing was asked for that is not there
+		due = first
+	}
+	due = max(due, 1) // the first offset there is
+	// A replica that is behind begins lower: what is not due is left out.
+	e.Offset = max(first, due)
+	e.Lost = e.Offset - due
+	if e.NewEpoch || e.Lost > 0 {
+		f.client.logger.Warn("records lost", slog.Any("position", f.position), slog.String("epoch", epoch), slog.Uint64("lost", e.Lost))
+	}
+	f.position = e.Next()
+	return f.tell(e)
+}
+
+// record hands on a record, unless it was handed on before.
+func (f *follower) record(offset uint64, msg *chatpb.ChatMessage) error {
+	if offset < f.position.n {
+		return nil
+	}
+	e := Event{Message: msg, Epoch: f.position.epoch, Offset: offset}
+	f.position = e.Next()
+	return f.tell(e)
+}
+
+func (f *follower) tell(e Event) error {
+	if err := f.yield(e); err != nil {
+		return &yieldError{err}
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package chatclient
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"connectrpc.com/connect"
+)
+
+// ErrUncertain is what errors of [Client.Send] are, by [errors.Is], if the
+// message may have been stored. A send after any other error cannot store it
+// twice.
+var ErrUncertain = errors.New("the message may have been stored")
+
+var (
+	// errNoPosition is final: following would deliver everything again after
+	// each pause.
+	errNoPosition = errors.New("the server does not tell offsets, or a proxy drops the headers")
+	// errEnded is for a server that ends a stream without an error.
+	errEnded = errors.New("the server ended the stream")
+	// errSilent ends a stream from which nothing came for too long.
+	errSilent = errors.New("the server fell silent")
+)
+
+// isFinal reports whether another attempt would fail with err as well.
+func isFinal(err error) bool {
+	if errors.Is(err, errNoPosition) {
+		return true
+	}
+	switch connect.CodeOf(err) {
+	case connect.CodeInvalidArgument, connect.CodeNotFound, connect.CodeAlreadyExists,
+		connect.CodePermissionDenied, connect.CodeResourceExhausted, connect.CodeFailedPrecondition,
+		connect.CodeOutOfRange, connect.CodeUnimplemented, connect.CodeUnauthenticated:
+		return true
+	default:
+		return false
+	}
+}
+
+// mayBeStored reports whether a message may have been stored although the
+// attempt to send it ended with err: not if there was no connection, or the
+// server refused to look at it.
+func mayBeStored(err error) bool {
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return false
+	}
+	// Without a position it was acknowledged, and on a full disk the code
+	// resource_exhausted comes from the log.
+	return !isFinal(err) || errors.Is(err, errNoPosition) || connect.CodeOf(err) == connect.CodeResourceExhausted
+}
+
+// backoff returns the pauses between the attempts of one call.
+func (c *Client) backoff() *backoff {
+	return &backoff{shortest: c.shortest, longest: c.longest}
+}
+
+// backoff is the pauses between attempts.
+type backoff struct {
+	shortest, longest time.Duration
+	failures          uint // since the last success
+}
+
+// wait pauses until the next attempt is due, or ctx is done. Half of the pause
+// is random, so that the clients of a server that was away do not come back in
+// step.
+func (b *backoff) wait(ctx context.Context) {
+	pause := b.longest
+	if doubled := b.shortest << min(b.failures, 30); doubled > 0 {
+		pause = min(doubled, b.longest)
+	}
+	b.failures++
+	pause -= rand.N(pause/2 + 1) //nolint:gosec // nobody gains from guessing it
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// reset notes a success.
+func (b *backoff) reset() { b.failures = 0 }

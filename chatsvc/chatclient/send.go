@@ -1,0 +1,135 @@
+package chatclient
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"example.com/simplechat/chatsvc"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+)
+
+// Sent says where a message was stored.
+type Sent struct {
+	Epoch  string
+	Offset uint64
+	// Duplicate tells that the message had been stored by an earlier attempt,
+	// of this send or another one with the same key.
+	Duplicate bool
+}
+
+// SendText is [Client.Send] for a text, in UTF-8.
+func (c *Client) SendText(ctx context.Context, text string) (Sent, error) {
+	return c.Send(ctx, &chatpb.ChatMessage{Content: []byte(text), Type: chatpb.ChatMessage_Text}, "")
+}
+
+// SendImage is [Client.Send] for the bytes of an image file.
+func (c *Client) SendImage(ctx context.Context, image []byte) (Sent, error) {
+	return c.Send(ctx, &chatpb.ChatMessage{Content: image, Type: chatpb.ChatMessage_Image}, "")
+}
+
+// Send sends msg until the server acknowledges it, refuses it or ctx is done.
+// The server stores messages of one user with the same key once, within two
+// minutes; without a key the send has one of its own. A key has 1 to 128 bytes,
+// no control characters and no space at its ends.
+//
+// An error is [ErrUncertain] if the message may have been stored. Those of the
+// server have a connect code; the code resource_exhausted says that the message
+// is too large or the server's disk full, and is not tried again.
+func (c *Client) Send(ctx context.Context, msg *chatpb.ChatMessage, key string) (Sent, error) {
+	if strings.TrimSpace(key) != key {
+		// HTTP/1.1 drops them on the way: it would be another key than over HTTP/2.
+		return Sent{}, fmt.Errorf("send: the key %q begins or ends with a space", key)
+	}
+	if key == "" {
+		key = rand.Text()
+	}
+	s := &sending{client: c, msg: msg, key: key}
+	sent, err := s.run(ctx)
+	switch {
+	case err == nil:
+		return sent, nil
+	case s.uncertain.IsZero():
+		return Sent{}, fmt.Errorf("send: %w", err)
+	default:
+		return Sent{}, &uncertainError{fmt.Errorf("send: %w", err)}
+	}
+}
+
+// uncertainError is err, and [ErrUncertain].
+type uncertainError struct{ err error }
+
+func (e *uncertainError) Error() string        { return e.err.Error() }
+func (e *uncertainError) Unwrap() error        { return e.err }
+func (e *uncertainError) Is(target error) bool { return target == ErrUncertain }
+
+// sending is one message on its way.
+type sending struct {
+	client    *Client
+	msg       *chatpb.ChatMessage
+	key       string
+	uncertain time.Time // when the first attempt began that may have stored it; zero: none
+}
+
+// run makes attempts until one is final.
+func (s *sending) run(ctx context.Context) (Sent, error) {
+	pause := s.client.backoff()
+	for {
+		began := time.Now()
+		sent, err := s.attempt(ctx)
+		if err == nil {
+			return sent, nil
+		}
+		if s.uncertain.IsZero() && mayBeStored(err) {
+			s.uncertain = began
+		}
+		if isFinal(err) {
+			return Sent{}, err
+		}
+		pause.wait(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return Sent{}, fmt.Errorf("%w; the last attempt: %w", ctx.Err(), err)
+		case s.windowPassed():
+			return Sent{}, fmt.Errorf("the server may have forgotten the key, and would store the message again; the last attempt: %w", err)
+		}
+	}
+}
+
+// windowPassed reports whether an attempt that begins now may come to the log
+// when it has forgotten the key.
+func (s *sending) windowPassed() bool {
+	if s.uncertain.IsZero() {
+		return false
+	}
+	// The wall clock goes on while a computer sleeps, and the other one never
+	// jumps.
+	passed := max(time.Since(s.uncertain), time.Since(s.uncertain.Round(0)))
+	return passed+s.client.timeout > chatsvc.KeyWindow
+}
+
+// attempt sends the message once.
+func (s *sending) attempt(ctx context.Context) (Sent, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
+	defer cancel()
+	rpc, base, failures := s.client.rpc(s.client.http)
+	ctx, call := s.client.newCall(ctx)
+	call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, s.key)
+	_, err := rpc.SendMessage(ctx, s.msg)
+	if err != nil {
+		if !isFinal(err) {
+			s.client.failed(failures)
+			s.client.logger.Warn("send", slog.String("url", base), slog.Any("error", err))
+		}
+		return Sent{}, err
+	}
+	epoch, offset, err := readPosition(call.ResponseHeader())
+	if err != nil {
+		return Sent{}, err
+	}
+	duplicate := call.ResponseHeader().Get(chatsvc.HeaderDuplicate) == "true"
+	return Sent{Epoch: epoch, Offset: offset, Duplicate: duplicate}, nil
+}

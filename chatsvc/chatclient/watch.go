@@ -1,0 +1,69 @@
+package chatclient
+
+import (
+	"io"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+)
+
+// watch ends a stream from which no byte comes for too long. It looks at bytes,
+// not batches: one with a large image may take long over a slow network. It is
+// the HTTP client of one stream, and used by one goroutine.
+type watch struct {
+	http  connect.HTTPClient
+	timer *time.Timer
+	limit time.Duration // of silence; zero: none, or not started
+}
+
+// newWatch returns a watch that calls silent, once, after a silence.
+func newWatch(h connect.HTTPClient, silent func()) *watch {
+	w := &watch{http: h, timer: time.AfterFunc(time.Hour, silent)}
+	w.stop()
+	return w
+}
+
+// start begins to wait, for limit at most, zero for ever.
+func (w *watch) start(limit time.Duration) {
+	w.stop()
+	w.limit = limit
+	w.heard()
+}
+
+// heard notes that something came.
+func (w *watch) heard() {
+	if w.limit > 0 {
+		w.timer.Reset(w.limit)
+	}
+}
+
+// stop ends the wait.
+func (w *watch) stop() {
+	w.limit = 0
+	w.timer.Stop()
+}
+
+// Do implements [connect.HTTPClient].
+func (w *watch) Do(req *http.Request) (*http.Response, error) {
+	res, err := w.http.Do(req)
+	if err == nil {
+		res.Body = &watchedBody{res.Body, w}
+	}
+	return res, err
+}
+
+type watchedBody struct {
+	io.ReadCloser
+
+	watch *watch
+}
+
+// Read implements [io.Reader].
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.watch.heard()
+	}
+	return n, err
+}
