@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -108,8 +109,6 @@ func (c *Client) failed(failures uint64) { c.current.CompareAndSwap(failures, fa
 // call's headers.
 func (c *Client) newCall(ctx context.Context) (context.Context, connect.CallInfo) {
 	ctx, call := connect.NewClientContext(ctx)
-	for name, values := range c.header {
-		call.RequestHeader()[name] = values
-	}
+	maps.Copy(call.RequestHeader(), c.header)
 	return ctx, call
 }

@@ -14,6 +14,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
 // network is a network in memory, so that all goroutines of a test are in its
@@ -22,7 +23,6 @@ type network struct {
 	mu    sync.Mutex
 	hosts map[string]*host
 	wrap  func(net.Conn) net.Conn // what a client sees of a new connection
-	conns []net.Conn              // the clients' ends
 }
 
 // host is an address that can be dialled.
@@ -74,19 +74,7 @@ func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	client = n.wrap(client)
-	n.conns = append(n.conns, client)
-	return client, nil
-}
-
-// cut breaks all connections.
-func (n *network) cut() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, c := range n.conns {
-		_ = c.Close()
-	}
-	n.conns = nil
+	return n.wrap(client), nil
 }
 
 // serve serves h at http://NAME:80 until the returned function is called.
@@ -185,6 +173,11 @@ func sendAll(ctx context.Context, tb testing.TB, c *chatclient.Client, texts ...
 			tb.Fatal(err)
 		}
 	}
+}
+
+// text returns a message of the type Text.
+func text(content string) *chatpb.ChatMessage {
+	return &chatpb.ChatMessage{Content: []byte(content), Type: chatpb.ChatMessage_Text}
 }
 
 // patience bounds a test's calls. Where time is a bubble's own it costs nothing.

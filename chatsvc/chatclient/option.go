@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,9 +28,9 @@ const (
 	longestPause  = 5 * time.Second
 
 	// A connection that is silent for pingAfter must answer a ping within
-	// pingAnswer.
-	pingAfter  = 10 * time.Second
-	pingAnswer = 5 * time.Second
+	// pingAnswer, behind what a slow network still holds.
+	pingAfter  = 15 * time.Second
+	pingAnswer = 15 * time.Second
 
 	// readMax is the largest batch in bytes that a server sends.
 	readMax = 4 << 20
@@ -129,7 +130,7 @@ func WithBasicAuth(name, password string) Option {
 func WithHeader(h http.Header) Option {
 	return optionFunc(func(c *config) {
 		for name, values := range h {
-			c.header[http.CanonicalHeaderKey(name)] = values
+			c.header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode"
 
 	"example.com/simplechat/chatsvc"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -40,9 +41,8 @@ func (c *Client) SendImage(ctx context.Context, image []byte) (Sent, error) {
 // server have a connect code; the code resource_exhausted says that the message
 // is too large or the server's disk full, and is not tried again.
 func (c *Client) Send(ctx context.Context, msg *chatpb.ChatMessage, key string) (Sent, error) {
-	if strings.TrimSpace(key) != key {
-		// HTTP/1.1 drops them on the way: it would be another key than over HTTP/2.
-		return Sent{}, fmt.Errorf("send: the key %q begins or ends with a space", key)
+	if err := checkKey(key); err != nil {
+		return Sent{}, fmt.Errorf("send: %w", err)
 	}
 	if key == "" {
 		key = rand.Text()
@@ -57,6 +57,17 @@ func (c *Client) Send(ctx context.Context, msg *chatpb.ChatMessage, key string) 
 	default:
 		return Sent{}, &uncertainError{fmt.Errorf("send: %w", err)}
 	}
+}
+
+// checkKey refuses keys that do not reach the server as they are.
+func checkKey(key string) error {
+	switch {
+	case strings.TrimSpace(key) != key: // HTTP/1.1 drops it on the way, HTTP/2 does not
+		return fmt.Errorf("the key %q begins or ends with a space", key)
+	case strings.ContainsFunc(key, unicode.IsControl):
+		return fmt.Errorf("the key %q has a control character", key)
+	}
+	return nil
 }
 
 // uncertainError is err, and [ErrUncertain].

@@ -1,0 +1,192 @@
+package chatclient_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chatclient"
+)
+
+// A send is tried again for as long as that may help, each time with the same
+// key, and its error tells whether the message may have been stored.
+func TestSendErrors(t *testing.T) {
+	t.Parallel()
+	for code := connect.CodeCanceled; code <= connect.CodeUnauthenticated; code++ {
+		t.Run(code.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork()
+				server := n.serveScript(t, "chat", answer{err: connect.NewError(code, errors.New("because"))}, answer{epoch: "E", first: 7})
+				sent, err := n.client(t, "http://chat").SendText(testContext(t), "a")
+				calls := server.asked()
+				if !isRefusal(code) {
+					if want := (chatclient.Sent{Epoch: "E", Offset: 7}); err != nil || sent != want || len(calls) != 2 {
+						t.Errorf("after %d calls: %+v, %v", len(calls), sent, err)
+					}
+					checkKeys(t, calls)
+					return
+				}
+				if connect.CodeOf(err) != code || !strings.Contains(err.Error(), "because") || len(calls) != 1 {
+					t.Errorf("after %d calls: %v", len(calls), err)
+				}
+				// On a full disk it is the log that says so.
+				if uncertain := errors.Is(err, chatclient.ErrUncertain); uncertain != (code == connect.CodeResourceExhausted) {
+					t.Errorf("uncertain is %v after %v", uncertain, err)
+				}
+			})
+		})
+	}
+}
+
+// checkKeys checks that all calls had one key.
+func checkKeys(t *testing.T, calls []call) {
+	t.Helper()
+	for _, call := range calls {
+		if key := call.header.Get("Idempotency-Key"); key == "" || key != calls[0].header.Get("Idempotency-Key") {
+			t.Errorf("a call with the key %q after one with %q", key, calls[0].header.Get("Idempotency-Key"))
+		}
+	}
+}
+
+// An attempt that comes when the server has forgotten the key would store the
+// message twice.
+func TestSendStopsBeforeTheKeyIsForgotten(t *testing.T) {
+	t.Parallel()
+	for _, a := range []answer{{err: errUnavailable}, {hang: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNetwork()
+			server := n.serveScript(t, "chat", a)
+			_, err := n.client(t, "http://chat").SendText(testContext(t), "a")
+			if !errors.Is(err, chatclient.ErrUncertain) || !strings.Contains(err.Error(), "forgotten the key") {
+				t.Errorf("%v", err)
+			}
+			calls := server.asked()
+			checkKeys(t, calls)
+			first, last := calls[0].at, calls[len(calls)-1].at
+			if took := last.Add(chatclient.DefaultTimeout).Sub(first); took > chatsvc.KeyWindow || took < chatsvc.KeyWindow/2 {
+				t.Errorf("%d attempts over %v", len(calls), took)
+			}
+		})
+	}
+}
+
+// While there is no server nothing can be stored, however long that takes.
+func TestSendWaitsForAServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		time.AfterFunc(30*time.Minute, func() { n.serveScript(t, "chat", answer{epoch: "E", first: 1}) })
+		if sent, err := n.client(t, "http://chat").SendText(testContext(t), "a"); err != nil || sent.Offset != 1 {
+			t.Errorf("%+v, %v", sent, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := n.client(t, "http://nobody").SendText(ctx, "a")
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, chatclient.ErrUncertain) || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("without a server: %v", err)
+		}
+	})
+}
+
+// A context that ends in the middle of an attempt leaves it open whether the
+// message is stored.
+func TestSendEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		n.serveScript(t, "chat", answer{hang: true})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_, err := n.client(t, "http://chat").SendText(ctx, "a")
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, chatclient.ErrUncertain) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// Acknowledged, but nobody knows where: another attempt tells no more.
+func TestSendNeedsOffsets(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		server := n.serveScript(t, "chat", answer{})
+		_, err := n.client(t, "http://chat").SendText(testContext(t), "a")
+		if !errors.Is(err, chatclient.ErrUncertain) || len(server.asked()) != 1 {
+			t.Errorf("after %d calls: %v", len(server.asked()), err)
+		}
+	})
+}
+
+// deafConn is a connection that breaks when an answer comes.
+type deafConn struct{ net.Conn }
+
+func (c deafConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == nil {
+		_ = c.Close()
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// A message whose acknowledgement is lost is stored once, and the send says
+// where.
+func TestLostAcknowledgement(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := testContext(t)
+		n := newNetwork()
+		n.serveChat(t, "chat")
+		var dialled atomic.Int64
+		n.wrap = func(c net.Conn) net.Conn {
+			if dialled.Add(1) <= 3 {
+				return deafConn{c}
+			}
+			return c
+		}
+		// Over HTTP/1.1 nothing comes before the answer.
+		client := n.client(t, "http://chat", chatclient.WithProtocol(chatclient.Connect))
+		sent, err := client.SendText(ctx, "once")
+		if err != nil || sent.Offset != 1 || !sent.Duplicate {
+			t.Errorf("%+v, %v", sent, err)
+		}
+		sendAll(ctx, t, client, "next")
+		if got := contents(records(follow(ctx, t, client, chatclient.All(), 2))); !slices.Equal(got, []string{"1:once", "2:next"}) {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
+// A key of one's own makes two sends one.
+func TestSendWithAKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := testContext(t)
+		n := newNetwork()
+		n.serveChat(t, "chat")
+		client := n.client(t, "http://chat")
+		first, err := client.Send(ctx, text("a"), "order 17")
+		if err != nil || first.Duplicate || first.Offset != 1 || first.Epoch == "" {
+			t.Errorf("first: %+v, %v", first, err)
+		}
+		second, err := client.Send(ctx, text("a"), "order 17")
+		if err != nil || !second.Duplicate || second.Offset != 1 || second.Epoch != first.Epoch {
+			t.Errorf("second: %+v, %v", second, err)
+		}
+		for _, key := range []string{" order", "order ", "or\tder", "or\nder", strings.Repeat("k", 129)} {
+			if sent, err := client.Send(ctx, text("a"), key); err == nil || errors.Is(err, chatclient.ErrUncertain) {
+				t.Errorf("key %q: %+v, %v", key, sent, err)
+			}
+		}
+	})
+}
