@@ -107,7 +107,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 		return err
 	}
 	b := s.broker.Load()
-	if err := b.catchUp(ctx); err != nil {
+	if err := s.catchUp(ctx, b, from); err != nil {
 		return err
 	}
 	sub, first := b.subscribe(from)
@@ -144,11 +144,18 @@ func (s *Service) logStream(ctx context.Context, level slog.Level, msg string, w
 }
 
 // catchUp waits until b has what senders were told is stored, so that a new
-// subscriber finds it in the history.
-func (b *broker) catchUp(ctx context.Context) error {
+// subscriber finds it in the history, and what a subscriber has had from a
+// replica that was ahead: it would get that once more.
+func (s *Service) catchUp(ctx context.Context, b *broker, from position) error {
 	wait, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()
-	err := b.await(wait, b.acknowledged.Load())
+	due := b.acknowledged.Load()
+	if from.kind == fromOffset && from.epoch == b.epoch && from.n > b.next() {
+		if state, err := s.log.State(wait); err == nil && state.Epoch == from.epoch && state.Next > 0 {
+			due = max(due, min(from.n, state.Next)-1)
+		}
+	}
+	err := b.await(wait, due)
 	if err != nil && ctx.Err() == nil && wait.Err() != nil {
 		err = errBehind
 	}

@@ -1,0 +1,3 @@
+// Package logtest tests implementations of [chatsvc.Log], and what a service
+// makes of them.
+package logtest
