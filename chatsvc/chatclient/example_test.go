@@ -32,11 +32,20 @@ func startChat(opts ...chatsvc.Option) (url string, stop func()) {
 	}
 }
 
-// A program that says hello, and goodbye when it sees its own message.
+// A program that says hello and writes down what is said, from the beginning or
+// from where it was when it ran the last time.
 func Example() {
 	url, stop := startChat()
 	defer stop()
 	ctx := context.Background()
+	position := chatclient.All()
+	store := func(next chatclient.Position) error {
+		position = next // to a file, with what was made of the message
+		if _, offset, _ := next.Offset(); offset == 2 {
+			return errEnough
+		}
+		return nil
+	}
 
 	client, err := chatclient.New(url, chatclient.WithBasicAuth("user1", "qwerty"))
 	if err != nil {
@@ -46,24 +55,18 @@ func Example() {
 	if _, err := client.SendText(ctx, "hello"); err != nil {
 		log.Fatal(err)
 	}
-	err = client.Follow(ctx, chatclient.All(), func(e chatclient.Event) error {
-		if e.Message == nil {
-			return nil // a stream was opened
+	err = client.Follow(ctx, position, func(e chatclient.Event) error {
+		if e.Lost > 0 || e.NewEpoch {
+			fmt.Println("messages are gone")
 		}
-		fmt.Printf("%d %s: %s\n", e.Offset, e.Message.GetFrom(), e.Message.GetContent())
-		switch string(e.Message.GetContent()) {
-		case "hello":
-			_, err := client.SendText(ctx, "bye")
-			return err
-		case "bye":
-			return errEnough
+		if e.Message != nil {
+			fmt.Printf("%d %s: %s\n", e.Offset, e.Message.GetFrom(), e.Message.GetContent())
 		}
-		return nil
+		return store(e.Next())
 	})
 	fmt.Println(err)
 	// Output:
 	// 1 user1: hello
-	// 2 user1: bye
 	// enough
 }
 
