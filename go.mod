@@ -49,3 +49,6 @@ require (
 	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
 )
+
+// Packages for Node hold files that end in .go.
+ignore ./web/node_modules

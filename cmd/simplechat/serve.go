@@ -43,6 +43,7 @@ type serveCmd struct {
 
 	TLSCert    string   `group:"web" placeholder:"FILE" help:"Certificate chain in PEM. With it the server speaks TLS only."`
 	TLSKey     string   `group:"web" placeholder:"FILE" help:"The certificate's key in PEM."`
+	NoPage     bool     `group:"web" help:"Do not serve the chat page at /."`
 	CORSOrigin []string `group:"web" placeholder:"ORIGIN" help:"Origin of a page that may call from a browser, such as https://chat.example.com; may be repeated. * is any."`
 
 	LogFormat string     `group:"log" enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json (${default})."`

@@ -20,6 +20,7 @@ import (
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/h2"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+	"example.com/simplechat/web"
 )
 
 const (
@@ -50,6 +51,9 @@ func (c *serveCmd) newServer(svc *chatsvc.Service, tlsConfig *tls.Config, logger
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, utility))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, utility))
 	mux.Handle(grpchealth.NewHandler(ready.checker, utility))
+	if !c.NoPage {
+		mux.Handle("/", web.Handler(web.WithMaxContent(int(c.MaxContent))))
+	}
 
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

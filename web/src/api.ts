@@ -1,0 +1,130 @@
+import { create } from '@bufbuild/protobuf';
+import { createClient } from '@connectrpc/connect';
+import { createConnectTransport } from '@connectrpc/connect-web';
+import {
+  ChatMessageSchema,
+  SimpleChat,
+  type ChatMessage,
+  type ChatMessage_ContentType,
+} from './gen/qtgrpc/examples/chat/simplechat_pb';
+import { fetchWithProgress } from './upload';
+
+export interface Credentials {
+  name: string;
+  password: string;
+}
+
+/** Where a stream is to begin: nothing is the first retained record. */
+export interface From {
+  /** N, or "end": see Chat-Offset in the README. */
+  offset?: string;
+  epoch?: string;
+}
+
+/** A stream whose first batch is there. */
+export interface Opened {
+  epoch: string;
+  /** The number of the first record that comes. */
+  offset: number;
+  /** Batches in the log's order; an empty one is a sign of life. Ends or throws with the stream. */
+  batches: AsyncIterable<ChatMessage[]>;
+}
+
+/** Opens messageList. It rejects, as the batches do, with a ConnectError, also when signal aborts. */
+export type Open = (credentials: Credentials, from: From, signal: AbortSignal) => Promise<Opened>;
+
+/** What a message is sent with. */
+export interface Outgoing {
+  timestamp: number;
+  type: ChatMessage_ContentType;
+  content: Uint8Array<ArrayBuffer>;
+  /** Makes the send safe to repeat. */
+  key: string;
+}
+
+/** Where a message was stored. */
+export interface Sent {
+  epoch: string;
+  offset: number;
+}
+
+/** Basic credentials in UTF-8 (RFC 7617). */
+function authorization({ name, password }: Credentials): string {
+  const bytes = new TextEncoder().encode(`${name}:${password}`);
+  return 'Basic ' + btoa(Array.from(bytes, b => String.fromCharCode(b)).join(''));
+}
+
+/** Calls without cookies. With them, a browser would ask for a password of its own after a 401. */
+const omitting: typeof fetch = (input, init) => fetch(input, { ...init, credentials: 'omit' });
+
+function clientOf(fetchFunction: typeof fetch) {
+  return createClient(
+    SimpleChat,
+    createConnectTransport({ baseUrl: location.origin, useBinaryFormat: true, fetch: fetchFunction }),
+  );
+}
+
+const client = clientOf(omitting);
+
+export const open: Open = async (credentials, from, signal) => {
+  const headers = new Headers({ Authorization: authorization(credentials) });
+  if (from.offset !== undefined) headers.set('Chat-Offset', from.offset);
+  if (from.epoch !== undefined) headers.set('Chat-Epoch', from.epoch);
+  let answer = new Headers();
+  const stream = client.messageList({}, { headers, signal, onHeader: h => (answer = h) });
+  const batches = stream[Symbol.asyncIterator]();
+  const first = await batches.next();
+  return { ...positionIn(answer), batches: chained(first, batches) };
+};
+
+async function* chained<T extends { messages: ChatMessage[] }>(
+  first: IteratorResult<T>,
+  rest: AsyncIterator<T>,
+): AsyncGenerator<ChatMessage[]> {
+  for (let next = first; !next.done; next = await rest.next()) yield next.value.messages;
+}
+
+/** Uploads longer than this, in bytes, tell their progress. */
+const slowUpload = 64 << 10;
+/** Milliseconds without progress after which a send has failed. */
+const sendTimeout = 30_000;
+
+/** Calls sendMessage; progress gets the part that has been uploaded, 0 to 1, if that takes long. */
+export async function send(
+  credentials: Credentials,
+  msg: Outgoing,
+  progress: (part: number) => void,
+): Promise<Sent> {
+  const headers = { Authorization: authorization(credentials), 'Idempotency-Key': msg.key };
+  const control = new AbortController();
+  let timer = setTimeout(() => control.abort(), sendTimeout);
+  const through =
+    msg.content.length < slowUpload
+      ? client
+      : clientOf(
+          fetchWithProgress(part => {
+            clearTimeout(timer);
+            timer = setTimeout(() => control.abort(), sendTimeout);
+            progress(part);
+          }),
+        );
+  let answer = new Headers();
+  try {
+    await through.sendMessage(
+      create(ChatMessageSchema, { timestamp: BigInt(msg.timestamp), type: msg.type, content: msg.content }),
+      { headers, signal: control.signal, onHeader: h => (answer = h) },
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+  return positionIn(answer);
+}
+
+function positionIn(headers: Headers): { epoch: string; offset: number } {
+  const epoch = headers.get('Chat-Epoch');
+  const offset = Number(headers.get('Chat-Offset') ?? NaN);
+  if (epoch === null || !Number.isSafeInteger(offset)) {
+    throw new Error('the answer has no Chat-Epoch and Chat-Offset: this is not a SimpleChat server');
+  }
+  return { epoch, offset };
+}

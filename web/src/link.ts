@@ -1,0 +1,38 @@
+import { open } from './api';
+import { Hub, type FromHub, type ToHub } from './hub';
+
+/** A tab's end of the channel to the hub. */
+export interface Link {
+  postMessage(msg: ToHub): void;
+  onmessage: ((event: MessageEvent<FromHub>) => void) | null;
+}
+
+/**
+ * Returns a channel to the hub that all tabs of this browser share: a SharedWorker of the script at url,
+ * or, in browsers that have none, one of this tab's own.
+ */
+export function connect(url: string): Link {
+  if (typeof SharedWorker === 'function') {
+    const worker = new SharedWorker(url, { type: 'module', name: 'simplechat' });
+    return worker.port;
+  }
+  const channel = new MessageChannel();
+  attach(new Hub(open), channel.port1);
+  return channel.port2;
+}
+
+/** Makes this SharedWorker the hub of the tabs that connect to it. */
+export function serve(scope: SharedWorkerGlobalScope): void {
+  const hub = new Hub(open);
+  scope.onconnect = event => attach(hub, event.ports[0]!);
+}
+
+/** What the library for pages lacks. */
+export interface SharedWorkerGlobalScope {
+  onconnect: ((event: MessageEvent) => void) | null;
+}
+
+function attach(hub: Hub, port: MessagePort): void {
+  port.onmessage = (event: MessageEvent<ToHub>) => hub.receive(port, event.data);
+  hub.connect(port);
+}

@@ -1,0 +1,12 @@
+import { render } from 'preact';
+import { connect, serve, type SharedWorkerGlobalScope } from './link';
+import { Tab } from './tab';
+import { App } from './ui/app';
+import './style.css';
+
+// One script is both the page and the worker that the tabs share: what they have in common comes once.
+if (typeof document === 'undefined') {
+  serve(globalThis as unknown as SharedWorkerGlobalScope);
+} else {
+  render(<App tab={new Tab(connect(import.meta.url))} />, document.getElementById('app')!);
+}

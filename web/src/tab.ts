@@ -1,0 +1,155 @@
+import { send, type Credentials } from './api';
+import { Conversation } from './conversation';
+import type { FromHub } from './hub';
+import type { Link } from './link';
+import { isMessage, type Message, type Row } from './message';
+import { Outbox, type Pending } from './outbox';
+import type { Status } from './stream';
+
+/** Why the login form is there again, or what was wrong with the last try. */
+export type LoginProblem = 'credentials' | 'unreachable' | 'expired';
+
+/** What the user of this tab sees, before it is drawn. */
+export class Tab {
+  /** Who is logged in here; undefined shows the login form. */
+  user: string | undefined;
+  busy = false;
+  problem: LoginProblem | undefined;
+  /** Users who are logged in in other tabs, whom this one may join. */
+  others: string[] = [];
+  status: Status = 'connecting';
+  conversation = new Conversation();
+  unread = 0;
+  /** What a screen reader is to say: the newest messages of others. */
+  said: Message[] = [];
+
+  private outbox: Outbox | undefined;
+  private readonly listeners = new Set<() => void>();
+
+  constructor(private readonly link: Link) {
+    link.onmessage = event => this.receive(event.data);
+    document.addEventListener('visibilitychange', () => this.onVisible());
+    addEventListener('online', () => link.postMessage({ type: 'wake' }));
+    addEventListener('pagehide', () => this.leave());
+    addEventListener('beforeunload', event => {
+      if (this.pending.length > 0) event.preventDefault();
+    });
+  }
+
+  get pending(): readonly Pending[] {
+    return this.outbox?.pending ?? [];
+  }
+
+  get box(): Outbox {
+    if (!this.outbox) throw new Error('nobody is logged in');
+    return this.outbox;
+  }
+
+  /** Calls listener after each change, until the function that it returns is called. */
+  subscribe(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  login(credentials: Credentials): void {
+    this.busy = true;
+    this.problem = undefined;
+    this.link.postMessage({ type: 'login', credentials });
+    this.changed();
+  }
+
+  join(name: string): void {
+    this.link.postMessage({ type: 'join', name });
+  }
+
+  logout(): void {
+    this.link.postMessage({ type: 'logout' });
+  }
+
+  wake(): void {
+    this.link.postMessage({ type: 'wake' });
+  }
+
+  /** Leaves the session in this tab; another tab may be in it still. */
+  leave(): void {
+    this.link.postMessage({ type: 'leave' });
+    this.reset();
+  }
+
+  private receive(msg: FromHub): void {
+    switch (msg.type) {
+      case 'sessions':
+        this.others = msg.names;
+        break;
+      case 'denied':
+        this.busy = false;
+        this.problem = msg.reason;
+        break;
+      case 'ended':
+        this.reset();
+        this.problem = msg.reason === 'credentials' ? 'expired' : undefined;
+        break;
+      case 'joined':
+        this.enter(msg.credentials);
+        this.status = msg.status;
+        this.onRows(msg.epoch, msg.rows, false);
+        this.outbox?.setLive(msg.status === 'live', msg.epoch);
+        this.epoch = msg.epoch;
+        break;
+      case 'rows':
+        this.epoch = msg.epoch;
+        this.onRows(msg.epoch, msg.rows, msg.fresh);
+        break;
+      case 'status':
+        this.status = msg.status;
+        this.outbox?.setLive(msg.status === 'live', this.epoch);
+        break;
+    }
+    this.changed();
+  }
+
+  private epoch = '';
+
+  private enter(credentials: Credentials): void {
+    this.reset();
+    this.user = credentials.name;
+    this.outbox = new Outbox(send, credentials, () => this.changed());
+  }
+
+  private reset(): void {
+    this.outbox?.close();
+    this.outbox = undefined;
+    this.user = undefined;
+    this.busy = false;
+    this.problem = undefined;
+    this.conversation = new Conversation();
+    this.said = [];
+    this.unread = 0;
+    this.showUnread();
+  }
+
+  private onRows(epoch: string, rows: Row[], fresh: boolean): void {
+    this.outbox?.settle(epoch, rows);
+    this.conversation.append(rows);
+    if (!fresh) return;
+    const news = rows.filter(isMessage).filter(msg => msg.from !== this.user);
+    this.said = this.said.concat(news).slice(-3);
+    if (document.hidden) this.unread += news.length;
+    this.showUnread();
+  }
+
+  private onVisible(): void {
+    if (document.hidden) return;
+    this.link.postMessage({ type: 'wake' });
+    this.unread = 0;
+    this.showUnread();
+  }
+
+  private showUnread(): void {
+    document.title = this.unread > 0 ? `(${this.unread}) SimpleChat` : 'SimpleChat';
+  }
+
+  private changed(): void {
+    for (const listener of this.listeners) listener();
+  }
+}

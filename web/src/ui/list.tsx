@@ -1,0 +1,214 @@
+import { Component, createRef } from 'preact';
+import { Heights } from '../heights';
+import { isMessage, type Message, type Row } from '../message';
+import type { Pending } from '../outbox';
+import { Icon } from './icons';
+import { Bubble, estimate, NoticeRow } from './rows';
+import type { Picture } from './viewer';
+
+interface Props {
+  rows: readonly Row[];
+  pending: readonly Pending[];
+  loading: boolean;
+  user: string;
+  onRetry: (key: string) => void;
+  onDiscard: (key: string) => void;
+  onPicture: (picture: Picture) => void;
+}
+
+interface State {
+  /** The items that are in the document: from first up to, and without, last. */
+  first: number;
+  last: number;
+  /** Whether the list stays at its end. */
+  stuck: boolean;
+  /** Messages of others that came while the end was out of sight. */
+  unseen: number;
+}
+
+/** Pixels above and below what is seen that are drawn as well. */
+const margin = 800;
+/** Pixels from the end within which the list stays at the end. */
+const sticky = 32;
+
+/**
+ * The conversation. Only the rows around what is seen are in the document. The list stays at its end, unless
+ * the user has scrolled up: then what is read stays where it is, whatever happens around it.
+ */
+export class List extends Component<Props, State> {
+  override state: State = { first: 0, last: 0, stuck: true, unseen: 0 };
+
+  private readonly scroller = createRef<HTMLDivElement>();
+  private readonly heights = new Heights();
+  private readonly observer = new ResizeObserver(entries => this.onResize(entries));
+  private width = 0;
+  /** The item that keeps its place, and how far its top is below that of the window. */
+  private anchor = { key: '', below: 0 };
+  private keys: string[] = [];
+  /** What the keys and heights were last laid out for. */
+  private laidOut: { rows?: readonly Row[]; pending?: string } = {};
+  private lastOwn = 0;
+
+  override componentDidMount(): void {
+    this.width = this.scroller.current!.clientWidth;
+    this.observer.observe(this.scroller.current!);
+    this.settle();
+  }
+
+  override componentWillUnmount(): void {
+    this.observer.disconnect();
+  }
+
+  override componentDidUpdate(before: Props): void {
+    const { rows, pending } = this.props;
+    const own = pending.at(-1)?.timestamp ?? 0;
+    if (own > this.lastOwn) {
+      this.lastOwn = own;
+      this.toEnd();
+    } else if (rows !== before.rows && !this.state.stuck) {
+      const news = this.countNews(before.rows.at(-1)?.key);
+      if (news > 0) this.setState(s => ({ unseen: s.unseen + news }));
+    }
+    this.settle();
+  }
+
+  /** Returns how many messages of others stand behind a row. */
+  private countNews(known: string | undefined): number {
+    const { rows, user } = this.props;
+    let news = 0;
+    for (let i = rows.length - 1; i >= 0 && rows[i]!.key !== known; i--) {
+      const row = rows[i]!;
+      if (isMessage(row) && row.from !== user) news++;
+    }
+    return news;
+  }
+
+  /** Scrolls to where the list should be, and draws what is seen there. */
+  private settle(): void {
+    const view = this.scroller.current!;
+    this.layOut();
+    for (const el of view.querySelectorAll('[data-key]')) this.observer.observe(el);
+    const end = view.scrollHeight - view.clientHeight;
+    const target = this.state.stuck ? end : this.anchoredTop();
+    if (Math.abs(view.scrollTop - target) > 1) view.scrollTop = target;
+    this.updateRange();
+  }
+
+  private layOut(again = false): void {
+    const { rows, pending } = this.props;
+    const signature = pending.map(p => p.key).join();
+    if (!again && this.laidOut.rows === rows && this.laidOut.pending === signature) return;
+    this.laidOut = { rows, pending: signature };
+    this.keys = rows.map(row => row.key);
+    for (const p of pending) this.keys.push(p.key);
+    this.heights.layOut(this.keys, i => estimate(rows[i] ?? pending[i - rows.length]!, this.width));
+  }
+
+  private anchoredTop(): number {
+    const index = this.keys.indexOf(this.anchor.key);
+    return index < 0 ? this.scroller.current!.scrollTop : this.heights.top(index) - this.anchor.below;
+  }
+
+  /** Draws other rows when what is seen comes near the end of those that are drawn. */
+  private updateRange(): void {
+    const view = this.scroller.current!;
+    const top = this.state.stuck ? this.heights.total - view.clientHeight : view.scrollTop;
+    const range = (around: number) => ({
+      first: this.heights.at(top - around),
+      last: Math.min(this.keys.length, this.heights.at(top + view.clientHeight + around) + 1),
+    });
+    const { first, last } = this.state;
+    const needed = range(margin / 2);
+    const most = range(margin * 2);
+    if (needed.first >= first && needed.last <= last && most.first <= first && most.last >= last) return;
+    this.setState(range(margin));
+  }
+
+  private onResize(entries: ResizeObserverEntry[]): void {
+    let news = false;
+    for (const { target } of entries) {
+      const el = target as HTMLElement;
+      if (el === this.scroller.current) {
+        news = true;
+        if (el.clientWidth !== this.width) this.heights.clear();
+        this.width = el.clientWidth;
+      } else if (el.isConnected) {
+        news = this.heights.measure(el.dataset.key!, el.getBoundingClientRect().height) || news;
+      } else {
+        this.observer.unobserve(el);
+      }
+    }
+    if (!news) return;
+    this.layOut(true);
+    this.forceUpdate(); // the space above and below has changed, and with it the place
+  }
+
+  private readonly onScroll = (): void => {
+    const view = this.scroller.current!;
+    const stuck = view.scrollHeight - view.scrollTop - view.clientHeight < sticky;
+    const index = this.heights.at(view.scrollTop);
+    this.anchor = { key: this.keys[index] ?? '', below: this.heights.top(index) - view.scrollTop };
+    if (stuck !== this.state.stuck) this.setState({ stuck, unseen: 0 });
+    this.updateRange();
+  };
+
+  private readonly toEnd = (): void => {
+    this.setState({ stuck: true, unseen: 0 });
+  };
+
+  override render() {
+    const { loading } = this.props;
+    const { stuck, unseen } = this.state;
+    this.layOut();
+    const count = this.keys.length;
+    const first = Math.min(this.state.first, count);
+    const last = Math.min(this.state.last, count);
+    const shown = [];
+    for (let i = first; i < last; i++) shown.push(this.item(i));
+    return (
+      <div class="list-frame">
+        <div
+          ref={this.scroller}
+          class="list"
+          tabIndex={0}
+          role="region"
+          aria-label="Conversation"
+          aria-busy={loading}
+          onScroll={this.onScroll}
+        >
+          <div class="space" style={{ height: `${this.heights.top(first)}px` }} />
+          {count > 0 && <ol>{shown}</ol>}
+          <div class="space" style={{ height: `${this.heights.total - this.heights.top(last)}px` }} />
+          {count === 0 && <p class="empty">{loading ? 'Loading…' : 'Nothing has been said yet.'}</p>}
+        </div>
+        {!stuck && (
+          <button type="button" class="to-end" onClick={this.toEnd}>
+            <Icon name="down" />
+            {unseen > 0 ? `${unseen} new ${unseen === 1 ? 'message' : 'messages'}` : 'Newest'}
+          </button>
+        )}
+      </div>
+    );
+  }
+
+  private item(i: number) {
+    const { rows, pending, user, onRetry, onDiscard, onPicture } = this.props;
+    const row = rows[i];
+    const place = { key: this.keys[i]!, index: i, count: this.keys.length };
+    if (row && !isMessage(row)) return <NoticeRow {...place} row={row} />;
+    const item = row ?? pending[i - rows.length]!;
+    const handlers = { onRetry, onDiscard, onPicture };
+    return <Bubble {...place} item={item} previous={this.before(i)} user={user} {...handlers} />;
+  }
+
+  /** Returns the message above an item. */
+  private before(i: number): Message | Pending | undefined {
+    const { rows, pending } = this.props;
+    for (let at = i - 1; at >= 0; at--) {
+      const row = rows[at];
+      if (!row) return pending[at - rows.length];
+      if (isMessage(row)) return row;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,68 @@
+import { useEffect, useRef } from 'preact/hooks';
+import type { LoginProblem, Tab } from '../tab';
+import { Logo } from './icons';
+
+const problems: Record<LoginProblem, string> = {
+  credentials: 'The name or the password is wrong.',
+  unreachable: 'The server cannot be reached. Try again in a moment.',
+  expired: 'Your password was changed. Log in again.',
+};
+
+export function Login({ tab }: { tab: Tab }) {
+  const name = useRef<HTMLInputElement>(null);
+  const password = useRef<HTMLInputElement>(null);
+  useEffect(() => name.current?.focus(), []);
+  useEffect(() => {
+    if (tab.problem === 'credentials') password.current?.select();
+  }, [tab.problem, tab.busy]);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    if (tab.busy) return;
+    tab.login({ name: name.current!.value.trim(), password: password.current!.value });
+  };
+  const wrong = tab.problem === 'credentials';
+  return (
+    <main class="login">
+      <form onSubmit={submit} aria-labelledby="title">
+        <Logo />
+        <h1 id="title">SimpleChat</h1>
+        {tab.others.map(other => (
+          <button type="button" class="continue" onClick={() => tab.join(other)}>
+            Continue as <bdi>{other}</bdi>
+          </button>
+        ))}
+        <label>
+          Name
+          <input
+            ref={name}
+            name="username"
+            autocomplete="username"
+            autocapitalize="none"
+            spellcheck={false}
+            required
+            aria-invalid={wrong}
+            aria-describedby="problem"
+          />
+        </label>
+        <label>
+          Password
+          <input
+            ref={password}
+            name="password"
+            type="password"
+            autocomplete="current-password"
+            required
+            aria-invalid={wrong}
+            aria-describedby="problem"
+          />
+        </label>
+        <p id="problem" class="problem" role="alert">
+          {tab.problem && problems[tab.problem]}
+        </p>
+        <button class="primary" aria-disabled={tab.busy}>
+          {tab.busy ? 'Logging in…' : 'Log in'}
+        </button>
+      </form>
+    </main>
+  );
+}

@@ -1,0 +1,194 @@
+import { useState } from 'preact/hooks';
+import { dayOf } from '../conversation';
+import { type Content, type Message, type Notice, type Row } from '../message';
+import type { Pending } from '../outbox';
+import { dayName, fileName, fullTimeOf, isoTimeOf, sizeName, timeOf } from './format';
+import { Icon } from './icons';
+import { useObjectURL } from './objecturl';
+import { Text } from './text';
+import type { Picture } from './viewer';
+
+/** Milliseconds within which messages of one sender stand together, under one name. */
+const together = 5 * 60_000;
+/** The largest picture in the list, in CSS pixels. */
+const maxPicture = { width: 360, height: 320 };
+
+interface Place {
+  index: number;
+  count: number;
+}
+
+/** Returns about how high a row will be in a list of a width. */
+export function estimate(row: Row | Pending, width: number): number {
+  if ('notice' in row) return 56;
+  const { content } = row;
+  switch (content.kind) {
+    case 'text': {
+      const perLine = Math.max(20, Math.min(width * 0.72, 620) / 8);
+      return 46 + 21 * Math.min(42, Math.ceil(Math.min(content.text.length, 3000) / perLine));
+    }
+    case 'image':
+      return 40 + pictureSize(content, width).height;
+    case 'file':
+      return 110;
+  }
+}
+
+function pictureSize(
+  content: { width: number; height: number },
+  width = Infinity,
+): { width: number; height: number } {
+  const scale = Math.min(
+    1,
+    maxPicture.width / content.width,
+    maxPicture.height / content.height,
+    (width * 0.72) / content.width,
+  );
+  return { width: Math.max(24, content.width * scale), height: Math.max(24, content.height * scale) };
+}
+
+export function NoticeRow({ index, count, row }: Place & { row: Notice }) {
+  return (
+    <li data-key={row.key} class="row notice" aria-setsize={count} aria-posinset={index + 1}>
+      <p>{row.notice}</p>
+    </li>
+  );
+}
+
+interface BubbleProps extends Place {
+  item: Message | Pending;
+  previous: Message | Pending | undefined;
+  user: string;
+  onRetry: (key: string) => void;
+  onDiscard: (key: string) => void;
+  onPicture: (picture: Picture) => void;
+}
+
+const sender = (item: Message | Pending, user: string): string => ('from' in item ? item.from : user);
+const day = (item: Message | Pending): number => dayOf(item as Message);
+
+export function Bubble({ item, previous, user, index, count, onRetry, onDiscard, onPicture }: BubbleProps) {
+  const from = sender(item, user);
+  const own = from === user;
+  const pending = 'state' in item ? item : undefined;
+  const newDay = !previous || !Object.is(day(previous), day(item));
+  const joined =
+    !newDay && sender(previous, user) === from && Math.abs(item.timestamp - previous.timestamp) < together;
+  return (
+    <li
+      data-key={item.key}
+      class={`row ${own ? 'own' : 'other'} ${joined ? 'joined' : ''}`}
+      aria-setsize={count}
+      aria-posinset={index + 1}
+    >
+      {newDay && (
+        <p class="day">
+          <span>{dayName(item.timestamp)}</span>
+        </p>
+      )}
+      <div class={`bubble ${item.content.kind} ${pending ? `pending ${pending.state}` : ''}`}>
+        <p class={joined ? 'visually-hidden' : 'from'}>
+          <bdi>{own ? 'You' : from}</bdi>
+        </p>
+        <Body content={item.content} item={item} by={own ? 'you' : from} onPicture={onPicture} />
+        <p class="meta">
+          <time dateTime={isoTimeOf(item.timestamp)} title={fullTimeOf(item.timestamp)}>
+            {timeOf(item.timestamp)}
+          </time>
+          {pending ? <PendingMark pending={pending} /> : own && <Mark name="sent" words="Sent" />}
+        </p>
+      </div>
+      {pending?.state === 'failed' && (
+        <p class="failure">
+          <span>Not sent. {pending.error}</span>
+          <button type="button" onClick={() => onRetry(item.key)}>
+            Retry
+          </button>
+          <button type="button" onClick={() => onDiscard(item.key)}>
+            Discard
+          </button>
+        </p>
+      )}
+    </li>
+  );
+}
+
+function Mark({ name, words }: { name: 'sent' | 'clock' | 'alert'; words: string }) {
+  return (
+    <span class="mark" title={words}>
+      <Icon name={name} />
+      <span class="visually-hidden">{words}</span>
+    </span>
+  );
+}
+
+function PendingMark({ pending }: { pending: Pending }) {
+  if (pending.state === 'failed') return <Mark name="alert" words="Not sent" />;
+  if (pending.state === 'sending' && pending.progress !== undefined && pending.progress < 1) {
+    return <progress value={pending.progress} aria-label="Sending" />;
+  }
+  return <Mark name="clock" words={pending.state === 'waiting' ? 'Waiting' : 'Sending'} />;
+}
+
+interface BodyProps {
+  content: Content;
+  item: Message | Pending;
+  by: string;
+  onPicture: (picture: Picture) => void;
+}
+
+function Body({ content, item, by, onPicture }: BodyProps) {
+  const [broken, setBroken] = useState(false);
+  if (content.kind === 'text') return <Text text={content.text} />;
+  const name = fileName(content, item.timestamp);
+  if (content.kind === 'file' || broken) return <FileCard content={content} name={name} />;
+  return (
+    <PictureButton
+      content={content}
+      name={name}
+      alt={`Image from ${by}`}
+      onPicture={onPicture}
+      onBroken={() => setBroken(true)}
+    />
+  );
+}
+
+function FileCard({ content, name }: { content: Exclude<Content, { kind: 'text' }>; name: string }) {
+  const url = useObjectURL(content.blob);
+  return (
+    <div class="file">
+      <a href={url} download={name} aria-label={`Save the file, ${sizeName(content.size)}`}>
+        <Icon name="file" />
+        <span>
+          File
+          <small>{sizeName(content.size)}</small>
+        </span>
+        <Icon name="save" />
+      </a>
+      {content.kind === 'file' && content.preview && <p class="preview">{content.preview}</p>}
+    </div>
+  );
+}
+
+interface PictureProps {
+  content: Extract<Content, { kind: 'image' }>;
+  name: string;
+  alt: string;
+  onPicture: (picture: Picture) => void;
+  onBroken: () => void;
+}
+
+function PictureButton({ content, name, alt, onPicture, onBroken }: PictureProps) {
+  const url = useObjectURL(content.blob);
+  const { width, height } = pictureSize(content);
+  return (
+    <button
+      type="button"
+      class="picture"
+      aria-label={`${alt}: enlarge`}
+      onClick={() => onPicture({ blob: content.blob, name, alt })}
+    >
+      <img src={url} width={Math.round(width)} height={Math.round(height)} alt="" onError={onBroken} />
+    </button>
+  );
+}

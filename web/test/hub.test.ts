@@ -1,0 +1,195 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Hub, type FromHub, type Port } from '../src/hub';
+import { isMessage, type Row } from '../src/message';
+import { timing } from '../src/stream';
+import { FakeServer } from './fakeserver';
+
+/** A tab that does what it is told. */
+class FakeTab implements Port {
+  got: FromHub[] = [];
+  constructor(private readonly hub: Hub) {
+    hub.connect(this);
+  }
+  postMessage(msg: FromHub): void {
+    this.got.push(msg);
+  }
+  login(name: string, password = 'qwerty'): void {
+    this.hub.receive(this, { type: 'login', credentials: { name, password } });
+  }
+  say(type: 'leave' | 'logout' | 'wake'): void {
+    this.hub.receive(this, { type });
+  }
+  join(name: string): void {
+    this.hub.receive(this, { type: 'join', name });
+  }
+  get last(): FromHub | undefined {
+    return this.got.at(-1);
+  }
+  get rows(): Row[] {
+    return this.got.flatMap(msg => (msg.type === 'joined' || msg.type === 'rows' ? msg.rows : []));
+  }
+  get texts(): string[] {
+    return this.rows.map(row => (isMessage(row) && row.content.kind === 'text' ? row.content.text : '--'));
+  }
+  get others(): string[] {
+    return this.got.findLast(msg => msg.type === 'sessions')!.names;
+  }
+}
+
+let server: FakeServer;
+let hub: Hub;
+const after = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  server = new FakeServer();
+  hub = new Hub(server.open);
+});
+
+afterEach(() => {
+  server.password = 'nobody’s';
+  server.cut();
+  vi.useRealTimers();
+});
+
+describe('login', () => {
+  it('with a wrong password says so', async () => {
+    const tab = new FakeTab(hub);
+    tab.login('user1', 'wrong');
+    await after(0);
+    expect(tab.last).toEqual({ type: 'denied', reason: 'credentials' });
+    tab.login('user1');
+    await after(0);
+    expect(tab.last).toMatchObject({ type: 'joined', status: 'live' });
+  });
+
+  it('at a server that is down says so, and gives up', async () => {
+    server.down = true;
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    expect(tab.last).toEqual({ type: 'denied', reason: 'unreachable' });
+    const calls = server.calls;
+    await after(60_000);
+    expect(server.calls).toBe(calls);
+  });
+
+  it('shows the history', async () => {
+    for (let i = 0; i < 10; i++) server.say(String(i));
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    server.say('new');
+    await after(0);
+    expect(tab.texts.join(' ')).toBe('0 1 2 3 4 5 6 7 8 9 new');
+    expect(tab.got.filter(msg => msg.type === 'rows').map(msg => msg.fresh)).toEqual([true]);
+  });
+});
+
+describe('eight tabs', () => {
+  it('of one user share one stream, and see the same rows', async () => {
+    const tabs = Array.from({ length: 8 }, () => new FakeTab(hub));
+    for (const tab of tabs) {
+      server.say('x');
+      tab.login('user1');
+      await after(0);
+    }
+    server.say('last');
+    await after(0);
+    expect(server.connections).toBe(1);
+    for (const tab of tabs) expect(tab.texts).toHaveLength(9);
+    const keys = tabs.map(tab => tab.rows.map(row => row.key).join());
+    expect(new Set(keys).size).toBe(1);
+  });
+
+  it('keep it until the last one leaves', async () => {
+    const tabs = Array.from({ length: 8 }, () => new FakeTab(hub));
+    for (const tab of tabs) tab.login('user1');
+    await after(0);
+    for (const tab of tabs) {
+      server.say('x');
+      await after(0);
+      expect(tab.last?.type).toBe('rows');
+      tab.say('leave');
+    }
+    expect(server.connections).toBe(0);
+  });
+});
+
+describe('a second tab', () => {
+  it('may join without the password, and gets what was said', async () => {
+    server.say('a');
+    const first = new FakeTab(hub);
+    first.login('user1');
+    await after(0);
+    server.say('b');
+    await after(0);
+    const second = new FakeTab(hub);
+    expect(second.others).toEqual(['user1']);
+    second.join('user1');
+    expect(second.texts).toEqual(['a', 'b']);
+    expect(second.last).toMatchObject({ credentials: { name: 'user1', password: 'qwerty' } });
+  });
+
+  it('is not let in with a wrong password, and the first one stays', async () => {
+    const [first, second] = [new FakeTab(hub), new FakeTab(hub)];
+    first.login('user1');
+    await after(0);
+    second.login('user1', 'wrong');
+    await after(0);
+    expect(second.last).toEqual({ type: 'denied', reason: 'credentials' });
+    server.say('still here');
+    await after(0);
+    expect(first.texts).toEqual(['still here']);
+  });
+
+  it('of another user has a stream and a conversation of its own', async () => {
+    const [first, second] = [new FakeTab(hub), new FakeTab(hub)];
+    first.login('user1');
+    second.login('user2');
+    await after(0);
+    expect(server.connections).toBe(2);
+    first.say('logout');
+    expect(first.got.some(msg => msg.type === 'ended')).toBe(true);
+    expect(second.got.some(msg => msg.type === 'ended')).toBe(false);
+    expect(server.connections).toBe(1);
+  });
+});
+
+it('logging out ends the session in all tabs of the user', async () => {
+  const tabs = [new FakeTab(hub), new FakeTab(hub)];
+  for (const tab of tabs) tab.login('user1');
+  await after(0);
+  tabs[0]!.say('logout');
+  for (const tab of tabs) expect(tab.got).toContainEqual({ type: 'ended', reason: 'logout' });
+  expect(server.connections).toBe(0);
+  expect(new FakeTab(hub).others).toEqual([]);
+});
+
+it('a password that has changed ends the session, and says why', async () => {
+  const tab = new FakeTab(hub);
+  tab.login('user1');
+  await after(0);
+  server.password = 'new';
+  server.cut();
+  await after(timing.backoff);
+  expect(tab.got).toContainEqual({ type: 'ended', reason: 'credentials' });
+});
+
+it('puts a notice where something was lost', async () => {
+  const tab = new FakeTab(hub);
+  tab.login('user1');
+  server.say('a');
+  await after(0);
+  server.down = true;
+  server.cut();
+  server.say('b');
+  server.say('c');
+  server.forget(2);
+  server.down = false;
+  await after(timing.maxBackoff);
+  server.restart('second');
+  server.say('d');
+  await after(timing.maxBackoff);
+  expect(tab.texts).toEqual(['a', '--', 'c', '--', 'd']);
+});

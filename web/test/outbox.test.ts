@@ -1,0 +1,175 @@
+import { Code, ConnectError } from '@connectrpc/connect';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Outgoing, Sent } from '../src/api';
+import { ChatMessage_ContentType } from '../src/gen/qtgrpc/examples/chat/simplechat_pb';
+import { contentOf, type Message } from '../src/message';
+import { Outbox } from '../src/outbox';
+
+const Text = ChatMessage_ContentType.Text;
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+/** One send that has not been answered. */
+interface Call {
+  msg: Outgoing;
+  answer: (sent: Sent) => void;
+  fail: (code: Code) => void;
+  progress: (part: number) => void;
+}
+
+let calls: Call[];
+let outbox: Outbox;
+let changes: number;
+
+beforeEach(() => {
+  calls = [];
+  changes = 0;
+  outbox = new Outbox(
+    (_credentials, msg, progress) =>
+      new Promise((answer, reject) => {
+        calls.push({ msg, answer, fail: code => reject(new ConnectError('no', code)), progress });
+      }),
+    { name: 'user1', password: 'qwerty' },
+    () => changes++,
+  );
+});
+
+/** Lets what has been answered take effect. */
+const settled = () => new Promise(resolve => setTimeout(resolve));
+
+/** Returns the stored form of what a call sent. */
+function stored({ msg }: Call, offset: number, from = 'user1'): Message {
+  return { key: `row${offset}`, offset, timestamp: msg.timestamp, from, content: contentOf(msg) };
+}
+
+const states = () => outbox.pending.map(p => p.state);
+
+it('sends one after the other, in order', async () => {
+  outbox.add(Text, bytes('a'));
+  outbox.add(Text, bytes('b'));
+  expect(states()).toEqual(['sending', 'waiting']);
+  calls[0]!.answer({ epoch: 'e', offset: 1 });
+  await settled();
+  expect(states()).toEqual(['stored', 'sending']);
+  expect(calls).toHaveLength(2);
+});
+
+it('gives each message a timestamp and a key of its own', () => {
+  for (let i = 0; i < 50; i++) outbox.add(Text, bytes('same'));
+  expect(new Set(outbox.pending.map(p => p.timestamp)).size).toBe(50);
+  expect(new Set(outbox.pending.map(p => p.key)).size).toBe(50);
+});
+
+describe('a message that comes back', () => {
+  it('before the answer to its send is no longer pending, and keeps its key', () => {
+    outbox.add(Text, bytes('a'));
+    const row = stored(calls[0]!, 7);
+    outbox.settle('e', [row]);
+    expect(outbox.pending).toEqual([]);
+    expect(row.key).toBe(calls[0]!.msg.key);
+  });
+
+  it('is found by its offset, too', async () => {
+    outbox.add(Text, bytes('a'));
+    calls[0]!.answer({ epoch: 'e', offset: 7 });
+    await settled();
+    const row = { ...stored(calls[0]!, 7), timestamp: 1 };
+    outbox.settle('other', [row]);
+    expect(states()).toEqual(['stored']);
+    outbox.settle('e', [row]);
+    expect(states()).toEqual([]);
+  });
+
+  it('is not mistaken for another user’s, another text or another time', () => {
+    outbox.add(Text, bytes('a'));
+    const row = stored(calls[0]!, 1);
+    outbox.settle('e', [
+      { ...row, from: 'user2' },
+      { ...row, content: contentOf({ type: Text, content: bytes('b') }) },
+      { ...row, timestamp: row.timestamp + 1 },
+    ]);
+    expect(outbox.pending).toHaveLength(1);
+  });
+
+  it('twice in one text takes out one for each', () => {
+    outbox.add(Text, bytes('a'));
+    outbox.add(Text, bytes('a'));
+    outbox.settle('e', [stored(calls[0]!, 1)]);
+    expect(outbox.pending).toHaveLength(1);
+  });
+});
+
+describe('a failure', () => {
+  it('of the network stays visible, and is sent again with the same key', async () => {
+    outbox.add(Text, bytes('a'));
+    calls[0]!.fail(Code.Unavailable);
+    await settled();
+    expect(states()).toEqual(['failed']);
+    outbox.retry(outbox.pending[0]!.key);
+    expect(states()).toEqual(['sending']);
+    expect(calls[1]!.msg).toEqual(calls[0]!.msg);
+  });
+
+  it('of the network is sent again when the stream is live', async () => {
+    outbox.add(Text, bytes('a'));
+    outbox.setLive(false, 'e');
+    calls[0]!.fail(Code.Unknown);
+    await settled();
+    outbox.add(Text, bytes('b'));
+    expect(states()).toEqual(['failed', 'waiting']); // b must not overtake a
+    outbox.setLive(true, 'e');
+    expect(states()).toEqual(['sending', 'waiting']);
+    expect(calls[1]!.msg.key).toBe(calls[0]!.msg.key);
+  });
+
+  it('after which the message comes back was none', async () => {
+    outbox.add(Text, bytes('a'));
+    outbox.setLive(false, 'e');
+    calls[0]!.fail(Code.Unknown); // the answer was lost, not the message
+    await settled();
+    outbox.settle('e', [stored(calls[0]!, 1)]);
+    outbox.setLive(true, 'e');
+    await settled();
+    expect(outbox.pending).toEqual([]);
+    expect(calls).toHaveLength(1);
+  });
+
+  it('by the server’s refusal is not sent again on its own, and holds nobody up', async () => {
+    outbox.add(Text, bytes('a'));
+    outbox.add(Text, bytes('b'));
+    calls[0]!.fail(Code.ResourceExhausted);
+    await settled();
+    outbox.setLive(true, 'e');
+    expect(states()).toEqual(['failed', 'sending']);
+    expect(outbox.pending[0]!.error).toContain('refuses');
+    outbox.discard(outbox.pending[0]!.key);
+    expect(states()).toEqual(['sending']);
+  });
+
+  it('is what an epoch without a stored message makes of it', async () => {
+    outbox.add(Text, bytes('a'));
+    calls[0]!.answer({ epoch: 'old', offset: 3 });
+    await settled();
+    outbox.setLive(false, 'old');
+    outbox.setLive(true, 'new');
+    expect(states()).toEqual(['failed']);
+    outbox.retry(outbox.pending[0]!.key);
+    expect(states()).toEqual(['sending']);
+  });
+});
+
+it('tells of progress', () => {
+  outbox.add(Text, bytes('a'));
+  const before = changes;
+  calls[0]!.progress(0.5);
+  expect(outbox.pending[0]!.progress).toBe(0.5);
+  expect(changes).toBe(before + 1);
+});
+
+it('sends nothing more once it is closed', async () => {
+  outbox.add(Text, bytes('a'));
+  outbox.add(Text, bytes('b'));
+  outbox.close();
+  calls[0]!.answer({ epoch: 'e', offset: 1 });
+  await settled();
+  expect(calls).toHaveLength(1);
+});
