@@ -88,7 +88,7 @@ export class Hub {
         return;
       }
       const old = this.sessions.get(credentials.name);
-      if (old && old.credentials.password === credentials.password) {
+      if (old?.credentials.password === credentials.password) {
         session.stop(); // another tab was faster
         this.enter(port, old);
         return;
