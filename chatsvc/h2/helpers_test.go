@@ -177,7 +177,11 @@ type peer struct {
 
 func newPeer(tb testing.TB, nc net.Conn) *peer {
 	tb.Helper()
-	tb.Cleanup(func() { _ = nc.Close() })
+	tb.Cleanup(func() {
+		if nc != nil {
+			_ = nc.Close()
+		}
+	})
 	p := &peer{tb: tb, nc: nc, Framer: http2.NewFramer(nc, nc)}
 	p.AllowIllegalWrites = true
 	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)

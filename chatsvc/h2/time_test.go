@@ -1,0 +1,457 @@
+package h2_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"example.com/simplechat/chatsvc/h2"
+)
+
+// bubble is a server whose connections are pipes and whose clock is the test's.
+// The test fails if a goroutine is left.
+type bubble struct {
+	tb   testing.TB
+	h2   *h2.Server
+	log  *syncBuffer
+	pipe *pipeListener
+	wg   sync.WaitGroup // of what the test runs beside itself
+}
+
+func inBubble(t *testing.T, srv *http.Server, test func(b *bubble)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bubble{tb: t, log: logTo(srv), h2: h2.New(srv), pipe: &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}}
+		b.wg.Go(func() { _ = b.h2.Serve(b.pipe) })
+		test(b)
+		_ = b.h2.Close()
+		b.wg.Wait()
+	})
+}
+
+// connect opens a connection on which nothing is sent yet.
+func (b *bubble) connect() *peer {
+	b.tb.Helper()
+	client, server := net.Pipe()
+	b.pipe.conns <- server
+	return newPeer(b.tb, client)
+}
+
+// dial opens an HTTP/2 connection, and takes the server's settings.
+func (b *bubble) dial(settings ...http2.Setting) *peer {
+	b.tb.Helper()
+	p := b.connect()
+	p.begin(settings...)
+	p.until(func(f http2.Frame) bool { s, ok := f.(*http2.SettingsFrame); return ok && s.IsAck() })
+	return p
+}
+
+// pipeListener accepts one end of a pipe.
+type pipeListener struct {
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case nc := <-l.conns:
+		return nc, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (*pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+// between checks how long ago start was.
+func between(tb testing.TB, start time.Time, least, most time.Duration) {
+	tb.Helper()
+	if d := time.Since(start); d < least || d > most {
+		tb.Errorf("after %v, not between %v and %v", d, least, most)
+	}
+}
+
+// A connection that does not begin in time ends, however it delays.
+func TestSlowBeginning(t *testing.T) {
+	t.Parallel()
+	drip := func(bytes string) func(p *peer) {
+		return func(p *peer) {
+			for i := range len(bytes) {
+				if _, err := p.nc.Write([]byte{bytes[i]}); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}
+	}
+	settings := "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x01"
+	for name, send := range map[string]func(p *peer){
+		"nothing":               func(*peer) {},
+		"preface, drop by drop": drip(http2.ClientPreface),
+		"preface only":          func(p *peer) { _, _ = io.WriteString(p.nc, http2.ClientPreface) },
+		"settings, drop by drop": func(p *peer) {
+			_, _ = io.WriteString(p.nc, http2.ClientPreface)
+			drip(settings)(p)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, &http.Server{ReadHeaderTimeout: 5 * time.Second}, func(b *bubble) {
+				p, start := b.connect(), time.Now()
+				b.wg.Go(func() { send(p) })
+				p.untilEnd()
+				between(t, start, 5*time.Second, 10*time.Second)
+			})
+		})
+	}
+}
+
+// A header block that does not end does not keep a connection alive, also when
+// it comes drop by drop.
+func TestSlowHeaderBlock(t *testing.T) {
+	t.Parallel()
+	inBubble(t, &http.Server{IdleTimeout: time.Minute}, func(b *bubble) {
+		p, start := b.dial(), time.Now()
+		b.wg.Go(func() {
+			err := p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.encode(get...)})
+			for ; err == nil; err = p.WriteContinuation(1, false, nil) {
+				time.Sleep(time.Second)
+			}
+		})
+		p.untilEnd()
+		between(t, start, time.Minute, 2*time.Minute)
+	})
+}
+
+// A connection without calls ends after the idle timeout; one with calls that
+// are short, or with one that is long, does not.
+func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
+	ended := make(chan struct{})
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			<-ended
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
+	inBubble(t, &http.Server{IdleTimeout: time.Minute, Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+		ended = make(chan struct{})
+		p, id := b.dial(), uint32(1)
+		for range 600 {
+			p.request(id, true, get)
+			p.untilAnswered(id)
+			id += 2
+			time.Sleep(time.Second)
+		}
+		p.request(id, true, post)
+		time.Sleep(time.Hour)
+		close(ended)
+		p.untilAnswered(id)
+		start := time.Now()
+		if code := p.untilEnd(); code != int(http2.ErrCodeNo) {
+			t.Errorf("ended with the code %d", code)
+		}
+		between(t, start, time.Minute, 2*time.Minute)
+	})
+}
+
+// A client that is silent is asked whether it lives. If it answers, the
+// connection stays; if not, it ends.
+func TestPing(t *testing.T) {
+	t.Parallel()
+	config := &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second}
+	inBubble(t, &http.Server{HTTP2: config}, func(b *bubble) {
+		p := b.dial()
+		isPing := func(f http2.Frame) bool { _, ok := f.(*http2.PingFrame); return ok }
+		for range 10 {
+			start := time.Now()
+			ping := p.until(isPing).(*http2.PingFrame)
+			between(t, start, 20*time.Second, 30*time.Second)
+			p.check(p.WritePing(true, ping.Data))
+		}
+		p.until(isPing)
+		start := time.Now()
+		p.untilEnd()
+		between(t, start, 10*time.Second, 20*time.Second)
+	})
+}
+
+// A client that takes no bytes is cut off, and the handler that writes learns
+// it. One that takes them slowly is not.
+func TestStuckClient(t *testing.T) {
+	t.Parallel()
+	failed := make(chan error, 1)
+	handler := func(w http.ResponseWriter, _ *http.Request) {
+		_, err := w.Write(make([]byte, 1<<20))
+		failed <- err
+	}
+	config := &http.HTTP2Config{WriteByteTimeout: 30 * time.Second}
+	windows := http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20}
+	for name, slowly := range map[string]bool{"stuck": false, "slow": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, &http.Server{HTTP2: config, Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+				failed = make(chan error, 1)
+				p := b.dial(windows)
+				p.check(p.WriteWindowUpdate(0, 1<<20))
+				p.request(1, true, get)
+				start := time.Now()
+				if !slowly {
+					if err := <-failed; err == nil {
+						t.Error("the handler's write succeeded")
+					}
+					between(t, start, 30*time.Second, time.Minute)
+					return
+				}
+				got := 0
+				p.until(func(f http2.Frame) bool {
+					got += int(f.Header().Length)
+					time.Sleep(5 * time.Second)
+					return got > 1<<20
+				})
+				if err := <-failed; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// Deadlines of a call hold against a client that sends no body, and against a
+// window that stays closed.
+func TestDeadlines(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		handler func(control *http.ResponseController, w http.ResponseWriter, r *http.Request) error
+		want    string // of the answer
+	}{
+		"read": {func(control *http.ResponseController, _ http.ResponseWriter, r *http.Request) error {
+			_ = control.SetReadDeadline(time.Now().Add(time.Minute))
+			_, err := io.Copy(io.Discard, r.Body)
+			return err
+		}, "200"},
+		"read, prolonged": {func(control *http.ResponseController, _ http.ResponseWriter, r *http.Request) error {
+			_ = control.SetReadDeadline(time.Now().Add(time.Second))
+			_ = control.SetReadDeadline(time.Now().Add(time.Minute))
+			_, err := io.Copy(io.Discard, r.Body)
+			return err
+		}, "200"},
+		"write": {func(control *http.ResponseController, w http.ResponseWriter, _ *http.Request) error {
+			_ = control.SetWriteDeadline(time.Now().Add(time.Minute))
+			_, err := w.Write(make([]byte, 1<<20))
+			return err
+		}, "200 INTERNAL_ERROR"},
+		"write, at the end": {func(control *http.ResponseController, w http.ResponseWriter, _ *http.Request) error {
+			_ = control.SetWriteDeadline(time.Now().Add(time.Minute))
+			_, err := w.Write(make([]byte, 1<<10))
+			return errors.Join(err, os.ErrDeadlineExceeded)
+		}, "200 INTERNAL_ERROR"},
+		"write, by another goroutine": {func(control *http.ResponseController, w http.ResponseWriter, _ *http.Request) error {
+			time.AfterFunc(time.Minute, func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) })
+			_, err := w.Write(make([]byte, 1<<20))
+			return err
+		}, "200 INTERNAL_ERROR"},
+		"write, cleared": {func(control *http.ResponseController, w http.ResponseWriter, _ *http.Request) error {
+			_ = control.SetWriteDeadline(time.Now().Add(time.Second))
+			_ = control.SetWriteDeadline(time.Time{})
+			time.Sleep(time.Minute)
+			w.WriteHeader(http.StatusOK)
+			return errors.Join(control.Flush(), os.ErrDeadlineExceeded)
+		}, "200"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var done chan error
+			handler := func(w http.ResponseWriter, r *http.Request) {
+				done <- test.handler(http.NewResponseController(w), w, r)
+			}
+			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+				done = make(chan error, 1)
+				p, start := b.dial(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}), time.Now()
+				p.request(1, false, post)
+				got := p.answer(1)
+				if got.body = nil; got.text() != test.want {
+					t.Errorf("answer %q", got.text())
+				}
+				between(t, start, time.Minute, time.Minute)
+				if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// Shutdown tells clients, lets calls end, takes no new ones, and returns when
+// the last has ended.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	var release chan struct{}
+	handler := func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+		_, _ = io.WriteString(w, "done")
+	}
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+		release = make(chan struct{})
+		idle, active, fresh := b.dial(), b.dial(), b.connect()
+		active.request(1, true, get)
+		synctest.Wait()
+		stopped := make(chan error, 1)
+		go func() { stopped <- b.h2.Shutdown(b.tb.Context()) }()
+		if code := idle.untilEnd(); code != int(http2.ErrCodeNo) {
+			t.Errorf("idle: ended with the code %d", code)
+		}
+		fresh.untilEnd()
+		away := active.until(func(f http2.Frame) bool { _, ok := f.(*http2.GoAwayFrame); return ok }).(*http2.GoAwayFrame)
+		if away.LastStreamID != 1 {
+			t.Errorf("last stream %d", away.LastStreamID)
+		}
+		active.request(3, true, get) // it is too late
+		time.Sleep(time.Minute)
+		select {
+		case err := <-stopped:
+			t.Fatalf("Shutdown returned %v while a call goes on", err)
+		default:
+		}
+		close(release)
+		if got := active.answer(1).text(); got != "200 done" {
+			t.Errorf("answer %q", got)
+		}
+		start := time.Now()
+		active.untilEnd()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		between(t, start, 0, time.Second)
+	})
+}
+
+// Shutdown returns when its time is over, and Close ends what is left.
+func TestShutdownTime(t *testing.T) {
+	t.Parallel()
+	var ended chan error
+	handler := func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		ended <- r.Context().Err()
+	}
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+		ended = make(chan error, 1)
+		p := b.dial()
+		p.request(1, true, get)
+		synctest.Wait()
+		b.wg.Go(func() { _, _ = io.Copy(io.Discard, p.nc) })
+		ctx, cancel := context.WithTimeout(b.tb.Context(), time.Minute)
+		defer cancel()
+		if err := b.h2.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		_ = b.h2.Close()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+// A call's context ends when the client resets the stream, when the connection
+// ends, and when the handler returns.
+func TestContextEnds(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(p *peer){
+		"reset":      func(p *peer) { p.check(p.WriteRSTStream(1, http2.ErrCodeCancel)) },
+		"connection": func(p *peer) { _ = p.nc.Close() },
+		"violation":  func(p *peer) { p.check(p.WriteRawFrame(http2.FramePing, 0, 0, nil)) },
+		"return":     func(p *peer) { p.check(p.WriteData(1, true, nil)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var ended chan struct{}
+			handler := func(_ http.ResponseWriter, r *http.Request) {
+				context.AfterFunc(r.Context(), func() { close(ended) })
+				_, _ = io.Copy(io.Discard, r.Body)
+			}
+			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+				ended = make(chan struct{})
+				p := b.dial()
+				p.request(1, false, post)
+				end(p)
+				b.wg.Go(func() { _, _ = io.Copy(io.Discard, p.nc) })
+				<-ended
+				_ = p.nc.Close()
+			})
+		})
+	}
+}
+
+// What still reads a body after its handler has returned does not wait for ever,
+// and what still writes is refused.
+func TestAfterHandler(t *testing.T) {
+	t.Parallel()
+	var read, written chan error
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		go func() {
+			_, err := io.Copy(io.Discard, r.Body)
+			read <- err
+			_, err = w.Write(make([]byte, 8<<10))
+			written <- err
+		}()
+		time.Sleep(time.Second)
+	}
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+		read, written = make(chan error, 1), make(chan error, 1)
+		p := b.dial()
+		p.request(1, false, post)
+		if got := p.answer(1).text(); got != "200" {
+			t.Errorf("answer %q", got)
+		}
+		if got := p.until(func(f http2.Frame) bool { _, ok := f.(*http2.RSTStreamFrame); return ok }); got.Header().StreamID != 1 {
+			t.Errorf("got %v", got)
+		}
+		if err := <-read; err == nil {
+			t.Error("the body was read to its end")
+		}
+		if err := <-written; err == nil {
+			t.Error("the late write succeeded")
+		}
+		p.request(3, true, get)
+		p.untilAnswered(3)
+	})
+}
+
+// A body that has arrived is there for its handler, also when its client has
+// gone by then.
+func TestBodyOfClientThatHasGone(t *testing.T) {
+	t.Parallel()
+	var got chan string
+	handler := func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- string(body)
+	}
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+		got = make(chan string, 1)
+		p := b.dial()
+		p.request(1, false, post)
+		p.check(p.WriteData(1, true, []byte("hello")))
+		_ = p.nc.Close()
+		if body := <-got; body != "hello" {
+			t.Errorf("got %q", body)
+		}
+	})
+}
