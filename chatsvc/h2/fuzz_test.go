@@ -30,7 +30,7 @@ func FuzzConn(f *testing.F) {
 			MaxHeaderBytes:    1 << 10,
 			HTTP2:             &http.HTTP2Config{SendPingTimeout: 2 * time.Minute, PingTimeout: time.Minute, MaxConcurrentStreams: 3},
 		}
-		inBubble(t, srv, func(b *bubble) {
+		inBubble(t, srv, func(t *testing.T, b *bubble) {
 			p := b.connect()
 			b.wg.Go(func() { _, _ = p.nc.Write(sent) })
 			start := time.Now()

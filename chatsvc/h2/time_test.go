@@ -27,14 +27,14 @@ type bubble struct {
 	wg   sync.WaitGroup // of what the test runs beside itself
 }
 
-func inBubble(t *testing.T, srv *http.Server, test func(b *bubble)) {
+func inBubble(t *testing.T, srv *http.Server, test func(t *testing.T, b *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{tb: t, log: logTo(srv), h2: h2.New(srv), pipe: &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}}
 		b.wg.Go(func() { _ = b.h2.Serve(b.pipe) })
-		test(b)
-		_ = b.h2.Close()
-		b.wg.Wait()
+		defer b.wg.Wait()
+		defer b.h2.Close()
+		test(t, b)
 	})
 }
 
@@ -111,7 +111,7 @@ func TestSlowBeginning(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, &http.Server{ReadHeaderTimeout: 5 * time.Second}, func(b *bubble) {
+			inBubble(t, &http.Server{ReadHeaderTimeout: 5 * time.Second}, func(t *testing.T, b *bubble) {
 				p, start := b.connect(), time.Now()
 				b.wg.Go(func() { send(p) })
 				p.untilEnd()
@@ -125,7 +125,7 @@ func TestSlowBeginning(t *testing.T) {
 // it comes drop by drop.
 func TestSlowHeaderBlock(t *testing.T) {
 	t.Parallel()
-	inBubble(t, &http.Server{IdleTimeout: time.Minute}, func(b *bubble) {
+	inBubble(t, &http.Server{IdleTimeout: time.Minute}, func(t *testing.T, b *bubble) {
 		p, start := b.dial(), time.Now()
 		b.wg.Go(func() {
 			err := p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.encode(get...)})
@@ -149,7 +149,7 @@ func TestIdleTimeout(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}
-	inBubble(t, &http.Server{IdleTimeout: time.Minute, Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+	inBubble(t, &http.Server{IdleTimeout: time.Minute, Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
 		ended = make(chan struct{})
 		p, id := b.dial(), uint32(1)
 		for range 600 {
@@ -175,7 +175,7 @@ func TestIdleTimeout(t *testing.T) {
 func TestPing(t *testing.T) {
 	t.Parallel()
 	config := &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second}
-	inBubble(t, &http.Server{HTTP2: config}, func(b *bubble) {
+	inBubble(t, &http.Server{HTTP2: config}, func(t *testing.T, b *bubble) {
 		p := b.dial()
 		isPing := func(f http2.Frame) bool { _, ok := f.(*http2.PingFrame); return ok }
 		for range 10 {
@@ -204,7 +204,7 @@ func TestStuckClient(t *testing.T) {
 	windows := http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20}
 	for name, slowly := range map[string]bool{"stuck": false, "slow": true} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, &http.Server{HTTP2: config, Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+			inBubble(t, &http.Server{HTTP2: config, Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
 				failed = make(chan error, 1)
 				p := b.dial(windows)
 				p.check(p.WriteWindowUpdate(0, 1<<20))
@@ -279,7 +279,7 @@ func TestDeadlines(t *testing.T) {
 			handler := func(w http.ResponseWriter, r *http.Request) {
 				done <- test.handler(http.NewResponseController(w), w, r)
 			}
-			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
 				done = make(chan error, 1)
 				p, start := b.dial(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}), time.Now()
 				p.request(1, false, post)
@@ -305,13 +305,13 @@ func TestShutdown(t *testing.T) {
 		<-release
 		_, _ = io.WriteString(w, "done")
 	}
-	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
 		release = make(chan struct{})
 		idle, active, fresh := b.dial(), b.dial(), b.connect()
 		active.request(1, true, get)
 		synctest.Wait()
 		stopped := make(chan error, 1)
-		go func() { stopped <- b.h2.Shutdown(b.tb.Context()) }()
+		go func() { stopped <- b.h2.Shutdown(t.Context()) }()
 		if code := idle.untilEnd(); code != int(http2.ErrCodeNo) {
 			t.Errorf("idle: ended with the code %d", code)
 		}
@@ -348,13 +348,13 @@ func TestShutdownTime(t *testing.T) {
 		<-r.Context().Done()
 		ended <- r.Context().Err()
 	}
-	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
 		ended = make(chan error, 1)
 		p := b.dial()
 		p.request(1, true, get)
 		synctest.Wait()
 		b.wg.Go(func() { _, _ = io.Copy(io.Discard, p.nc) })
-		ctx, cancel := context.WithTimeout(b.tb.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := b.h2.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
@@ -383,7 +383,7 @@ func TestContextEnds(t *testing.T) {
 				context.AfterFunc(r.Context(), func() { close(ended) })
 				_, _ = io.Copy(io.Discard, r.Body)
 			}
-			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
 				ended = make(chan struct{})
 				p := b.dial()
 				p.request(1, false, post)
@@ -410,7 +410,7 @@ func TestAfterHandler(t *testing.T) {
 		}()
 		time.Sleep(time.Second)
 	}
-	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
 		read, written = make(chan error, 1), make(chan error, 1)
 		p := b.dial()
 		p.request(1, false, post)
@@ -444,7 +444,7 @@ func TestBodyOfClientThatHasGone(t *testing.T) {
 		}
 		got <- string(body)
 	}
-	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(b *bubble) {
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
 		got = make(chan string, 1)
 		p := b.dial()
 		p.request(1, false, post)
