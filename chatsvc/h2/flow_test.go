@@ -233,7 +233,7 @@ func TestReaderThatNeverCatchesUp(t *testing.T) { //nolint:paralleltest // it lo
 			t.Errorf("the heap has grown by %d MiB", grown>>20)
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
-	})}, func(t *testing.T, b *bubble) {
+	})}, func(_ *testing.T, b *bubble) {
 		p := b.dial()
 		p.request(1, false, post)
 		b.sendBody(p, 1, size)

@@ -138,9 +138,8 @@ func (s *server) client(tb testing.TB, http2 bool) *http.Client {
 	return &http.Client{Transport: rt, Timeout: patience}
 }
 
-// dialRaw opens a connection on which nothing is sent yet.
-func (s *server) dialRaw(tb testing.TB) net.Conn {
-	tb.Helper()
+// open opens a connection on which nothing is sent yet.
+func (s *server) open() (net.Conn, error) {
 	var nc net.Conn
 	var err error
 	if s.tls != nil {
@@ -151,9 +150,18 @@ func (s *server) dialRaw(tb testing.TB) net.Conn {
 		nc, err = net.Dial("tcp", s.addr)
 	}
 	if err != nil {
+		return nil, err
+	}
+	return nc, nc.SetDeadline(time.Now().Add(patience))
+}
+
+// dialRaw is open for a test that needs the connection.
+func (s *server) dialRaw(tb testing.TB) net.Conn {
+	tb.Helper()
+	nc, err := s.open()
+	if err != nil {
 		tb.Fatal(err)
 	}
-	_ = nc.SetDeadline(time.Now().Add(patience))
 	return nc
 }
 

@@ -195,15 +195,16 @@ func TestPing(t *testing.T) {
 // it. One that takes them slowly is not.
 func TestStuckClient(t *testing.T) {
 	t.Parallel()
-	failed := make(chan error, 1)
-	handler := func(w http.ResponseWriter, _ *http.Request) {
-		_, err := w.Write(make([]byte, 1<<20))
-		failed <- err
-	}
 	config := &http.HTTP2Config{WriteByteTimeout: 30 * time.Second}
 	windows := http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20}
 	for name, slowly := range map[string]bool{"stuck": false, "slow": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var failed chan error
+			handler := func(w http.ResponseWriter, _ *http.Request) {
+				_, err := w.Write(make([]byte, 1<<20))
+				failed <- err
+			}
 			inBubble(t, &http.Server{HTTP2: config, Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
 				failed = make(chan error, 1)
 				p := b.dial(windows)
@@ -383,7 +384,7 @@ func TestContextEnds(t *testing.T) {
 				context.AfterFunc(r.Context(), func() { close(ended) })
 				_, _ = io.Copy(io.Discard, r.Body)
 			}
-			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
+			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(_ *testing.T, b *bubble) {
 				ended = make(chan struct{})
 				p := b.dial()
 				p.request(1, false, post)
