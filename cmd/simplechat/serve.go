@@ -89,7 +89,7 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 		return err
 	}
 	defer listener.Close() //nolint:errcheck // the server has closed it, unless it never came to serve
-	messages, closeLog, err := c.Storage.open(ctx, c.retention(), logger)
+	messages, closeLog, err := c.Storage.open(ctx, c.retention(), int(c.MaxContent), logger)
 	if err != nil {
 		return err
 	}

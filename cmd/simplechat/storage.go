@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -12,8 +16,12 @@ import (
 	"example.com/simplechat/chatsvc/jetlog"
 )
 
-// defaultData is where messages are kept unless a flag says otherwise.
-const defaultData = "simplechat-data"
+// Where messages are kept unless a flag says otherwise.
+const (
+	defaultData     = "simplechat-data"
+	defaultStream   = "simplechat"
+	defaultReplicas = 3
+)
 
 // storageFlags say where messages are kept.
 type storageFlags struct {
@@ -92,12 +100,12 @@ func (f *storageFlags) checkNATS() error {
 
 // open opens the log that the flags name. The caller calls the function, which
 // closes it.
-func (f *storageFlags) open(ctx context.Context, retention chatsvc.Retention, logger *slog.Logger) (chatsvc.Log, func(), error) {
+func (f *storageFlags) open(ctx context.Context, retention chatsvc.Retention, maxContent int, logger *slog.Logger) (chatsvc.Log, func(), error) {
 	if f.Memory {
 		return chatsvc.NewMemoryLog(retention), func() {}, nil
 	}
 	options := jetlog.Options{Retention: retention, Logger: logger}
-	log, err := f.openJetStream(ctx, options)
+	log, err := f.openJetStream(ctx, maxContent, options)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,17 +116,64 @@ func (f *storageFlags) open(ctx context.Context, retention chatsvc.Retention, lo
 	}, nil
 }
 
-func (f *storageFlags) openJetStream(ctx context.Context, options jetlog.Options) (*jetlog.Log, error) {
+func (f *storageFlags) openJetStream(ctx context.Context, maxContent int, options jetlog.Options) (*jetlog.Log, error) {
 	if len(f.NATS) > 0 {
-		return nil, errors.New("--nats: not yet")
+		return f.connect(ctx, maxContent, options)
 	}
-	dir := f.Data
-	if dir == "" {
-		dir = defaultData
-	}
-	log, err := jetlog.Open(ctx, dir, f.Sync.interval, options)
+	log, err := jetlog.Open(ctx, cmp.Or(f.Data, defaultData), f.Sync.interval, options)
 	if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
 	return log, nil
+}
+
+// connect opens the log in a NATS cluster.
+func (f *storageFlags) connect(ctx context.Context, maxContent int, options jetlog.Options) (*jetlog.Log, error) {
+	cluster := jetlog.Cluster{
+		URLs:        f.NATS,
+		Stream:      cmp.Or(f.NATSStream, defaultStream),
+		Replicas:    cmp.Or(f.NATSReplicas, defaultReplicas),
+		MaxContent:  maxContent,
+		Credentials: f.NATSCreds,
+	}
+	if f.NATSCreds != "" { // nats.go would find out only when it connects
+		if _, err := os.Stat(f.NATSCreds); err != nil {
+			return nil, fmt.Errorf("--nats-creds: %w", err)
+		}
+	}
+	var err error
+	if cluster.TLS, err = f.natsTLS(); err != nil {
+		return nil, err
+	}
+	log, err := jetlog.Connect(ctx, cluster, options)
+	if err != nil {
+		return nil, fmt.Errorf("--nats: %w", err)
+	}
+	return log, nil
+}
+
+// natsTLS returns the settings for TLS with NATS, nil for the system's.
+func (f *storageFlags) natsTLS() (*tls.Config, error) {
+	if f.NATSTLSCA == "" && f.NATSTLSCert == "" {
+		return nil, nil //nolint:nilnil // nothing set is no error
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.NATSTLSCA != "" {
+		pem, err := os.ReadFile(f.NATSTLSCA)
+		if err != nil {
+			return nil, fmt.Errorf("--nats-tls-ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--nats-tls-ca: %s: no certificate in PEM is in it", f.NATSTLSCA)
+		}
+	}
+	if f.NATSTLSCert != "" {
+		certificate, err := tls.LoadX509KeyPair(f.NATSTLSCert, f.NATSTLSKey)
+		if err != nil {
+			return nil, fmt.Errorf("--nats-tls-cert, --nats-tls-key: %w", err)
+		}
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	return config, nil
 }

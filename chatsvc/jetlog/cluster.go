@@ -1,0 +1,223 @@
+package jetlog
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// connectTime bounds the wait for a cluster and for its JetStream at start:
+	// servers that start together need a moment to elect a leader.
+	connectTime = 15 * time.Second
+	// watchPause is the time between two looks at the stream.
+	watchPause = time.Second
+	// recordRoom is what a record has beyond the content of its message, with
+	// its headers.
+	recordRoom = 4 << 10
+)
+
+// Cluster says where a NATS cluster is, and which stream of it is the log.
+type Cluster struct {
+	// URLs are those of the cluster's servers, at least one.
+	URLs []string
+	// Stream is the stream's name, and the subject of its messages.
+	Stream string
+	// Replicas is the number of NATS servers that keep each record: 1, 3 or 5.
+	Replicas int
+	// MaxContent is the largest content of a message in bytes. Connect fails
+	// if the NATS servers would not take it.
+	MaxContent int
+	// Credentials is the path of a credentials file; empty: none.
+	Credentials string
+	// TLS are the settings for TLS, which the servers or the URLs ask for. Nil:
+	// the system's certificates.
+	TLS *tls.Config
+}
+
+// Connect opens the log that is a stream of a NATS cluster, and makes the stream
+// if it is missing. Any number of processes may share it. It fails if the stream
+// has other settings than it needs, and names them. The caller calls [Log.Close]
+// in the end.
+//
+// What was acknowledged is kept by most of the replicas' servers; whether it is
+// on their disks is their setting sync_interval.
+func Connect(ctx context.Context, c Cluster, opts Options) (*Log, error) {
+	l := newLog(c.Stream, streamConfig(c.Stream, opts.Retention, c.Replicas), opts)
+	if err := l.join(ctx, c); err != nil {
+		_ = l.Close() // it never came to be
+		return nil, fmt.Errorf("%s: %w", strings.Join(c.URLs, ","), err)
+	}
+	return l, nil
+}
+
+func (l *Log) join(ctx context.Context, c Cluster) error {
+	options := []nats.Option{nats.ReconnectHandler(func(*nats.Conn) { l.logger.Info("connected to nats again", "server", l.conn.ConnectedUrlRedacted()) })}
+	if c.Credentials != "" {
+		options = append(options, nats.UserCredentials(c.Credentials))
+	}
+	if c.TLS != nil {
+		options = append(options, nats.Secure(c.TLS))
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	err := l.retry(ctx, func(context.Context) error {
+		return l.connect(strings.Join(c.URLs, ","), clusterAppendTime, options...)
+	})
+	if err != nil {
+		return err
+	}
+	if most := l.conn.MaxPayload(); int64(c.MaxContent)+recordRoom > most {
+		return fmt.Errorf("the nats servers take messages of %d bytes at most, and a content may have %d: set max_payload: 8MB in their configuration, or allow less content", most, c.MaxContent)
+	}
+	var info *jetstream.StreamInfo
+	err = l.retry(ctx, func(ctx context.Context) (err error) {
+		info, err = l.openStream(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := differences(info.Config, l.config); err != nil {
+		return fmt.Errorf("stream %s has other settings than this server needs: %w: start the server with the stream's, or change the stream with nats stream edit", l.stream, err)
+	}
+	l.sayWorth(ctx)
+	l.tasks.Go(l.watchCluster)
+	return nil
+}
+
+// retry calls try until it succeeds, fails in a way that does not pass, or ctx
+// is done.
+func (l *Log) retry(ctx context.Context, try func(context.Context) error) error {
+	for waiting := false; ; waiting = true {
+		once, cancel := context.WithTimeout(ctx, requestTime)
+		err := try(once)
+		cancel()
+		if err == nil || !isPassing(err) {
+			return err
+		}
+		if !waiting {
+			l.logger.Warn("wait for the nats servers", "error", err)
+		}
+		if l.pause(ctx, reconnectWait) != nil {
+			return err
+		}
+	}
+}
+
+// openStream returns the stream, which it makes if it is missing.
+func (l *Log) openStream(ctx context.Context) (*jetstream.StreamInfo, error) {
+	info, err := l.info(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return l.createStream(ctx, l.config)
+	}
+	return info, err
+}
+
+// isPassing reports whether an error may go by itself while a cluster starts.
+func isPassing(err error) bool {
+	apiError := new(jetstream.APIError)
+	if errors.As(err, &apiError) {
+		return apiError.Code == 503 || apiError.ErrorCode == codeNoPeers
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoServers) ||
+		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected)
+}
+
+// codeNoPeers is JetStream's error where too few servers are there for the
+// replicas.
+const codeNoPeers = 10005
+
+// watchCluster looks at the stream from time to time: whether it can be reached,
+// and whether it still is the one that it was.
+func (l *Log) watchCluster() {
+	for l.pause(l.closed, watchPause) == nil {
+		ctx, cancel := context.WithTimeout(l.closed, requestTime)
+		err := l.look(ctx)
+		cancel()
+		switch {
+		case l.closed.Err() != nil:
+			return
+		case err == nil:
+			l.setUp()
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			l.setDown(err) // those who follow make it anew
+		default:
+			l.setDown(err)
+		}
+	}
+}
+
+// sayWorth logs what an acknowledgement is worth, and warns if that is little.
+func (l *Log) sayWorth(ctx context.Context) {
+	logger := l.logger.With("stream", l.stream, "replicas", l.config.Replicas)
+	if l.config.Replicas < 3 {
+		logger.Warn("an acknowledged message is kept by one nats server: it is lost with that server's disk, and while the server is away nothing can be sent; give --nats-replicas 3")
+	} else {
+		logger.Info("an acknowledged message is kept by most of the replicas' nats servers: it survives the loss of the others")
+	}
+	switch sync := l.serverSync(ctx); {
+	case sync == "":
+		logger.Warn("this user may not see the nats servers' sync_interval: unless it is \"always\", a power cut that takes all of them at once may take the messages of the last interval, 2 minutes by default")
+	case sync == "always":
+		logger.Info("the nats servers write to the disk before they acknowledge")
+	default:
+		logger.Warn("the nats servers do not write to the disk before they acknowledge: a power cut that takes all of them at once may take the messages of the last interval; set sync_interval: always", "sync_interval", sync)
+	}
+}
+
+// serverSync returns the weakest sync_interval among the servers that answer,
+// or an empty string if none does: only users with access to the system account
+// may ask.
+func (l *Log) serverSync(ctx context.Context) string {
+	inbox := l.conn.NewInbox()
+	answers, err := l.conn.SubscribeSync(inbox)
+	if err != nil {
+		return ""
+	}
+	defer answers.Unsubscribe() //nolint:errcheck // the connection is gone then, and the subscription too
+	if err := l.conn.PublishRequest("$SYS.REQ.SERVER.PING.JSZ", inbox, nil); err != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTime/4)
+	defer cancel()
+	weakest, always := time.Duration(0), false
+	for {
+		msg, err := answers.NextMsgWithContext(ctx)
+		if err != nil {
+			break
+		}
+		var answer struct {
+			Data struct {
+				Disabled bool `json:"disabled"`
+				Config   struct {
+					SyncInterval time.Duration `json:"sync_interval"`
+					SyncAlways   bool          `json:"sync_always"`
+				} `json:"config"`
+			} `json:"data"`
+		}
+		if len(msg.Data) == 0 || json.Unmarshal(msg.Data, &answer) != nil || answer.Data.Disabled {
+			continue
+		}
+		if answer.Data.Config.SyncAlways {
+			always = true
+			continue
+		}
+		weakest = max(weakest, answer.Data.Config.SyncInterval)
+	}
+	switch {
+	case weakest > 0:
+		return weakest.String()
+	case always:
+		return "always"
+	default:
+		return ""
+	}
+}
