@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,85 +38,6 @@ func appendTo(tb testing.TB, log chatsvc.Log, content, key string) chatsvc.Appen
 }
 
 var errEnough = errors.New("enough")
-
-// follow returns the offsets of the next n records from offset from on.
-func follow(tb testing.TB, log chatsvc.Log, from uint64, n int) []uint64 {
-	tb.Helper()
-	var got []uint64
-	err := log.Follow(testContext(tb), from, func(e chatsvc.Entry) error {
-		if got = append(got, e.Offset); len(got) == n {
-			return errEnough
-		}
-		return nil
-	})
-	if !errors.Is(err, errEnough) {
-		tb.Fatalf("follow from %d: %v after %v", from, err, got)
-	}
-	return got
-}
-
-func TestMemoryLogOrder(t *testing.T) {
-	t.Parallel()
-	log := chatsvc.NewMemoryLog(chatsvc.Retention{})
-	const writers, each = 8, 200
-	var wg sync.WaitGroup
-	for w := range writers {
-		wg.Go(func() {
-			last := uint64(0)
-			for n := range each {
-				got, err := log.Append(context.Background(), record(t, fmt.Sprint(w, n)), "")
-				if err != nil || got.Offset <= last {
-					t.Errorf("append: %v, %v after %d", got, err, last)
-				}
-				last = got.Offset
-			}
-		})
-	}
-	var seen [2][]uint64
-	for i := range seen {
-		wg.Go(func() { seen[i] = follow(t, log, 0, writers*each) })
-	}
-	wg.Wait()
-	for i, offset := range seen[0] {
-		if offset != uint64(i+1) {
-			t.Fatalf("offset %d where %d was due", offset, i+1)
-		}
-	}
-	if !slices.Equal(seen[0], seen[1]) {
-		t.Error("two followers saw different orders")
-	}
-	if got := follow(t, log, 42, 2); !slices.Equal(got, []uint64{42, 43}) {
-		t.Errorf("follow from 42: %v", got)
-	}
-}
-
-func TestMemoryLogEpochs(t *testing.T) {
-	t.Parallel()
-	state := func() chatsvc.State {
-		state, err := chatsvc.NewMemoryLog(chatsvc.Retention{}).State(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return state
-	}
-	one, two := state(), state()
-	if one.Epoch == "" || one.Epoch == two.Epoch || one.First != 1 || one.Next != 1 {
-		t.Errorf("states of two new logs: %+v, %+v", one, two)
-	}
-}
-
-func TestMemoryLogFollowEnds(t *testing.T) {
-	t.Parallel()
-	log := chatsvc.NewMemoryLog(chatsvc.Retention{})
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := log.Follow(ctx, 0, func(chatsvc.Entry) error { return nil }); !errors.Is(err, context.Canceled) {
-		t.Errorf("follow with a context that is done: %v", err)
-	}
-	if _, err := log.Append(ctx, record(t, "x"), ""); !errors.Is(err, context.Canceled) {
-		t.Errorf("append with a context that is done: %v", err)
-	}
-}
 
 func TestMemoryLogForgetsKeys(t *testing.T) {
 	t.Parallel()
@@ -274,31 +194,6 @@ func TestDamagedRecordIsNotSent(t *testing.T) {
 	send(ctx, t, client, text("sound"))
 	if got := string(subscribe(ctx, t, client).next().GetContent()); got != "sound" {
 		t.Errorf("message %q", got)
-	}
-}
-
-// A follower that is slow misses nothing, however little is retained.
-func TestMemoryLogBurstDoesNotOutrunFollow(t *testing.T) {
-	t.Parallel()
-	log := chatsvc.NewMemoryLog(chatsvc.Retention{Messages: 1})
-	appendTo(t, log, "0", "")
-	var got []uint64
-	err := log.Follow(testContext(t), 0, func(e chatsvc.Entry) error {
-		if len(got) == 0 {
-			for n := range 1000 {
-				appendTo(t, log, fmt.Sprint(n), "")
-			}
-		}
-		if got = append(got, e.Offset); len(got) == 1001 {
-			return errEnough
-		}
-		return nil
-	})
-	if !errors.Is(err, errEnough) || got[0] != 1 || got[1000] != 1001 {
-		t.Errorf("%v after %d records", err, len(got))
-	}
-	if state, err := log.State(t.Context()); err != nil || state.First != 1001 {
-		t.Errorf("after Follow %+v, %v is retained", state, err)
 	}
 }
 

@@ -67,6 +67,7 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 	if err != nil {
 		return err
 	}
+	l.epoch = epochOf(info)
 	l.publisher.note(info.State.LastSeq)
 	l.tasks.Go(l.watch)
 	return nil

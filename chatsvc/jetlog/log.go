@@ -55,7 +55,7 @@ type Log struct {
 	tasks  sync.WaitGroup
 
 	mu    sync.Mutex // guards all below
-	epoch string     // that State returned last
+	epoch string     // that State returned last, or of the start
 	down  error      // why nothing can be stored now; nil while all is well
 	seen  place      // the last record that a Follow handed out
 	// turned is closed when the stream is seen with another epoch.

@@ -99,7 +99,7 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 		return err
 	}
 	defer svc.Close()
-	srv, ready := c.newServer(svc, tlsConfig, logger)
+	srv, ready := c.newServer(svc, messages, tlsConfig, logger)
 	logger.Info("listening", "addr", listener.Addr().String(), "tls", c.TLSCert != "", "version", cli.Version())
 	served := make(chan error, 1)
 	go func() { served <- c.serve(srv, listener) }()

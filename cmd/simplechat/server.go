@@ -38,19 +38,19 @@ const (
 
 // newServer returns the HTTP server around svc, which speaks HTTP/1.1 and
 // HTTP/2, in plain text (h2c with prior knowledge) or over TLS.
-func (c *serveCmd) newServer(svc *chatsvc.Service, tlsConfig *tls.Config, logger *slog.Logger) (*h2.Server, *readiness) {
+func (c *serveCmd) newServer(svc *chatsvc.Service, messages chatsvc.Log, tlsConfig *tls.Config, logger *slog.Logger) (*h2.Server, *readiness) {
 	// What anybody may call without credentials neither inflates nor reads much.
 	utility := connect.WithHandlerOptions(
 		connect.WithCompression("gzip", nil, nil),
 		connect.WithReadMaxBytes(maxUtilityBytes),
 	)
-	ready := newReadiness()
+	ready := newReadiness(messages)
 	reflector := grpcreflect.NewStaticReflector(chatconnect.SimpleChatName, grpchealth.HealthV1ServiceName)
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, utility))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, utility))
-	mux.Handle(grpchealth.NewHandler(ready.checker, utility))
+	mux.Handle(grpchealth.NewHandler(ready, utility))
 	if !c.NoPage {
 		mux.Handle("/", web.Handler(web.WithMaxContent(int(c.MaxContent))))
 	}
@@ -114,15 +114,34 @@ func (c *serveCmd) withCORS(h http.Handler) http.Handler {
 }
 
 // readiness is what gRPC health checks see.
-type readiness struct{ checker *grpchealth.StaticChecker }
+type readiness struct {
+	*grpchealth.StaticChecker
 
-func newReadiness() *readiness {
-	return &readiness{grpchealth.NewStaticChecker("", chatconnect.SimpleChatName)}
+	log chatsvc.Log
+}
+
+var _ grpchealth.Checker = (*readiness)(nil)
+
+func newReadiness(log chatsvc.Log) *readiness {
+	return &readiness{grpchealth.NewStaticChecker("", chatconnect.SimpleChatName), log}
+}
+
+// Check implements [grpchealth.Checker]: while the log cannot store messages,
+// the answer is "not serving".
+func (r *readiness) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
+	res, err := r.StaticChecker.Check(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if log, ok := r.log.(interface{ Err() error }); ok && log.Err() != nil {
+		res.Status = grpchealth.StatusNotServing
+	}
+	return res, nil
 }
 
 // shutdown makes every check answer "not serving".
 func (r *readiness) shutdown() {
 	for _, service := range []string{"", chatconnect.SimpleChatName} {
-		r.checker.SetStatus(service, grpchealth.StatusNotServing)
+		r.SetStatus(service, grpchealth.StatusNotServing)
 	}
 }
