@@ -30,6 +30,8 @@ interface State {
 const margin = 800;
 /** Pixels from the end within which the list stays at the end. */
 const sticky = 32;
+/** Milliseconds without a scroll event after which the user has stopped. */
+const scrollEnd = 150;
 
 /**
  * The conversation. Only the rows around what is seen are in the document. The list stays at its end, unless
@@ -39,11 +41,17 @@ export class List extends Component<Props, State> {
   override state: State = { first: 0, last: 0, stuck: true, unseen: 0 };
 
   private readonly scroller = createRef<HTMLDivElement>();
+  private readonly above = createRef<HTMLDivElement>();
+  private readonly below = createRef<HTMLDivElement>();
   private readonly heights = new Heights();
   private readonly observer = new ResizeObserver(entries => this.onResize(entries));
   private width = 0;
   /** The item that keeps its place, and how far its top is below that of the window. */
   private anchor = { key: '', below: 0 };
+  /** How far the rows are from where their heights would put them, while the user scrolls. */
+  private drift = 0;
+  /** The timer that runs while the user scrolls. */
+  private scrolling: ReturnType<typeof setTimeout> | undefined;
   private keys: string[] = [];
   /** What the keys and heights were last laid out for. */
   private laidOut: { rows?: readonly Row[]; pending?: string } = {};
@@ -57,6 +65,7 @@ export class List extends Component<Props, State> {
 
   override componentWillUnmount(): void {
     this.observer.disconnect();
+    clearTimeout(this.scrolling);
   }
 
   override componentDidUpdate(before: Props): void {
@@ -88,11 +97,56 @@ export class List extends Component<Props, State> {
     const view = this.scroller.current!;
     this.layOut();
     for (const el of view.querySelectorAll('[data-key]')) this.observer.observe(el);
-    const end = view.scrollHeight - view.clientHeight;
-    const target = this.state.stuck ? end : this.anchoredTop();
-    if (Math.abs(view.scrollTop - target) > 1) view.scrollTop = target;
+    if (this.state.stuck) {
+      this.drift = 0;
+      this.space();
+      const end = view.scrollHeight - view.clientHeight;
+      if (end - view.scrollTop > 1) view.scrollTop = end;
+    } else {
+      this.keepPlace();
+    }
     this.updateRange();
   }
+
+  /** Leaves the anchor where it is in the window, though what is above it may have another height now. */
+  private keepPlace(): void {
+    const view = this.scroller.current!;
+    const index = this.keys.indexOf(this.anchor.key);
+    const shift = index < 0 ? 0 : this.heights.top(index) + this.drift - this.anchor.below - view.scrollTop;
+    // To set the place would end a scroll that is under way, so the rows move instead, if they can.
+    if (this.scrolling !== undefined && this.firstTop() - shift >= 0) {
+      this.drift -= shift;
+      this.space();
+    } else {
+      this.space();
+      if (Math.abs(shift) > 1) view.scrollTop += shift;
+    }
+  }
+
+  /** Makes the space above and below the rows as high as the rows that are not there. */
+  private space(): void {
+    const { total } = this.heights;
+    this.above.current!.style.height = `${Math.max(0, this.firstTop())}px`;
+    this.below.current!.style.height = `${total - this.heights.top(this.range().last)}px`;
+  }
+
+  private firstTop(): number {
+    const { first } = this.range();
+    return first === 0 && this.scrolling === undefined ? 0 : this.heights.top(first) + this.drift;
+  }
+
+  /** Puts the rows where they belong after a scroll, and the window with them. */
+  private readonly onScrolled = (): void => {
+    const view = this.scroller.current!;
+    this.scrolling = undefined;
+    const wasAtTop = view.scrollTop <= 0;
+    const { drift } = this;
+    this.drift = 0;
+    this.space();
+    if (drift !== 0) view.scrollTop = wasAtTop ? 0 : view.scrollTop - drift;
+    this.noteAnchor();
+    this.updateRange();
+  };
 
   private layOut(again = false): void {
     const { rows, pending } = this.props;
@@ -104,15 +158,10 @@ export class List extends Component<Props, State> {
     this.heights.layOut(this.keys, i => estimate(rows[i] ?? pending[i - rows.length]!, this.width));
   }
 
-  private anchoredTop(): number {
-    const index = this.keys.indexOf(this.anchor.key);
-    return index < 0 ? this.scroller.current!.scrollTop : this.heights.top(index) - this.anchor.below;
-  }
-
   /** Draws other rows when what is seen comes near the end of those that are drawn. */
   private updateRange(): void {
     const view = this.scroller.current!;
-    const top = this.state.stuck ? this.heights.total - view.clientHeight : view.scrollTop;
+    const top = this.state.stuck ? this.heights.total - view.clientHeight : view.scrollTop - this.drift;
     const range = (around: number) => ({
       first: this.heights.at(top - around),
       last: Math.min(this.keys.length, this.heights.at(top + view.clientHeight + around) + 1),
@@ -145,12 +194,25 @@ export class List extends Component<Props, State> {
 
   private readonly onScroll = (): void => {
     const view = this.scroller.current!;
+    clearTimeout(this.scrolling);
+    this.scrolling = setTimeout(this.onScrolled, scrollEnd);
     const stuck = view.scrollHeight - view.scrollTop - view.clientHeight < sticky;
-    const index = this.heights.at(view.scrollTop);
-    this.anchor = { key: this.keys[index] ?? '', below: this.heights.top(index) - view.scrollTop };
+    this.noteAnchor();
     if (stuck !== this.state.stuck) this.setState({ stuck, unseen: 0 });
     this.updateRange();
   };
+
+  private noteAnchor(): void {
+    const { scrollTop } = this.scroller.current!;
+    const index = this.heights.at(scrollTop - this.drift);
+    this.anchor = { key: this.keys[index] ?? '', below: this.heights.top(index) + this.drift - scrollTop };
+  }
+
+  /** The items that are in the document, of those that there are. */
+  private range(): { first: number; last: number } {
+    const count = this.keys.length;
+    return { first: Math.min(this.state.first, count), last: Math.min(this.state.last, count) };
+  }
 
   private readonly toEnd = (): void => {
     this.setState({ stuck: true, unseen: 0 });
@@ -161,8 +223,7 @@ export class List extends Component<Props, State> {
     const { stuck, unseen } = this.state;
     this.layOut();
     const count = this.keys.length;
-    const first = Math.min(this.state.first, count);
-    const last = Math.min(this.state.last, count);
+    const { first, last } = this.range();
     const shown = [];
     for (let i = first; i < last; i++) shown.push(this.item(i));
     return (
@@ -176,9 +237,9 @@ export class List extends Component<Props, State> {
           aria-busy={loading}
           onScroll={this.onScroll}
         >
-          <div class="space" style={{ height: `${this.heights.top(first)}px` }} />
+          <div ref={this.above} class="space" />
           {count > 0 && <ol>{shown}</ol>}
-          <div class="space" style={{ height: `${this.heights.total - this.heights.top(last)}px` }} />
+          <div ref={this.below} class="space" />
           {count === 0 && <p class="empty">{loading ? 'Loading…' : 'Nothing has been said yet.'}</p>}
         </div>
         {!stuck && (

@@ -86,7 +86,7 @@ export function Bubble({ item, previous, user, index, count, onRetry, onDiscard,
           <span>{dayName(item.timestamp)}</span>
         </p>
       )}
-      <div class={`bubble ${item.content.kind} ${pending ? `pending ${pending.state}` : ''}`}>
+      <div class={`bubble is-${item.content.kind} ${pending ? `pending ${pending.state}` : ''}`}>
         <p class={joined ? 'visually-hidden' : 'from'}>
           <bdi>{own ? 'You' : from}</bdi>
         </p>

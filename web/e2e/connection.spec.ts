@@ -1,0 +1,168 @@
+import type { BrowserContext, Page } from '@playwright/test';
+import {
+  allTexts,
+  bubbles,
+  expect,
+  fillLogin,
+  itemCount,
+  login,
+  say,
+  sent,
+  test,
+  type Server,
+} from './harness';
+
+const texts = async (page: Page): Promise<string[]> => page.locator('.bubble .text').allTextContents();
+
+/** The texts of all messages that the server has stored. */
+async function stored(server: Server, count: number): Promise<string[]> {
+  const client = server.client('user5');
+  client.listen();
+  const messages = await client.messages(count);
+  return messages.map(msg => new TextDecoder().decode(msg.content));
+}
+
+test('a server killed while sending loses nothing and stores nothing twice', async ({ page, server }) => {
+  await login(page, server);
+  const all: string[] = [];
+  for (let round = 0; round < 5; round++) {
+    for (let i = 0; i < 8; i++) {
+      all.push(`${round}.${i}`);
+      await say(page, all.at(-1)!);
+      if (i === 3) await server.kill();
+    }
+    await expect(page.getByRole('status')).toHaveText('Reconnecting…');
+    await server.start();
+    await expect.poll(() => itemCount(page), { timeout: 30_000 }).toBe(all.length);
+    await expect(page.locator('.pending')).toHaveCount(0, { timeout: 30_000 });
+  }
+  await say(page, 'end');
+  await expect(sent(page).last()).toContainText('end');
+  expect(await allTexts(page)).toEqual([...all, 'end']);
+  expect(await stored(server, all.length + 1)).toEqual([...all, 'end']);
+  await expect(page.locator('.notice')).toHaveCount(0);
+});
+
+test('what was said while the connection was lost is there when it is back', async ({ page, server }) => {
+  await login(page, server);
+  await server.client('user2').text('before');
+  await expect(bubbles(page)).toHaveCount(1);
+  for (let i = 0; i < 3; i++) {
+    await server.kill();
+    await server.start();
+    await server.client('user2').text(`while away ${i}`);
+  }
+  await expect(bubbles(page)).toHaveCount(4);
+  expect(await texts(page)).toEqual(['before', 'while away 0', 'while away 1', 'while away 2']);
+  await expect(page.getByRole('status')).toHaveText('Connected');
+});
+
+test('an hour of silence, as of a machine asleep, is noticed', async ({ page, server, context }) => {
+  await withoutWorker(context);
+  await page.clock.install();
+  await login(page, server);
+  await server.client('user2').text('before');
+  await expect(bubbles(page)).toHaveCount(1);
+  server.freeze(); // the connection stays, and nothing comes any more
+  await page.clock.fastForward('01:00:00');
+  await page.clock.resume();
+  await expect(page.getByRole('status')).toHaveText('Reconnecting…');
+  server.thaw();
+  await server.client('user2').text('after');
+  await expect(bubbles(page)).toHaveCount(2, { timeout: 30_000 });
+  expect(await texts(page)).toEqual(['before', 'after']);
+});
+
+/** Gives each tab a stream of its own, whose clock the test can set: that of a worker is out of its reach. */
+async function withoutWorker(context: BrowserContext): Promise<void> {
+  await context.addInitScript(() => {
+    delete (globalThis as { SharedWorker?: unknown }).SharedWorker;
+  });
+}
+
+test.describe('at a server that keeps three messages', () => {
+  test.use({ flags: ['--memory', '--retain-messages', '3'] });
+
+  test('one is told what was lost while away', async ({ page, server, wire }) => {
+    await login(page, wire);
+    const client = server.client('user2');
+    await client.text('before');
+    await expect(bubbles(page)).toHaveCount(1);
+    wire.cut();
+    await expect(page.getByRole('status')).toHaveText('Reconnecting…');
+    for (let i = 1; i <= 10; i++) await client.text(`while away ${i}`);
+    wire.mend();
+    await expect(page.locator('.notice')).toContainText('7 messages came and went');
+    expect(await texts(page)).toEqual(['before', 'while away 8', 'while away 9', 'while away 10']);
+  });
+
+  test('one sees that there was more', async ({ page, server }) => {
+    const client = server.client('user2');
+    for (let i = 1; i <= 4; i++) await client.text(`message ${i}`);
+    await login(page, server);
+    await expect(page.locator('.notice')).toHaveText('Earlier messages are no longer kept.');
+    await expect(bubbles(page)).toHaveCount(3);
+  });
+});
+
+test.describe('in memory', () => {
+  test.use({ flags: ['--memory'] });
+
+  test('a server that begins anew is told of, and what it lost stays to be sent again', async ({
+    page,
+    server,
+  }) => {
+    await login(page, server);
+    await say(page, 'old');
+    await expect(sent(page)).toHaveCount(1);
+    await server.kill();
+    await server.start();
+    await server.client('user2').text('new');
+    await expect(page.locator('.notice')).toContainText('begun a new conversation');
+    await expect(bubbles(page)).toHaveCount(2);
+    expect(await texts(page)).toEqual(['old', 'new']);
+  });
+});
+
+test.describe('eight tabs', () => {
+  test('share one stream, send at will, and go on when the first one closes', async ({
+    context,
+    server,
+    wire,
+  }) => {
+    const tabs: Page[] = [];
+    for (let i = 0; i < 8; i++) {
+      const tab = await context.newPage();
+      await login(tab, wire);
+      tabs.push(tab);
+    }
+    expect(wire.open.size).toBeLessThanOrEqual(6); // as many as the browser has for a host
+    const all: string[] = [];
+    for (const [i, tab] of tabs.entries()) {
+      all.push(`from tab ${i}`);
+      await say(tab, all.at(-1)!);
+      await expect(sent(tab)).toHaveCount(all.length); // through the stream that is shared
+    }
+    for (const tab of tabs) await expect(sent(tab)).toHaveCount(all.length);
+
+    while (tabs.length > 1) {
+      await tabs.shift()!.close();
+      await server.client('user2').text(`${tabs.length} left`);
+      for (const tab of tabs) await expect(bubbles(tab, 'other').last()).toContainText(`${tabs.length} left`);
+    }
+    await server.kill();
+    await server.start();
+    await say(tabs[0]!, 'alone');
+    await expect(sent(tabs[0]!)).toHaveCount(all.length + 1, { timeout: 30_000 });
+  });
+
+  test('that log in at once do so, too', async ({ context, server }) => {
+    const tabs = await Promise.all(Array.from({ length: 8 }, () => context.newPage()));
+    await Promise.all(tabs.map(tab => tab.goto(server.url)));
+    for (const tab of tabs) await fillLogin(tab, 'user1', 'qwerty');
+    for (const tab of tabs) {
+      await say(tab, 'here');
+    }
+    for (const tab of tabs) await expect(sent(tab)).toHaveCount(8);
+  });
+});

@@ -1,0 +1,227 @@
+import { test as base, expect, type Locator, type Page } from '@playwright/test';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { GRPCClient } from './grpc';
+
+/** The real binary as a process, with a data directory of its own, which survives a kill. */
+export class Server {
+  address = '127.0.0.1:0';
+  private process: ChildProcess | undefined;
+  private readonly data = mkdtempSync(join(tmpdir(), 'simplechat-data-'));
+  private readonly clients: GRPCClient[] = [];
+
+  constructor(private readonly flags: string[]) {}
+
+  get url(): string {
+    return `http://${this.address}/`;
+  }
+
+  /** Starts the server, on the same port as before if it ran. */
+  async start(...flags: string[]): Promise<void> {
+    const args = ['serve', '--listen', this.address, ...this.flags, ...flags];
+    if (!args.includes('--memory')) args.push('--data', this.data);
+    const child = spawn(process.env.SIMPLECHAT_BINARY!, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.process = child;
+    let log = '';
+    this.address = await new Promise((resolve, reject) => {
+      child.stderr.on('data', (chunk: Buffer) => {
+        log += chunk.toString();
+        const address = /msg=listening addr=(\S+)/.exec(log);
+        if (address) resolve(address[1]!);
+      });
+      child.on('exit', () => reject(new Error(`the server ended: ${log}`)));
+    });
+  }
+
+  /** Ends the server as a power failure would. */
+  kill(): Promise<void> {
+    return this.signal('SIGKILL');
+  }
+
+  /** Stops the server's process in its tracks: connections stay, and nothing comes. */
+  freeze(): void {
+    this.process?.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.process?.kill('SIGCONT');
+  }
+
+  client(user: string): GRPCClient {
+    const client = new GRPCClient(this.address, user);
+    this.clients.push(client);
+    return client;
+  }
+
+  async dispose(): Promise<void> {
+    for (const client of this.clients) client.close();
+    await this.kill();
+    rmSync(this.data, { recursive: true, force: true });
+  }
+
+  private async signal(signal: NodeJS.Signals): Promise<void> {
+    const child = this.process;
+    if (child?.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise(resolve => child.once('exit', resolve));
+    child.kill(signal);
+    await ended;
+  }
+}
+
+/** A way to the server that can be cut, as a network. */
+export class Wire {
+  /** The connections that are open. */
+  readonly open = new Set<Socket>();
+  private isDown = false;
+  private readonly listener: NetServer;
+
+  constructor(private readonly server: Server) {
+    this.listener = createServer(socket => this.accept(socket));
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.listener.address() as AddressInfo).port}/`;
+  }
+
+  async start(): Promise<void> {
+    await new Promise<void>(resolve => this.listener.listen(0, '127.0.0.1', resolve));
+  }
+
+  /** Ends all connections, and each new one. */
+  cut(): void {
+    this.isDown = true;
+    for (const socket of this.open) socket.destroy();
+  }
+
+  mend(): void {
+    this.isDown = false;
+  }
+
+  close(): void {
+    this.cut();
+    this.listener.close();
+  }
+
+  private accept(socket: Socket): void {
+    if (this.isDown) {
+      socket.destroy();
+      return;
+    }
+    const [host, port] = this.server.address.split(':');
+    const there = connect(Number(port), host);
+    this.open.add(socket);
+    socket.on('close', () => {
+      this.open.delete(socket);
+      there.destroy();
+    });
+    there.on('close', () => socket.destroy());
+    for (const end of [socket, there]) end.on('error', () => undefined);
+    socket.pipe(there).pipe(socket);
+  }
+}
+
+interface Fixtures {
+  /** A way to the server that can be cut. */
+  wire: Wire;
+  /** Flags of serve beside those for the address and the data directory. */
+  flags: string[];
+  server: Server;
+  /** Fails the test for an exception in a page, or for what its policy had to stop. */
+  watched: undefined;
+}
+
+export const test = base.extend<Fixtures>({
+  flags: [[], { option: true }],
+  server: async ({ flags }, use) => {
+    const server = new Server(flags);
+    await server.start();
+    await use(server);
+    await server.dispose();
+  },
+  wire: async ({ server }, use) => {
+    const wire = new Wire(server);
+    await wire.start();
+    await use(wire);
+    wire.close();
+  },
+  watched: [
+    async ({ context }, use) => {
+      const problems: string[] = [];
+      context.on('weberror', err => problems.push(err.error().message));
+      context.on('console', msg => {
+        if (/Content.Security.Policy|Refused to/i.test(msg.text())) problems.push(msg.text());
+      });
+      context.on('dialog', dialog => {
+        problems.push(`dialog: ${dialog.message()}`);
+        void dialog.dismiss();
+      });
+      await use(undefined);
+      expect(problems).toEqual([]);
+    },
+    { auto: true },
+  ],
+});
+
+export { expect };
+
+export async function login(
+  page: Page,
+  server: { url: string },
+  name = 'user1',
+  password = 'qwerty',
+): Promise<void> {
+  await page.goto(server.url);
+  await fillLogin(page, name, password);
+  await expect(field(page)).toBeFocused();
+}
+
+export async function fillLogin(page: Page, name: string, password: string): Promise<void> {
+  await page.getByLabel('Name').fill(name);
+  await page.getByLabel('Password').fill(password);
+  await page.keyboard.press('Enter');
+}
+
+/** Where a message is written. */
+export const field = (page: Page): Locator => page.getByRole('textbox', { name: 'Message', exact: true });
+
+export async function say(page: Page, text: string): Promise<void> {
+  await field(page).fill(text);
+  await page.keyboard.press('Enter');
+}
+
+/** The bubbles, those of this user or of others, or all. */
+export const bubbles = (page: Page, whose: 'own' | 'other' | 'all' = 'all'): Locator =>
+  page.locator(whose === 'all' ? '.bubble' : `.row.${whose} .bubble`);
+
+/** The bubbles that the server has stored and sent back. */
+export const sent = (page: Page): Locator => page.locator('.row.own .bubble:not(.pending)');
+
+/** Scrolls through the whole conversation, and returns the text of every message in it, in order. */
+export async function allTexts(page: Page): Promise<string[]> {
+  const found = new Map<number, string>();
+  const list = page.getByRole('region', { name: 'Conversation' });
+  for (let top = 0, height = 1; top < height; top += 400) {
+    height = await list.evaluate(async (el, top) => {
+      el.scrollTop = top;
+      await new Promise(requestAnimationFrame);
+      await new Promise(requestAnimationFrame);
+      return el.scrollHeight;
+    }, top);
+    const rows = await page
+      .locator('.row')
+      .evaluateAll(all =>
+        all.map(row => [Number(row.ariaPosInSet), row.querySelector('div.text')?.textContent] as const),
+      );
+    for (const [place, text] of rows) if (text !== undefined) found.set(place, text);
+  }
+  return [...found].sort(([a], [b]) => a - b).map(([, text]) => text);
+}
+
+/** What the list knows itself to be: the number of its items, drawn or not. */
+export async function itemCount(page: Page): Promise<number> {
+  const size = await page.locator('.list li').last().getAttribute('aria-setsize');
+  return Number(size);
+}

@@ -1,0 +1,147 @@
+import type { Page } from '@playwright/test';
+import type { GRPCClient } from './grpc';
+import { bubbles, expect, itemCount, login, say, sent, test } from './harness';
+
+const lorem =
+  'Sed ut perspiciatis unde omnis iste natus error sit voluptatem accusantium doloremque laudantium. ';
+
+/** Sends messages of many heights, as fast as the server takes them. */
+async function fill(client: GRPCClient, count: number, first = 1): Promise<void> {
+  const together = 200;
+  for (let i = 0; i < count; i += together) {
+    const numbers = Array.from({ length: Math.min(together, count - i) }, (_, n) => first + i + n);
+    const last = numbers.pop()!;
+    const text = (n: number): string => `message ${n} ${lorem.repeat(n % 7)}.`;
+    await Promise.all(numbers.map(n => client.text(text(n))));
+    await client.text(text(last));
+  }
+}
+
+const list = (page: Page) => page.getByRole('region', { name: 'Conversation' });
+const atEnd = (page: Page) => list(page).evaluate(el => el.scrollHeight - el.scrollTop - el.clientHeight < 2);
+const rowsInDocument = (page: Page) => page.locator('.list li').count();
+
+test.describe('10,000 messages', () => {
+  test.use({ flags: ['--memory'] });
+  test.setTimeout(120_000);
+
+  test('scroll smoothly, with only what is seen in the document', async ({ page, server }, info) => {
+    await fill(server.client('user2'), 10_000);
+    await login(page, server);
+    await expect.poll(() => itemCount(page)).toBeGreaterThanOrEqual(10_000);
+    await expect.poll(() => atEnd(page)).toBe(true);
+    await expect(page.getByText(/^message 10000 /)).toBeInViewport();
+    expect(await rowsInDocument(page)).toBeLessThan(100);
+
+    const box = (await list(page).boundingBox())!;
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    const frames = page.evaluate(
+      () =>
+        new Promise<number[]>(resolve => {
+          const times: number[] = [];
+          const frame = (now: number): void => {
+            times.push(now);
+            if (times.length < 240) requestAnimationFrame(frame);
+            else resolve(times);
+          };
+          requestAnimationFrame(frame);
+        }),
+    );
+    const seen: number[] = [];
+    for (let i = 0; i < 60; i++) {
+      await page.mouse.wheel(0, i < 50 ? -700 : 400);
+      seen.push(await page.locator('.list li').count());
+    }
+    const times = await frames;
+    const gaps = times.slice(1).map((t, i) => t - times[i]!);
+    gaps.sort((a, b) => a - b);
+    const at = (part: number) => gaps[Math.floor(gaps.length * part)]!.toFixed(1);
+    info.annotations.push({
+      type: 'frames',
+      description: `median ${at(0.5)} ms, 95% ${at(0.95)} ms, longest ${gaps.at(-1)!.toFixed(1)} ms`,
+    });
+    console.log(info.annotations.at(-1)!.description);
+    expect(Math.max(...seen)).toBeLessThan(150);
+    // A list that redrew everything would need a second for each of these.
+    expect(gaps.filter(gap => gap > 250).length).toBeLessThan(gaps.length / 20);
+
+    // To the very beginning, and what is there is right.
+    await list(page).press('Home');
+    await expect.poll(() => list(page).evaluate(el => el.scrollTop)).toBe(0);
+    await expect(page.getByText('Earlier messages are no longer kept.')).toBeInViewport();
+    expect(await rowsInDocument(page)).toBeLessThan(100);
+    await list(page).press('End');
+    await expect.poll(() => atEnd(page)).toBe(true);
+  });
+
+  test('and 10,000 more leave the memory as it was', async ({ page, server, context }, info) => {
+    const client = server.client('user2');
+    await fill(client, 10_000);
+    await login(page, server);
+    await expect.poll(() => itemCount(page)).toBeGreaterThanOrEqual(10_000);
+    const cdp = await context.newCDPSession(page);
+    const heap = async (): Promise<number> => {
+      await cdp.send('HeapProfiler.collectGarbage');
+      const { usedSize } = await cdp.send('Runtime.getHeapUsage');
+      return usedSize;
+    };
+    const before = await heap();
+    for (let i = 1; i <= 2; i++) {
+      await fill(client, 10_000, 10_000 * i + 1);
+      await expect(page.getByText(new RegExp(`^message ${10_000 * (i + 1)} `))).toBeInViewport();
+    }
+    const after = await heap();
+    console.log(`heap ${(before / 1e6).toFixed(1)} MB, then ${(after / 1e6).toFixed(1)} MB`);
+    expect(info.errors).toEqual([]);
+    expect(await itemCount(page)).toBeLessThanOrEqual(10_001);
+    expect(after).toBeLessThan(before * 1.5);
+  });
+});
+
+test('the list stays at its end, unless one has scrolled up', async ({ page, server }) => {
+  const client = server.client('user2');
+  await fill(client, 100);
+  await login(page, server);
+  await expect(page.getByText(/^message 100 /)).toBeInViewport();
+  await client.text('seen at once');
+  await expect(page.getByText('seen at once')).toBeInViewport();
+
+  await list(page).evaluate(el => (el.scrollTop -= 1500));
+  const read = bubbles(page).nth(10);
+  await expect(page.getByRole('button', { name: 'Newest' })).toBeVisible();
+  const text = await read.textContent();
+  const place = async () =>
+    (await bubbles(page)
+      .filter({ hasText: text!.slice(0, 40) })
+      .first()
+      .boundingBox())!.y;
+  const before = await place();
+  for (const news of ['news 1', 'news 2', 'news 3']) await client.text(news);
+  const button = page.getByRole('button', { name: '3 new messages' });
+  await expect(button).toBeVisible();
+  expect(Math.abs((await place()) - before)).toBeLessThan(2);
+  await button.click();
+  await expect(page.getByText('news 3')).toBeInViewport();
+  await expect(button).toHaveCount(0);
+  await expect.poll(() => atEnd(page)).toBe(true);
+});
+
+test('an own message brings one back to the end', async ({ page, server }) => {
+  await fill(server.client('user2'), 100);
+  await login(page, server);
+  await expect(page.getByText(/^message 100 /)).toBeInViewport();
+  await list(page).evaluate(el => (el.scrollTop = 0));
+  await expect(page.getByRole('button', { name: 'Newest' })).toBeVisible();
+  await say(page, 'my own');
+  await expect(sent(page)).toBeInViewport();
+  await expect.poll(() => atEnd(page)).toBe(true);
+});
+
+test('a very long text does not fill the screen', async ({ page, server }) => {
+  await server.client('user2').text('line\n'.repeat(50_000));
+  await login(page, server);
+  const bubble = bubbles(page);
+  expect((await bubble.boundingBox())!.height).toBeLessThan(1200);
+  await page.getByRole('button', { name: 'Show all' }).click();
+  await expect.poll(async () => (await bubble.boundingBox())!.height).toBeGreaterThan(500_000);
+});

@@ -1,0 +1,81 @@
+import { expect, field, fillLogin, login, test } from './harness';
+
+test('name, password, Enter', async ({ page, server }) => {
+  await login(page, server);
+  await expect(page.getByRole('banner')).toContainText('user1');
+  await expect(page.getByRole('status')).toHaveText('Connected');
+});
+
+test('a wrong password says so in place, and can be put right', async ({ page, server }) => {
+  await page.goto(server.url);
+  await expect(page.getByLabel('Name')).toBeFocused();
+  for (const [name, password] of [
+    ['user1', 'wrong'],
+    ['nobody', 'qwerty'],
+  ] as const) {
+    await fillLogin(page, name, password);
+    await expect(page.getByRole('alert')).toHaveText('The name or the password is wrong.');
+    await expect(page.getByLabel('Password')).toBeFocused();
+    await expect(page.getByLabel('Name')).toHaveValue(name);
+  }
+  await fillLogin(page, 'user1', 'qwerty');
+  await expect(field(page)).toBeVisible();
+});
+
+test('password managers find their fields, and the page stores nothing', async ({ page, server }) => {
+  await page.goto(server.url);
+  await expect(page.getByLabel('Name')).toHaveAttribute('autocomplete', 'username');
+  await expect(page.getByLabel('Password')).toHaveAttribute('autocomplete', 'current-password');
+  await expect(page.getByLabel('Password')).toHaveAttribute('type', 'password');
+  await fillLogin(page, 'user1', 'qwerty');
+  await expect(field(page)).toBeVisible();
+  const stored = await page.evaluate(async () => [
+    localStorage.length,
+    sessionStorage.length,
+    document.cookie,
+    (await indexedDB.databases()).length,
+    location.href.includes('qwerty'),
+  ]);
+  expect(stored).toEqual([0, 0, '', 0, false]);
+});
+
+test('a server that is gone says so', async ({ page, server }) => {
+  await page.goto(server.url);
+  await server.kill();
+  await fillLogin(page, 'user1', 'qwerty');
+  await expect(page.getByRole('alert')).toContainText('cannot be reached');
+  await server.start();
+  await page.keyboard.press('Enter');
+  await expect(field(page)).toBeVisible();
+});
+
+test('another tab may join with a click, and log out for all', async ({ context, server }) => {
+  const [first, second] = [await context.newPage(), await context.newPage()];
+  await login(first, server);
+  await second.goto(server.url);
+  await second.getByRole('button', { name: 'Continue as user1' }).click();
+  await expect(field(second)).toBeFocused();
+  await second.getByRole('button', { name: 'Log out' }).click();
+  for (const page of [first, second]) await expect(page.getByLabel('Password')).toBeVisible();
+});
+
+test('users in two tabs do not mix', async ({ context, server }) => {
+  const [first, second] = [await context.newPage(), await context.newPage()];
+  await login(first, server, 'user1');
+  await login(second, server, 'user2');
+  await first.getByRole('textbox', { name: 'Message' }).fill('from the first');
+  await first.keyboard.press('Enter');
+  await expect(first.locator('.row.own')).toContainText('from the first');
+  await expect(second.locator('.row.other')).toContainText('user1');
+  await second.getByRole('button', { name: 'Log out' }).click();
+  await expect(first.getByRole('banner')).toContainText('user1');
+  await expect(first.locator('.row.own')).toContainText('from the first');
+});
+
+test.describe('without the page', () => {
+  test.use({ flags: ['--no-page'] });
+
+  test('there is none', async ({ request, server }) => {
+    expect((await request.get(server.url)).status()).toBe(404);
+  });
+});
