@@ -68,7 +68,7 @@ test.describe('10,000 messages', () => {
     // To the very beginning, and what is there is right.
     await list(page).press('Home');
     await expect.poll(() => list(page).evaluate(el => el.scrollTop)).toBe(0);
-    await expect(page.getByText('Earlier messages are no longer kept.')).toBeInViewport();
+    await expect(page.locator('.row[aria-posinset="1"]')).toBeInViewport();
     expect(await rowsInDocument(page)).toBeLessThan(100);
     await list(page).press('End');
     await expect.poll(() => atEnd(page)).toBe(true);
@@ -104,7 +104,7 @@ test('the list stays at its end, unless one has scrolled up', async ({ page, ser
   await login(page, server);
   await expect(page.getByText(/^message 100 /)).toBeInViewport();
   await client.text('seen at once');
-  await expect(page.getByText('seen at once')).toBeInViewport();
+  await expect(bubbles(page).filter({ hasText: 'seen at once' })).toBeInViewport();
 
   await list(page).evaluate(el => (el.scrollTop -= 1500));
   const read = bubbles(page).nth(10);
@@ -121,7 +121,7 @@ test('the list stays at its end, unless one has scrolled up', async ({ page, ser
   await expect(button).toBeVisible();
   expect(Math.abs((await place()) - before)).toBeLessThan(2);
   await button.click();
-  await expect(page.getByText('news 3')).toBeInViewport();
+  await expect(bubbles(page).last()).toBeInViewport();
   await expect(button).toHaveCount(0);
   await expect.poll(() => atEnd(page)).toBe(true);
 });

@@ -213,11 +213,11 @@ test('bytes that are no image are a file to save', async ({ page, server }) => {
   ]);
   const contents = [Buffer.from([0, 1, 2, 255]), Buffer.from('plain words'), Buffer.alloc(0), broken];
   for (const content of contents) await client.send(Type.Image, content);
-  await expect(page.getByRole('link', { name: /Save the file/ })).toHaveCount(contents.length);
+  await expect(page.getByRole('link', { name: /Save file/ })).toHaveCount(contents.length);
   await expect(bubbles(page).nth(1)).toContainText('plain words');
   const download = page.waitForEvent('download');
   await page
-    .getByRole('link', { name: /Save the file/ })
+    .getByRole('link', { name: /Save file/ })
     .first()
     .click();
   expect((await readFile(await (await download).path())).equals(contents[0]!)).toBe(true);

@@ -37,7 +37,7 @@ test('nothing that is said to be an image runs', async ({ page, server, context 
   for (const type of [Type.Image, Type.Unknown]) {
     for (const content of [svg, ...attacks, `GIF89a${attacks[0]!}`]) await client.send(type, content);
   }
-  const files = page.getByRole('link', { name: /Save the file/ });
+  const files = page.getByRole('link', { name: /Save file/ });
   await expect(files.last()).toBeInViewport();
   await expect(bubbles(page).locator('svg:not(.icon)')).toHaveCount(0);
   // Even opened in a tab of its own, the file is saved, not run.

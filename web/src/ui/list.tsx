@@ -30,8 +30,10 @@ interface State {
 const margin = 800;
 /** Pixels from the end within which the list stays at the end. */
 const sticky = 32;
-/** Milliseconds without a scroll event after which the user has stopped. */
-const scrollEnd = 150;
+/** Milliseconds without a scroll event after which a scroll is over, in browsers that do not say when it is. */
+const scrollPause = 150;
+/** The same in those that do, lest their word never comes. */
+const scrollEnd = 2000;
 
 /**
  * The conversation. Only the rows around what is seen are in the document. The list stays at its end, unless
@@ -46,8 +48,8 @@ export class List extends Component<Props, State> {
   private readonly heights = new Heights();
   private readonly observer = new ResizeObserver(entries => this.onResize(entries));
   private width = 0;
-  /** The item that keeps its place, and how far its top is below that of the window. */
-  private anchor = { key: '', below: 0 };
+  /** The item that keeps its place, and where its top is. */
+  private anchor = { key: '', top: 0 };
   /** How far the rows are from where their heights would put them, while the user scrolls. */
   private drift = 0;
   /** The timer that runs while the user scrolls. */
@@ -60,6 +62,7 @@ export class List extends Component<Props, State> {
   override componentDidMount(): void {
     this.width = this.scroller.current!.clientWidth;
     this.observer.observe(this.scroller.current!);
+    this.scroller.current!.addEventListener('scrollend', this.onScrolled);
     this.settle();
   }
 
@@ -112,13 +115,16 @@ export class List extends Component<Props, State> {
   private keepPlace(): void {
     const view = this.scroller.current!;
     const index = this.keys.indexOf(this.anchor.key);
-    const shift = index < 0 ? 0 : this.heights.top(index) + this.drift - this.anchor.below - view.scrollTop;
-    // To set the place would end a scroll that is under way, so the rows move instead, if they can.
-    if (this.scrolling !== undefined && this.firstTop() - shift >= 0) {
-      this.drift -= shift;
+    // Not what the user has scrolled since, only what heights have changed.
+    const shift = index < 0 ? 0 : this.heights.top(index) + this.drift - this.anchor.top;
+    if (this.scrolling !== undefined) {
+      // To set the place would end a scroll that is under way: the rows move instead, as far as they can.
+      this.drift -= Math.min(shift, this.firstTop());
       this.space();
+      this.noteAnchor();
     } else {
       this.space();
+      this.anchor.top += shift;
       if (Math.abs(shift) > 1) view.scrollTop += shift;
     }
   }
@@ -138,6 +144,7 @@ export class List extends Component<Props, State> {
   /** Puts the rows where they belong after a scroll, and the window with them. */
   private readonly onScrolled = (): void => {
     const view = this.scroller.current!;
+    clearTimeout(this.scrolling);
     this.scrolling = undefined;
     const wasAtTop = view.scrollTop <= 0;
     const { drift } = this;
@@ -195,17 +202,25 @@ export class List extends Component<Props, State> {
   private readonly onScroll = (): void => {
     const view = this.scroller.current!;
     clearTimeout(this.scrolling);
-    this.scrolling = setTimeout(this.onScrolled, scrollEnd);
+    this.scrolling = setTimeout(this.onScrolled, 'onscrollend' in view ? scrollEnd : scrollPause);
     const stuck = view.scrollHeight - view.scrollTop - view.clientHeight < sticky;
     this.noteAnchor();
     if (stuck !== this.state.stuck) this.setState({ stuck, unseen: 0 });
     this.updateRange();
   };
 
+  /** The browser would glide to where the ends were thought to be, and heights change on the way. */
+  private readonly onKeyDown = (event: KeyboardEvent): void => {
+    if (event.key !== 'Home' && event.key !== 'End') return;
+    event.preventDefault();
+    if (event.key === 'End') this.toEnd();
+    else this.scroller.current!.scrollTop = 0;
+  };
+
   private noteAnchor(): void {
     const { scrollTop } = this.scroller.current!;
     const index = this.heights.at(scrollTop - this.drift);
-    this.anchor = { key: this.keys[index] ?? '', below: this.heights.top(index) + this.drift - scrollTop };
+    this.anchor = { key: this.keys[index] ?? '', top: this.heights.top(index) + this.drift };
   }
 
   /** The items that are in the document, of those that there are. */
@@ -236,6 +251,7 @@ export class List extends Component<Props, State> {
           aria-label="Conversation"
           aria-busy={loading}
           onScroll={this.onScroll}
+          onKeyDown={this.onKeyDown}
         >
           <div ref={this.above} class="space" />
           {count > 0 && <ol>{shown}</ol>}

@@ -157,10 +157,10 @@ function FileCard({ content, name }: { content: Exclude<Content, { kind: 'text' 
   const url = useObjectURL(content.blob);
   return (
     <div class="file">
-      <a href={url} download={name} aria-label={`Save the file, ${sizeName(content.size)}`}>
+      <a href={url} download={name}>
         <Icon name="file" />
         <span>
-          File
+          Save file
           <small>{sizeName(content.size)}</small>
         </span>
         <Icon name="save" />
