@@ -139,7 +139,7 @@ export function Composer({ handle, onSend }: Props) {
           rows={1}
           dir="auto"
           aria-label="Message"
-          placeholder="Write a message, or paste an image"
+          placeholder="Write, or paste an image"
           enterkeyhint="send"
           onInput={event => grow(event.currentTarget)}
           onKeyDown={onKeyDown}

@@ -48,6 +48,7 @@ export class List extends Component<Props, State> {
   private readonly heights = new Heights();
   private readonly observer = new ResizeObserver(entries => this.onResize(entries));
   private width = 0;
+  private height = 0;
   /** The item that keeps its place, and where its top is. */
   private anchor = { key: '', top: 0 };
   /** How far the rows are from where their heights would put them, while the user scrolls. */
@@ -188,6 +189,7 @@ export class List extends Component<Props, State> {
         news = true;
         if (el.clientWidth !== this.width) this.heights.clear();
         this.width = el.clientWidth;
+        this.height = el.clientHeight;
       } else if (el.isConnected) {
         news = this.heights.measure(el.dataset.key!, el.getBoundingClientRect().height) || news;
       } else {
@@ -203,7 +205,10 @@ export class List extends Component<Props, State> {
     const view = this.scroller.current!;
     clearTimeout(this.scrolling);
     this.scrolling = setTimeout(this.onScrolled, 'onscrollend' in view ? scrollEnd : scrollPause);
-    const stuck = view.scrollHeight - view.scrollTop - view.clientHeight < sticky;
+    // A list that has become lower or higher has not been scrolled.
+    const stuck =
+      view.scrollHeight - view.scrollTop - view.clientHeight < sticky ||
+      (this.state.stuck && view.clientHeight !== this.height);
     this.noteAnchor();
     if (stuck !== this.state.stuck) this.setState({ stuck, unseen: 0 });
     this.updateRange();
