@@ -37,6 +37,13 @@ const repo = "../.."
 var buildDir string
 
 func TestMain(m *testing.M) {
+	if other := os.Getenv(otherProgram); other != "" {
+		if err := otherPrograms[other](); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	// What the developer has set would change what the tests see.
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "SIMPLECHAT_") && name != bufVariable {
@@ -53,6 +60,12 @@ func TestMain(m *testing.M) {
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
+
+// otherProgram is the variable that makes the test's own program one of
+// otherPrograms, for tests that need a process to look at.
+const otherProgram = "TEST_PROGRAM"
+
+var otherPrograms = map[string]func() error{}
 
 // simplechat returns the path of the program, which it builds on the first call.
 func simplechat(tb testing.TB) string {
@@ -113,25 +126,35 @@ func startServer(tb testing.TB, args ...string) *process {
 // default --data is new and empty.
 func startServerEnv(tb testing.TB, env []string, args ...string) *process {
 	tb.Helper()
-	p := &process{
-		tb:     tb,
-		cmd:    exec.Command(simplechat(tb), append([]string{"serve"}, args...)...),
-		exited: make(chan struct{}),
-		grown:  make(chan struct{}),
-	}
-	p.cmd.Dir = tb.TempDir()
-	p.cmd.Env = append(os.Environ(), env...)
-	stderr, err := p.cmd.StderrPipe()
+	cmd := exec.Command(simplechat(tb), append([]string{"serve"}, args...)...)
+	cmd.Dir = tb.TempDir()
+	cmd.Env = append(os.Environ(), env...)
+	p := startProcess(tb, cmd, cmd.Start)
+	p.awaitListening()
+	return p
+}
+
+// startProcess starts a program by start, and collects its log. The process ends
+// with the test.
+func startProcess(tb testing.TB, cmd *exec.Cmd, start func() error) *process {
+	tb.Helper()
+	p := &process{tb: tb, cmd: cmd, exited: make(chan struct{}), grown: make(chan struct{})}
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := start(); err != nil {
 		tb.Fatal(err)
 	}
 	go p.readLog(stderr)
 	tb.Cleanup(p.cleanup)
-	p.addr = p.waitLog(listening)[1]
 	return p
+}
+
+// awaitListening returns when the server listens.
+func (p *process) awaitListening() {
+	p.tb.Helper()
+	p.addr = p.waitLog(listening)[1]
 }
 
 // listening matches the line that the server logs when clients may come.

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+)
+
+// said is a chat message as a value: two are equal if every field is.
+type said struct {
+	from, content string
+	kind          chatpb.ChatMessage_ContentType
+	timestamp     uint64
+}
+
+func saidOf(m *chatpb.ChatMessage) said {
+	return said{m.GetFrom(), string(m.GetContent()), m.GetType(), m.GetTimestamp()}
+}
+
+// String shows who said what, cut to a length that fits on a line.
+func (s said) String() string { return fmt.Sprintf("%.40q of %s", s.content, s.from) }
+
+// place is where a log keeps a message.
+type place struct {
+	epoch  string
+	offset uint64
+}
+
+// placed is a message and its place, as a sender was told or a watcher saw it.
+type placed struct {
+	place
+	said
+}
+
+// ledger is what the outside knows of a conversation. It is safe for concurrent
+// use while the conversation goes on.
+type ledger struct {
+	mu      sync.Mutex          // guards all below
+	sent    map[said]bool       // all that a sender tried to send
+	acked   []placed            // what a sender was told is stored, each sender's in its order
+	watched map[string][]placed // what each watcher saw, in its order
+	blamed  []string            // what clients found wrong at once
+}
+
+func newLedger() *ledger {
+	return &ledger{sent: map[said]bool{}, watched: map[string][]placed{}}
+}
+
+// send notes a message before its sender sends it for the first time.
+func (l *ledger) send(m said) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent[m] = true
+}
+
+// acknowledge notes that a sender was told that m is stored at p.
+func (l *ledger) acknowledge(m said, p place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.acked = append(l.acked, placed{p, m})
+}
+
+// see notes what a watcher received.
+func (l *ledger) see(watcher string, messages ...placed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watched[watcher] = append(l.watched[watcher], messages...)
+}
+
+// blame notes what a client finds wrong at once.
+func (l *ledger) blame(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.blamed = append(l.blamed, fmt.Sprintf(format, args...))
+}
+
+// problems returns what clients found wrong.
+func (l *ledger) problems() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.blamed)
+}
+
+// behind returns the watchers who have not seen what is at end or behind it.
+func (l *ledger) behind(end place) (names []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, seen := range l.watched {
+		if len(seen) == 0 || seen[len(seen)-1].epoch != end.epoch || seen[len(seen)-1].offset < end.offset {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// count returns the number of acknowledged messages.
+func (l *ledger) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.acked)
+}
+
+// check compares the ledger with the whole history that a reader gets in the
+// end, and returns what is wrong with it: every acknowledged message must be
+// there exactly once and where its sender was told, in one order for all, each
+// sender's own messages in the order in which it sent them; nothing may be there
+// that nobody sent; and each watcher must have seen the same from its first
+// message to the last one.
+func (l *ledger) check(history []placed) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Concat(
+		l.checkHistory(history),
+		l.checkAcknowledged(history),
+		l.checkWatched(history),
+	)
+}
+
+// checkHistory checks that the history is one log's, without a gap, and holds
+// what was sent, each message once.
+func (l *ledger) checkHistory(history []placed) (problems []string) {
+	at := map[said]uint64{}
+	for i, m := range history {
+		if i > 0 && (m.epoch != history[i-1].epoch || m.offset != history[i-1].offset+1) {
+			problems = append(problems, fmt.Sprintf("history: %v follows %v", m.place, history[i-1].place))
+		}
+		if !l.sent[m.said] {
+			problems = append(problems, fmt.Sprintf("invented: %v at %v, nobody sent it", m.said, m.place))
+		}
+		if first, twice := at[m.said]; twice {
+			problems = append(problems, fmt.Sprintf("twice: %v at %d and %d", m.said, first, m.offset))
+		}
+		at[m.said] = m.offset
+	}
+	return problems
+}
+
+// checkAcknowledged checks that each acknowledged message is where its sender
+// was told, and that a sender's next message is behind it.
+func (l *ledger) checkAcknowledged(history []placed) (problems []string) {
+	stored := map[place]said{}
+	for _, m := range history {
+		stored[m.place] = m.said
+	}
+	told := map[place]said{}
+	last := map[string]placed{}
+	for _, m := range l.acked {
+		if other, ok := told[m.place]; ok && other != m.said {
+			problems = append(problems, fmt.Sprintf("one place for two: %v and %v at %v", other, m.said, m.place))
+		}
+		told[m.place] = m.said
+		if before, ok := last[m.from]; ok && before.epoch == m.epoch && before.offset >= m.offset && before.said != m.said {
+			problems = append(problems, fmt.Sprintf("order: %s sent %v before %v", m.from, before, m))
+		}
+		last[m.from] = m
+		switch there, ok := stored[m.place]; {
+		case !ok:
+			problems = append(problems, fmt.Sprintf("lost: %v, acknowledged at %v", m.said, m.place))
+		case there != m.said:
+			problems = append(problems, fmt.Sprintf("moved: %v, acknowledged at %v, where %v is", m.said, m.place, there))
+		}
+	}
+	return problems
+}
+
+// checkWatched checks that each watcher has seen the history from some message
+// on to its end, once, in order.
+func (l *ledger) checkWatched(history []placed) (problems []string) {
+	for watcher, seen := range l.watched {
+		start := 0
+		if len(seen) > 0 {
+			start = slices.Index(history, seen[0])
+		}
+		if start < 0 {
+			problems = append(problems, fmt.Sprintf("watcher %s began with %v at %v, which is not in the history", watcher, seen[0].said, seen[0].place))
+			continue
+		}
+		want := history[start:]
+		for i := range max(len(want), len(seen)) {
+			switch {
+			case i >= len(seen):
+				problems = append(problems, fmt.Sprintf("watcher %s saw %d messages, the last %d are missing", watcher, len(seen), len(want)-len(seen)))
+			case i >= len(want):
+				problems = append(problems, fmt.Sprintf("watcher %s saw %d messages more than the history has", watcher, len(seen)-len(want)))
+			case seen[i] != want[i]:
+				problems = append(problems, fmt.Sprintf("watcher %s saw %v at %v, where the history has %v at %v", watcher, seen[i].said, seen[i].place, want[i].said, want[i].place))
+			default:
+				continue
+			}
+			break
+		}
+	}
+	return problems
+}

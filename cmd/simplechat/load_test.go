@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+// seedVariable repeats a run of a test that chooses at random: it holds the seed
+// that the test has printed.
+const seedVariable = "TEST_SEED"
+
+// newChance returns a source of chance, and prints its seed.
+func newChance(tb testing.TB) *rand.Rand {
+	tb.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv(seedVariable); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			tb.Fatalf("%s: %v", seedVariable, err)
+		}
+	}
+	tb.Logf("%s=%d", seedVariable, seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// pause is how long a client waits before it tries again.
+const pause = 20 * time.Millisecond
+
+// load is what clients do to one conversation, whatever its servers suffer, and
+// the ledger of it. Each sender is another user and sends one message after the
+// other.
+type load struct {
+	*ledger
+
+	tb       testing.TB
+	position func() int // see tracer; nil where nobody asks
+	stop     context.CancelFunc
+	senders  sync.WaitGroup
+	watchers sync.WaitGroup
+	stopped  chan struct{} // closed when senders are to stop
+	ctx      context.Context
+}
+
+// newLoad returns a load that ends with the test.
+func newLoad(tb testing.TB) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{ledger: newLedger(), tb: tb, ctx: ctx, stop: cancel, stopped: make(chan struct{})}
+	tb.Cleanup(func() {
+		cancel()
+		l.senders.Wait()
+		l.watchers.Wait()
+	})
+	return l
+}
+
+// send lets a user send to the server at url. Where the user has keys, a
+// message that was not acknowledged is sent again with its key until it is;
+// without, it may be stored or not, and the next one follows.
+func (l *load) startSender(user, url string, keys bool, size func() int) {
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{user, newTransport(l.tb, true)}}, url)
+	l.senders.Go(func() {
+		for n := 0; !l.done(); n++ {
+			content := fmt.Sprintf("%s #%d ", user, n)
+			m := said{user, content + strings.Repeat("x", max(0, size()-len(content))), chatpb.ChatMessage_Text, uint64(1_790_000_000_000 + n)}
+			l.send(m)
+			for key := fmt.Sprint(n); !l.try(client, m, key, keys) && keys; {
+				l.wait(pause)
+			}
+		}
+	})
+}
+
+// done reports whether senders are to stop.
+func (l *load) done() bool {
+	select {
+	case <-l.stopped:
+		return true
+	case <-l.ctx.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// wait waits, but not beyond the end of the test.
+func (l *load) wait(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-l.ctx.Done():
+	}
+}
+
+// try sends a message once, and reports whether that is the end of it.
+func (l *load) try(client chatconnect.SimpleChatClient, m said, key string, keyed bool) bool {
+	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
+	defer cancel()
+	ctx, call := connect.NewClientContext(ctx)
+	if keyed {
+		call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, key)
+	}
+	_, err := client.SendMessage(ctx, &chatpb.ChatMessage{Content: []byte(m.content), Type: m.kind, Timestamp: m.timestamp})
+	switch {
+	case l.ctx.Err() != nil:
+		return true
+	case err == nil:
+		p, err := placeOf(call.ResponseHeader())
+		if err != nil {
+			l.blame("%s sent %v: %v", m.from, m, err)
+		}
+		l.acknowledge(m, p)
+		return true
+	case connect.IsWireError(err) && connect.CodeOf(err) != connect.CodeUnavailable:
+		l.blame("%s sent %v: %v", m.from, m, err) // what the server says of itself must be that it is worth to try again
+	}
+	return false
+}
+
+// placeOf returns the place that a response's header names.
+func placeOf(h http.Header) (place, error) {
+	offset, err := strconv.ParseUint(h.Get(chatsvc.HeaderOffset), 10, 64)
+	if err != nil || h.Get(chatsvc.HeaderEpoch) == "" {
+		return place{}, fmt.Errorf("no place in the response's header %v", h)
+	}
+	return place{h.Get(chatsvc.HeaderEpoch), offset}, nil
+}
+
+// startWatcher lets someone watch the server at url from the beginning, and come
+// back whenever the stream ends. urls is called for each stream.
+func (l *load) startWatcher(name string, url func() string) {
+	l.see(name)
+	transport := as{"user5", newTransport(l.tb, true)}
+	l.watchers.Go(func() {
+		next := place{"", 1}
+		for l.ctx.Err() == nil {
+			client := chatconnect.NewSimpleChatClient(&http.Client{Transport: transport}, url(), connect.WithGRPC())
+			if err := l.watch(client, name, &next); err != nil {
+				l.wait(pause)
+			}
+		}
+	})
+}
+
+// watch reads one stream to its end from next on, which it moves.
+func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *place) error {
+	ctx, cancel := context.WithCancel(l.ctx)
+	defer cancel()
+	ctx, call := connect.NewClientContext(ctx)
+	call.RequestHeader().Set(chatsvc.HeaderOffset, strconv.FormatUint(next.offset, 10))
+	if next.epoch != "" {
+		call.RequestHeader().Set(chatsvc.HeaderEpoch, next.epoch)
+	}
+	stream, err := client.MessageList(ctx, &chatpb.None{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }()
+	for first := true; stream.Receive(); first = false {
+		if first {
+			p, err := placeOf(stream.ResponseHeader())
+			if err != nil {
+				l.blame("watcher %s: %v", name, err)
+			}
+			if p.offset != next.offset || next.epoch != "" && p.epoch != next.epoch {
+				l.blame("watcher %s asked for %v, and was sent to %v", name, *next, p)
+			}
+			*next = p
+		}
+		for _, m := range stream.Msg().GetMessages() {
+			l.see(name, placed{*next, saidOf(m)})
+			next.offset++
+		}
+	}
+	return stream.Err()
+}
+
+// awaitMore waits for n more acknowledgements.
+func (l *load) awaitMore(n int) {
+	l.tb.Helper()
+	for want, deadline := l.count()+n, time.Now().Add(patience); l.count() < want; l.wait(time.Millisecond) {
+		if time.Now().After(deadline) {
+			l.tb.Fatalf("%d messages were acknowledged, %d were due", l.count(), want)
+		}
+	}
+}
+
+// finish lets the senders stop, waits until every watcher has seen what was
+// acknowledged last, and checks the whole against the history that the server at
+// url tells.
+func (l *load) finish(url string) {
+	l.tb.Helper()
+	close(l.stopped)
+	l.senders.Wait()
+	end := l.sendLast(url)
+	history := readHistory(l.tb, url, end)
+	if behind := l.awaitWatchers(end); len(behind) > 0 {
+		l.tb.Errorf("watchers %v have not seen the last message at %v", behind, end)
+	}
+	l.stop()
+	l.watchers.Wait()
+	problems := append(l.problems(), l.check(history)...)
+	for _, problem := range problems[:min(len(problems), 20)] {
+		l.tb.Error(problem)
+	}
+	if len(problems) > 20 {
+		l.tb.Errorf("and %d problems more", len(problems)-20)
+	}
+	l.tb.Logf("%d messages, %d acknowledged", len(history), l.count())
+}
+
+// sendLast sends the last message of all, and returns its place.
+func (l *load) sendLast(url string) place {
+	l.tb.Helper()
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user5", newTransport(l.tb, true)}}, url)
+	m := said{"user5", "the end", chatpb.ChatMessage_Text, 1}
+	l.send(m)
+	for deadline := time.Now().Add(patience); !l.try(client, m, "end", true); l.wait(pause) {
+		if time.Now().After(deadline) {
+			l.tb.Fatal("nobody takes a message any more")
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.acked[len(l.acked)-1].place
+}
+
+// awaitWatchers waits until all watchers have seen end, and returns those who
+// have not.
+func (l *load) awaitWatchers(end place) []string {
+	for deadline := time.Now().Add(patience); ; l.wait(pause) {
+		behind := l.behind(end)
+		if len(behind) == 0 || time.Now().After(deadline) {
+			return behind
+		}
+	}
+}
+
+// readHistory returns everything from the first retained message to end.
+func readHistory(tb testing.TB, url string, end place) []placed {
+	tb.Helper()
+	ctx := testContext(tb)
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user4", newTransport(tb, true)}}, url, connect.WithGRPC())
+	stream, err := client.MessageList(ctx, &chatpb.None{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = stream.Close() }()
+	var history []placed
+	for stream.Receive() {
+		next, err := placeOf(stream.ResponseHeader())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		next.offset += uint64(len(history))
+		for _, m := range stream.Msg().GetMessages() {
+			history = append(history, placed{next, saidOf(m)})
+			next.offset++
+		}
+		if next.offset > end.offset {
+			return history
+		}
+	}
+	tb.Fatalf("the history ended before %v: %v", end, stream.Err())
+	return nil
+}

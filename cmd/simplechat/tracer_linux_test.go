@@ -1,0 +1,409 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// tracer runs a program under ptrace(2), and writes down what it does to the
+// files below a directory: which bytes it writes, which names it makes, and what
+// it syncs. It needs no privilege, no device and no mount. What it cannot
+// follow, such as a writable mapping of a file, is an error: the model would
+// then promise too little or too much.
+type tracer struct {
+	root string
+
+	mu     sync.Mutex // guards all below
+	disk   *disk      // as it is now
+	events []event    // since the beginning
+	files  map[int]openFile
+	calls  map[int]func(result int64) // for each thread inside a call, what to do at its end
+	err    error
+}
+
+// openFile is what a descriptor of the program is open on.
+type openFile struct {
+	node int
+	sync bool // O_SYNC or O_DSYNC: each write is durable when it returns
+}
+
+// newTracer returns a tracer for the files below root, an empty directory.
+func newTracer(root string) *tracer {
+	return &tracer{root: root, disk: newDisk()}
+}
+
+// start starts cmd under the tracer. The channel gets the tracer's error, or
+// nil, when the program has ended.
+func (t *tracer) start(cmd *exec.Cmd) (<-chan error, error) {
+	t.files, t.calls = map[int]openFile{}, map[int]func(int64){}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL}
+	started, ended := make(chan error), make(chan error, 1)
+	go func() {
+		// All of ptrace belongs to the thread that began it. It dies with the
+		// goroutine, and what is left of the program with it.
+		runtime.LockOSThread()
+		if err := cmd.Start(); err != nil {
+			started <- err
+			return
+		}
+		err := t.begin(cmd.Process.Pid)
+		started <- err
+		if err == nil {
+			ended <- t.trace(cmd.Process.Pid)
+		}
+	}()
+	return ended, <-started
+}
+
+// begin lets the program, which waits in its first instruction, run.
+func (t *tracer) begin(pid int) error {
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(pid, &status, unix.WALL|unix.WNOTHREAD, nil); err != nil {
+		return fmt.Errorf("wait for the program's first instruction: %w", err)
+	}
+	const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
+		unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_EXITKILL
+	if err := unix.PtraceSetOptions(pid, options); err != nil {
+		return fmt.Errorf("ptrace: %w", err)
+	}
+	return unix.PtraceSyscall(pid, 0)
+}
+
+// trace follows the program to its end.
+func (t *tracer) trace(pid int) error {
+	threads := map[int]bool{pid: true}
+	for {
+		var status unix.WaitStatus
+		// WNOTHREAD leaves the test's other children to those who wait for them.
+		thread, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECHILD):
+			return t.failure()
+		case err != nil:
+			return fmt.Errorf("wait for the traced program: %w", err)
+		case !status.Stopped():
+			delete(threads, thread)
+			continue
+		}
+		deliver := 0
+		switch sig := status.StopSignal(); {
+		case sig == unix.SIGTRAP|0x80:
+			t.stopped(pid, thread)
+		case sig == unix.SIGTRAP && status.TrapCause() > 0: // a new thread
+		case sig == unix.SIGSTOP && !threads[thread]: // the new thread itself
+		default:
+			deliver = int(sig)
+		}
+		threads[thread] = true
+		// A thread that was killed meanwhile cannot go on: ESRCH.
+		if err := unix.PtraceSyscall(thread, deliver); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("ptrace: %w", err)
+		}
+	}
+}
+
+// position returns how many events there have been. What the program did before
+// it told someone something is among them when that someone asks.
+func (t *tracer) position() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.events)
+}
+
+func (t *tracer) failure() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
+// callInfo is struct ptrace_syscall_info of linux/ptrace.h.
+type callInfo struct {
+	op     uint8
+	_      [3]uint8
+	_      uint32
+	_, _   uint64
+	number uint64 // at the end of a call: its result
+	args   [6]uint64
+	_      [2]uint64
+}
+
+// stopped handles a thread that enters or leaves a system call.
+func (t *tracer) stopped(pid, thread int) {
+	var info callInfo
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(thread),
+		unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case errno == unix.ESRCH: // it was killed meanwhile
+	case errno != 0:
+		t.fail("what a thread stopped for: %w", errno)
+	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY:
+		t.calls[thread] = t.entered(call{t, pid, info.number, info.args})
+	case info.op == unix.PTRACE_SYSCALL_INFO_EXIT:
+		if done := t.calls[thread]; done != nil && int64(info.number) >= 0 {
+			done(int64(info.number))
+		}
+		delete(t.calls, thread)
+	}
+}
+
+// fail notes the first error. The caller holds mu.
+func (t *tracer) fail(format string, args ...any) {
+	if t.err == nil {
+		t.err = fmt.Errorf("trace: "+format, args...)
+	}
+}
+
+// record makes an event happen, now and whenever the events are replayed. The
+// caller holds mu.
+func (t *tracer) record(e event) {
+	t.disk.apply(e)
+	t.events = append(t.events, e)
+}
+
+// call is a system call that a thread enters.
+type call struct {
+	*tracer
+
+	pid    int
+	number uint64
+	args   [6]uint64
+}
+
+// entered returns what to do when the call has succeeded, or nil.
+func (t *tracer) entered(c call) func(result int64) {
+	fd := int(int32(c.args[0]))
+	file, tracked := t.files[fd]
+	switch c.number {
+	case unix.SYS_OPENAT:
+		return func(result int64) { c.opened(int(result)) }
+	case unix.SYS_CLOSE:
+		delete(t.files, fd) // now: another thread may get the number before this one returns
+	case unix.SYS_MKDIRAT:
+		return func(int64) { c.create(0, 1, map[string]int{}) }
+	case unix.SYS_UNLINKAT:
+		return func(int64) { c.renamed(c.resolve(0, 1), nil) }
+	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2:
+		return func(int64) { c.renamed(c.resolve(0, 1), c.resolve(2, 3)) }
+	case unix.SYS_WRITE:
+		if tracked {
+			return func(n int64) { c.written(file, c.seek(fd)-n, n) }
+		}
+	case unix.SYS_PWRITE64:
+		if tracked {
+			return func(n int64) { c.written(file, int64(c.args[3]), n) }
+		}
+	case unix.SYS_FTRUNCATE:
+		if tracked {
+			return func(int64) { t.record(event{kind: changed, node: file.node, change: change{offset: int64(c.args[1])}}) }
+		}
+	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
+		if tracked {
+			seen := t.disk.begun(file.node)
+			return func(int64) { t.record(event{kind: synced, node: file.node, seen: seen}) }
+		}
+	default:
+		c.refuse(tracked)
+	}
+	return nil
+}
+
+// refuse fails for calls that change files in ways that the model does not know.
+func (c call) refuse(tracked bool) {
+	var is bool
+	switch c.number {
+	case unix.SYS_WRITEV, unix.SYS_PWRITEV, unix.SYS_PWRITEV2, unix.SYS_FALLOCATE, unix.SYS_DUP, unix.SYS_DUP3, unix.SYS_SENDFILE:
+		is = tracked
+	case unix.SYS_FCNTL:
+		is = tracked && (c.args[1] == unix.F_DUPFD || c.args[1] == unix.F_DUPFD_CLOEXEC)
+	case unix.SYS_MMAP:
+		_, mapped := c.files[int(int32(c.args[4]))]
+		is = mapped && c.args[2]&unix.PROT_WRITE != 0 && c.args[3]&unix.MAP_SHARED != 0
+	case unix.SYS_COPY_FILE_RANGE, unix.SYS_SPLICE:
+		_, is = c.files[int(int32(c.args[2]))]
+	case unix.SYS_LINKAT:
+		is = c.resolve(2, 3) != nil
+	case unix.SYS_SYMLINKAT:
+		is = c.resolve(1, 2) != nil
+	case unix.SYS_TRUNCATE:
+		is = c.path(c.string(c.args[0])) != nil
+	case unix.SYS_OPENAT2, unix.SYS_IO_URING_SETUP:
+		is = true
+	}
+	if is {
+		c.fail("system call %d with arguments %x: the model does not know it", c.number, c.args)
+	}
+}
+
+// opened notes what a new descriptor is open on.
+func (c call) opened(fd int) {
+	names := c.resolve(0, 1)
+	if names == nil {
+		return
+	}
+	flags := int(c.args[2])
+	number, ok := c.disk.lookup(names...)
+	switch {
+	case !ok && flags&unix.O_CREAT == 0:
+		c.fail("%v was opened, and nobody has created it", names)
+		return
+	case flags&unix.O_APPEND != 0, flags&unix.O_TMPFILE == unix.O_TMPFILE:
+		c.fail("%v was opened with flags %x: the model does not know them", names, flags)
+	case !ok:
+		number = c.create(0, 1, nil)
+	case flags&unix.O_TRUNC != 0:
+		c.record(event{kind: changed, node: number})
+	}
+	c.files[fd] = openFile{number, flags&(unix.O_SYNC|unix.O_DSYNC) != 0}
+}
+
+// create makes a node with a name, a directory if its own names are not nil.
+func (c call) create(dir, name int, entries map[string]int) int {
+	names := c.resolve(dir, name)
+	if names == nil {
+		return 0
+	}
+	number := len(c.disk.nodes)
+	c.record(event{kind: created, node: number, change: change{names: entries}})
+	c.rename(names[:len(names)-1], map[string]int{names[len(names)-1]: number})
+	return number
+}
+
+// renamed takes the name from away, and gives what it named the name to, if
+// there is one.
+func (c call) renamed(from, to []string) {
+	if from == nil && to == nil {
+		return
+	}
+	number, ok := c.disk.lookup(from...)
+	if !ok || from == nil {
+		c.fail("%v became %v, and nobody has created it", from, to)
+		return
+	}
+	fromDir, fromName := from[:len(from)-1], from[len(from)-1]
+	if to == nil {
+		c.rename(fromDir, map[string]int{fromName: gone})
+		return
+	}
+	toDir, toName := to[:len(to)-1], to[len(to)-1]
+	if strings.Join(fromDir, "/") == strings.Join(toDir, "/") {
+		c.rename(fromDir, map[string]int{fromName: gone, toName: number})
+		return
+	}
+	c.rename(toDir, map[string]int{toName: number})
+	c.rename(fromDir, map[string]int{fromName: gone})
+}
+
+// rename changes entries of a directory.
+func (c call) rename(dir []string, entries map[string]int) {
+	number, ok := c.disk.lookup(dir...)
+	if !ok {
+		c.fail("a name in %v, which nobody has created", dir)
+		return
+	}
+	c.record(event{kind: changed, node: number, change: change{names: entries}})
+}
+
+// written notes n bytes that were written at offset.
+func (c call) written(file openFile, offset, n int64) {
+	data := make([]byte, n)
+	if err := c.memory(c.args[1], data); err != nil {
+		c.fail("bytes written: %w", err)
+	}
+	c.record(event{kind: changed, node: file.node, change: change{offset: offset, data: data}})
+	if file.sync {
+		c.record(event{kind: synced, node: file.node, seen: c.disk.begun(file.node)})
+	}
+}
+
+// seek returns where a descriptor reads or writes next.
+func (c call) seek(fd int) int64 {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", c.pid, fd))
+	var position int64
+	if err == nil {
+		_, err = fmt.Sscanf(string(info), "pos: %d", &position)
+	}
+	if err != nil {
+		c.fail("position in a file: %w", err)
+	}
+	return position
+}
+
+// resolve returns the names that lead from the root to what the arguments, a
+// directory's descriptor and a path, name, or nil if that is elsewhere.
+func (c call) resolve(dir, path int) []string {
+	name := c.string(c.args[path])
+	if !filepath.IsAbs(name) {
+		link := "cwd"
+		if fd := int(int32(c.args[dir])); fd != unix.AT_FDCWD {
+			link = fmt.Sprintf("fd/%d", fd)
+		}
+		base, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", c.pid, link))
+		if err != nil {
+			c.fail("directory of %s: %w", name, err)
+		}
+		name = filepath.Join(base, name)
+	}
+	return c.path(name)
+}
+
+// path returns the names that lead from the root to an absolute path, or nil if
+// it is elsewhere.
+func (c call) path(name string) []string {
+	rest, ok := strings.CutPrefix(filepath.Clean(name), c.root)
+	switch {
+	case !ok || rest != "" && rest[0] != '/':
+		return nil
+	case rest == "":
+		return []string{}
+	default:
+		return strings.Split(rest[1:], "/")
+	}
+}
+
+// string returns the string at an address of the program.
+func (c call) string(address uint64) string {
+	const longest = 4096 // PATH_MAX, and a page: a read does not pass its end
+	var name []byte
+	for len(name) < longest {
+		piece := make([]byte, longest-(address+uint64(len(name)))%longest)
+		if err := c.memory(address+uint64(len(name)), piece); err != nil {
+			c.fail("a path: %w", err)
+			return ""
+		}
+		before, _, ended := bytes.Cut(piece, []byte{0})
+		name = append(name, before...)
+		if ended {
+			break
+		}
+	}
+	return string(name)
+}
+
+// memory reads the program's memory.
+func (c call) memory(address uint64, into []byte) error {
+	if len(into) == 0 {
+		return nil
+	}
+	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", c.pid))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = memory.Close() }()
+	_, err = memory.ReadAt(into, int64(address))
+	return err
+}
