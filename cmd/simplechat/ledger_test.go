@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -17,6 +18,19 @@ type said struct {
 
 func saidOf(m *chatpb.ChatMessage) said {
 	return said{m.GetFrom(), string(m.GetContent()), m.GetType(), m.GetTimestamp()}
+}
+
+// newSaid returns a user's n-th message, with a content of size bytes or a little
+// more that no other has.
+func newSaid(user string, n, size int) said {
+	content := fmt.Sprintf("%s #%d ", user, n)
+	content += strings.Repeat("x", max(0, size-len(content)))
+	return said{user, content, chatpb.ChatMessage_Text, uint64(1_790_000_000_000 + n)}
+}
+
+// message returns the message as it is sent.
+func (s said) message() *chatpb.ChatMessage {
+	return &chatpb.ChatMessage{Content: []byte(s.content), Type: s.kind, Timestamp: s.timestamp}
 }
 
 // String shows who said what, cut to a length that fits on a line.
@@ -76,13 +90,6 @@ func (l *ledger) blame(format string, args ...any) {
 	l.blamed = append(l.blamed, fmt.Sprintf(format, args...))
 }
 
-// problems returns what clients found wrong.
-func (l *ledger) problems() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.blamed)
-}
-
 // behind returns the watchers who have not seen what is at end or behind it.
 func (l *ledger) behind(end place) (names []string) {
 	l.mu.Lock()
@@ -112,6 +119,7 @@ func (l *ledger) check(history []placed) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Concat(
+		l.blamed,
 		l.checkHistory(history),
 		l.checkAcknowledged(history),
 		l.checkWatched(history),

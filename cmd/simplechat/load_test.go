@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chatclient"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -47,12 +47,11 @@ type load struct {
 	*ledger
 
 	tb       testing.TB
-	position func() int // see tracer; nil where nobody asks
+	ctx      context.Context // done when everybody is to stop
 	stop     context.CancelFunc
 	senders  sync.WaitGroup
-	watchers sync.WaitGroup
 	stopped  chan struct{} // closed when senders are to stop
-	ctx      context.Context
+	watchers sync.WaitGroup
 }
 
 // newLoad returns a load that ends with the test.
@@ -67,21 +66,69 @@ func newLoad(tb testing.TB) *load {
 	return l
 }
 
-// send lets a user send to the server at url. Where the user has keys, a
+// startSender lets a user send to the server at url. Where the user has keys, a
 // message that was not acknowledged is sent again with its key until it is;
 // without, it may be stored or not, and the next one follows.
 func (l *load) startSender(user, url string, keys bool, size func() int) {
 	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{user, newTransport(l.tb, true)}}, url)
 	l.senders.Go(func() {
 		for n := 0; !l.done(); n++ {
-			content := fmt.Sprintf("%s #%d ", user, n)
-			m := said{user, content + strings.Repeat("x", max(0, size()-len(content))), chatpb.ChatMessage_Text, uint64(1_790_000_000_000 + n)}
+			m := newSaid(user, n, size())
 			l.send(m)
-			for key := fmt.Sprint(n); !l.try(client, m, key, keys) && keys; {
+			for again, key := true, fmt.Sprint(n); again && !l.try(client, m, key, keys); again = keys {
 				l.wait(pause)
 			}
 		}
 	})
+}
+
+// startClient is startSender for a program that uses chatclient.
+func (l *load) startClient(user, urls string, size func() int) {
+	client := l.chatclient(user, urls)
+	l.senders.Go(func() {
+		for n := 0; !l.done(); n++ {
+			m := newSaid(user, n, size())
+			l.send(m)
+			sent, err := client.Send(l.ctx, m.message(), "")
+			switch {
+			case l.ctx.Err() != nil:
+			case err != nil:
+				l.blame("%s sent %v: %v", user, m, err)
+			default:
+				l.acknowledge(m, place{sent.Epoch, sent.Offset})
+			}
+		}
+	})
+}
+
+// startFollower is startWatcher for a program that uses chatclient.
+func (l *load) startFollower(name, urls string) {
+	l.see(name)
+	client := l.chatclient("user5", urls)
+	l.watchers.Go(func() {
+		err := client.Follow(l.ctx, chatclient.All(), func(e chatclient.Event) error {
+			if e.Lost > 0 || e.NewEpoch {
+				l.blame("follower %s: %d records lost, new epoch %v, at %s %d", name, e.Lost, e.NewEpoch, e.Epoch, e.Offset)
+			}
+			if e.Message != nil {
+				l.see(name, placed{place{e.Epoch, e.Offset}, saidOf(e.Message)})
+			}
+			return nil
+		})
+		if l.ctx.Err() == nil {
+			l.blame("follower %s ended: %v", name, err)
+		}
+	})
+}
+
+func (l *load) chatclient(user, urls string) *chatclient.Client {
+	l.tb.Helper()
+	client, err := chatclient.New(urls, chatclient.WithBasicAuth(user, "qwerty"), chatclient.WithBackoff(pause, 10*pause))
+	if err != nil {
+		l.tb.Fatal(err)
+	}
+	l.tb.Cleanup(client.Close)
+	return client
 }
 
 // done reports whether senders are to stop.
@@ -112,7 +159,7 @@ func (l *load) try(client chatconnect.SimpleChatClient, m said, key string, keye
 	if keyed {
 		call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, key)
 	}
-	_, err := client.SendMessage(ctx, &chatpb.ChatMessage{Content: []byte(m.content), Type: m.kind, Timestamp: m.timestamp})
+	_, err := client.SendMessage(ctx, m.message())
 	switch {
 	case l.ctx.Err() != nil:
 		return true
@@ -139,7 +186,7 @@ func placeOf(h http.Header) (place, error) {
 }
 
 // startWatcher lets someone watch the server at url from the beginning, and come
-// back whenever the stream ends. urls is called for each stream.
+// back whenever the stream ends: to what url then returns.
 func (l *load) startWatcher(name string, url func() string) {
 	l.see(name)
 	transport := as{"user5", newTransport(l.tb, true)}
@@ -198,27 +245,31 @@ func (l *load) awaitMore(n int) {
 }
 
 // finish lets the senders stop, waits until every watcher has seen what was
-// acknowledged last, and checks the whole against the history that the server at
-// url tells.
-func (l *load) finish(url string) {
+// acknowledged last, and returns what is wrong with the history that the server
+// at url tells.
+func (l *load) finish(url string) []string {
 	l.tb.Helper()
 	close(l.stopped)
 	l.senders.Wait()
 	end := l.sendLast(url)
 	history := readHistory(l.tb, url, end)
-	if behind := l.awaitWatchers(end); len(behind) > 0 {
-		l.tb.Errorf("watchers %v have not seen the last message at %v", behind, end)
-	}
+	l.awaitWatchers(end)
 	l.stop()
 	l.watchers.Wait()
-	problems := append(l.problems(), l.check(history)...)
-	for _, problem := range problems[:min(len(problems), 20)] {
-		l.tb.Error(problem)
-	}
-	if len(problems) > 20 {
-		l.tb.Errorf("and %d problems more", len(problems)-20)
-	}
 	l.tb.Logf("%d messages, %d acknowledged", len(history), l.count())
+	return l.check(history)
+}
+
+// report makes problems the test's.
+func report(tb testing.TB, problems []string) {
+	tb.Helper()
+	const shown = 20
+	for _, problem := range problems[:min(len(problems), shown)] {
+		tb.Error(problem)
+	}
+	if more := len(problems) - shown; more > 0 {
+		tb.Errorf("and %d problems more", more)
+	}
 }
 
 // sendLast sends the last message of all, and returns its place.
@@ -237,14 +288,11 @@ func (l *load) sendLast(url string) place {
 	return l.acked[len(l.acked)-1].place
 }
 
-// awaitWatchers waits until all watchers have seen end, and returns those who
-// have not.
-func (l *load) awaitWatchers(end place) []string {
-	for deadline := time.Now().Add(patience); ; l.wait(pause) {
-		behind := l.behind(end)
-		if len(behind) == 0 || time.Now().After(deadline) {
-			return behind
-		}
+// awaitWatchers waits until all watchers have seen end. Those who have not are
+// found by the checker.
+func (l *load) awaitWatchers(end place) {
+	for deadline := time.Now().Add(patience); len(l.behind(end)) > 0 && time.Now().Before(deadline); {
+		l.wait(pause)
 	}
 }
 
