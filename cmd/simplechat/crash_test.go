@@ -37,7 +37,7 @@ func crash(t *testing.T, rounds int, args ...string) []string {
 	chance := newChance(t)
 	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--retain-messages", "0", "--retain-bytes", "0"}, args)
 	front := newProxy(t, "")
-	l := newLoad(t)
+	l := newLoad(t, newLedger())
 	size := func() int { return 100 }
 	l.startSender("user1", front.url(), false, size)
 	l.startSender("user2", front.url(), true, size)
@@ -61,5 +61,7 @@ func crash(t *testing.T, rounds int, args ...string) []string {
 		p.wait(patience)
 	}
 	front.to(startServer(t, args[3:]...).addr)
-	return l.finish(front.url())
+	problems := l.finish(front.url())
+	t.Logf("%d messages acknowledged", l.count())
+	return problems
 }

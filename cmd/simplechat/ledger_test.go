@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -51,15 +52,26 @@ type placed struct {
 // ledger is what the outside knows of a conversation. It is safe for concurrent
 // use while the conversation goes on.
 type ledger struct {
-	mu      sync.Mutex          // guards all below
-	sent    map[said]bool       // all that a sender tried to send
-	acked   []placed            // what a sender was told is stored, each sender's in its order
-	watched map[string][]placed // what each watcher saw, in its order
-	blamed  []string            // what clients found wrong at once
+	// position, if it is not nil, returns the moment: a number that does not
+	// fall. See until.
+	position func() int
+
+	mu      sync.Mutex            // guards all below
+	sent    map[said]bool         // all that a sender tried to send
+	acked   []observed            // what a sender was told is stored, each sender's in its order
+	watched map[string][]observed // what each watcher saw, in its order
+	blamed  []string              // what clients found wrong at once
+}
+
+// observed is what a client learned at a moment.
+type observed struct {
+	placed
+
+	moment int
 }
 
 func newLedger() *ledger {
-	return &ledger{sent: map[said]bool{}, watched: map[string][]placed{}}
+	return &ledger{sent: map[said]bool{}, watched: map[string][]observed{}}
 }
 
 // send notes a message before its sender sends it for the first time.
@@ -73,14 +85,51 @@ func (l *ledger) send(m said) {
 func (l *ledger) acknowledge(m said, p place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.acked = append(l.acked, placed{p, m})
+	l.acked = append(l.acked, observed{placed{p, m}, l.moment()})
 }
 
 // see notes what a watcher received.
 func (l *ledger) see(watcher string, messages ...placed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.watched[watcher] = append(l.watched[watcher], messages...)
+	seen := l.watched[watcher]
+	for _, m := range messages {
+		seen = append(seen, observed{m, l.moment()})
+	}
+	l.watched[watcher] = seen
+}
+
+func (l *ledger) moment() int {
+	if l.position == nil {
+		return 0
+	}
+	return l.position()
+}
+
+// until returns the ledger as it was at a moment, but for what had been sent: all
+// that is sent ever.
+func (l *ledger) until(moment int) *ledger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	later := func(o observed) bool { return o.moment > moment }
+	past := newLedger()
+	past.sent = maps.Clone(l.sent)
+	past.acked = slices.DeleteFunc(slices.Clone(l.acked), later)
+	for watcher, seen := range l.watched {
+		past.watched[watcher] = slices.DeleteFunc(slices.Clone(seen), later)
+	}
+	return past
+}
+
+// next returns the place of what a watcher has to see next.
+func (l *ledger) next(watcher string) place {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seen := l.watched[watcher]
+	if len(seen) == 0 {
+		return place{"", 1}
+	}
+	return place{seen[len(seen)-1].epoch, seen[len(seen)-1].offset + 1}
 }
 
 // blame notes what a client finds wrong at once.
@@ -153,14 +202,14 @@ func (l *ledger) checkAcknowledged(history []placed) (problems []string) {
 		stored[m.place] = m.said
 	}
 	told := map[place]said{}
-	last := map[string]placed{}
+	last := map[string]observed{}
 	for _, m := range l.acked {
 		if other, ok := told[m.place]; ok && other != m.said {
 			problems = append(problems, fmt.Sprintf("one place for two: %v and %v at %v", other, m.said, m.place))
 		}
 		told[m.place] = m.said
 		if before, ok := last[m.from]; ok && before.epoch == m.epoch && before.offset >= m.offset && before.said != m.said {
-			problems = append(problems, fmt.Sprintf("order: %s sent %v before %v", m.from, before, m))
+			problems = append(problems, fmt.Sprintf("order: %s sent %v before %v", m.from, before.placed, m.placed))
 		}
 		last[m.from] = m
 		switch there, ok := stored[m.place]; {
@@ -179,7 +228,7 @@ func (l *ledger) checkWatched(history []placed) (problems []string) {
 	for watcher, seen := range l.watched {
 		start := 0
 		if len(seen) > 0 {
-			start = slices.Index(history, seen[0])
+			start = slices.Index(history, seen[0].placed)
 		}
 		if start < 0 {
 			problems = append(problems, fmt.Sprintf("watcher %s began with %v at %v, which is not in the history", watcher, seen[0].said, seen[0].place))
@@ -192,7 +241,7 @@ func (l *ledger) checkWatched(history []placed) (problems []string) {
 				problems = append(problems, fmt.Sprintf("watcher %s saw %d messages, the last %d are missing", watcher, len(seen), len(want)-len(seen)))
 			case i >= len(want):
 				problems = append(problems, fmt.Sprintf("watcher %s saw %d messages more than the history has", watcher, len(seen)-len(want)))
-			case seen[i] != want[i]:
+			case seen[i].placed != want[i]:
 				problems = append(problems, fmt.Sprintf("watcher %s saw %v at %v, where the history has %v at %v", watcher, seen[i].said, seen[i].place, want[i].said, want[i].place))
 			default:
 				continue

@@ -54,16 +54,19 @@ type load struct {
 	watchers sync.WaitGroup
 }
 
-// newLoad returns a load that ends with the test.
-func newLoad(tb testing.TB) *load {
+// newLoad returns a load that ends with the test, and goes on with a ledger.
+func newLoad(tb testing.TB, ledger *ledger) *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{ledger: newLedger(), tb: tb, ctx: ctx, stop: cancel, stopped: make(chan struct{})}
-	tb.Cleanup(func() {
-		cancel()
-		l.senders.Wait()
-		l.watchers.Wait()
-	})
+	l := &load{ledger: ledger, tb: tb, ctx: ctx, stop: cancel, stopped: make(chan struct{})}
+	tb.Cleanup(l.end)
 	return l
+}
+
+// end ends the load at once.
+func (l *load) end() {
+	l.stop()
+	l.senders.Wait()
+	l.watchers.Wait()
 }
 
 // startSender lets a user send to the server at url. Where the user has keys, a
@@ -185,13 +188,14 @@ func placeOf(h http.Header) (place, error) {
 	return place{h.Get(chatsvc.HeaderEpoch), offset}, nil
 }
 
-// startWatcher lets someone watch the server at url from the beginning, and come
-// back whenever the stream ends: to what url then returns.
+// startWatcher lets someone watch the server at url from the beginning, or from
+// where the ledger has it, and come back whenever the stream ends: to what url
+// then returns.
 func (l *load) startWatcher(name string, url func() string) {
 	l.see(name)
+	next := l.next(name)
 	transport := as{"user5", newTransport(l.tb, true)}
 	l.watchers.Go(func() {
-		next := place{"", 1}
 		for l.ctx.Err() == nil {
 			client := chatconnect.NewSimpleChatClient(&http.Client{Transport: transport}, url(), connect.WithGRPC())
 			if err := l.watch(client, name, &next); err != nil {
@@ -254,9 +258,7 @@ func (l *load) finish(url string) []string {
 	end := l.sendLast(url)
 	history := readHistory(l.tb, url, end)
 	l.awaitWatchers(end)
-	l.stop()
-	l.watchers.Wait()
-	l.tb.Logf("%d messages, %d acknowledged", len(history), l.count())
+	l.end()
 	return l.check(history)
 }
 

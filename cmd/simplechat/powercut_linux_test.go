@@ -37,13 +37,10 @@ func TestPowerCutTestFindsLoss(t *testing.T) {
 // again and again, and returns what is wrong with what a server finds then.
 func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 	chance := newChance(t)
-	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--retain-messages", "0", "--retain-bytes", "1MiB"}, args)
-	root := t.TempDir()
-	tr := newTracer(root)
-	l := newLoad(t)
-	l.position = tr.position
-	traceLoad(t, tr, l, append(args, "--data", filepath.Join(root, "data")))
-	t.Logf("%d events, %d messages acknowledged", len(tr.events), l.count())
+	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0"}, args)
+	tr := newTracer(t.TempDir())
+	ledger := traceLoad(t, tr, chance, args)
+	t.Logf("%d events, %d messages acknowledged", len(tr.events), ledger.count())
 
 	moments := make([]int, n)
 	for i := range moments {
@@ -60,9 +57,69 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 		if i%2 == 1 {
 			some = rand.New(rand.NewPCG(chance.Uint64(), 0))
 		}
-		for _, problem := range cutAt(t, d, l.until(moment), some, args) {
-			problems = append(problems, fmt.Sprintf("power cut after event %d of %d, %v: %s", moment, len(tr.events), some != nil, problem))
+		for _, problem := range startAfterCut(t, d, some, ledger.until(moment), args) {
+			problems = append(problems, fmt.Sprintf("power cut after event %d of %d, unsynced data left: %v: %s", moment, len(tr.events), some != nil, problem))
 		}
+	}
+	return problems
+}
+
+// traceLoad traces a server under load, which ends and is started again both in
+// good order and not.
+func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledger {
+	const loads, messages = 4, 150 // of up to 100 KiB: more than a file of the store holds
+	ledger := newLedger()
+	ledger.position = tr.position
+	l := newLoad(t, ledger)
+	front := newProxy(t, "")
+	size := func() int { return 50 << rand.IntN(12) }
+	for i := range 4 {
+		l.startSender(fmt.Sprintf("user%d", i+1), front.url(), i > 0, size)
+	}
+	l.startWatcher("watcher", front.url)
+	for i := range loads {
+		cmd := exec.Command(simplechat(t), append(args, "--data", filepath.Join(tr.root, "data"))...)
+		var ended <-chan error
+		p := startProcess(t, cmd, func() (err error) {
+			ended, err = tr.start(cmd)
+			return err
+		})
+		p.awaitListening()
+		front.to(p.addr)
+		l.awaitMore(messages/2 + chance.IntN(messages))
+		if i == loads-1 {
+			l.end()
+		}
+		p.signal([]syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2])
+		p.wait(patience)
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ledger
+}
+
+// startAfterCut starts a server on what is left on a disk, and returns what is
+// wrong with what it tells: as if clients came back to it after the cut.
+func startAfterCut(t *testing.T, d *disk, chance *rand.Rand, ledger *ledger, args []string) []string {
+	root := t.TempDir()
+	if err := d.restore(root, chance); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(simplechat(t), append(args, "--data", filepath.Join(root, "data"))...)
+	p := startProcess(t, cmd, cmd.Start)
+	if !p.listens() {
+		return []string{"the server does not start: " + p.logText()}
+	}
+	l := newLoad(t, ledger)
+	for watcher := range ledger.watched {
+		l.startWatcher(watcher, func() string { return p.url("") })
+	}
+	problems := l.finish(p.url(""))
+	p.signal(syscall.SIGKILL)
+	p.wait(patience)
+	if err := os.RemoveAll(root); err != nil {
+		t.Fatal(err)
 	}
 	return problems
 }

@@ -157,6 +157,16 @@ func (p *process) awaitListening() {
 	p.addr = p.waitLog(listening)[1]
 }
 
+// listens is awaitListening; it is false if the server ended instead.
+func (p *process) listens() bool {
+	p.tb.Helper()
+	match, ok := p.findLog(listening)
+	if ok {
+		p.addr = match[1]
+	}
+	return ok
+}
+
 // listening matches the line that the server logs when clients may come.
 var listening = regexp.MustCompile(`msg"?[=:]"?listening"?[, ]"?addr"?[=:]"?([^ ",]+)`)
 
@@ -177,6 +187,16 @@ func (p *process) readLog(stderr io.Reader) {
 // waitLog returns the submatches of the first log line that pattern matches.
 func (p *process) waitLog(pattern *regexp.Regexp) []string {
 	p.tb.Helper()
+	match, ok := p.findLog(pattern)
+	if !ok {
+		p.tb.Fatalf("the server ended (%v) before it logged %q:\n%s", p.cmd.ProcessState, pattern, p.logText())
+	}
+	return match
+}
+
+// findLog is waitLog; ok is false if the process ended without such a line.
+func (p *process) findLog(pattern *regexp.Regexp) (match []string, ok bool) {
+	p.tb.Helper()
 	deadline := time.After(patience)
 	for i := 0; ; {
 		p.mu.Lock()
@@ -184,7 +204,7 @@ func (p *process) waitLog(pattern *regexp.Regexp) []string {
 		p.mu.Unlock()
 		for ; i < len(log); i++ {
 			if match := pattern.FindStringSubmatch(log[i]); match != nil {
-				return match
+				return match, true
 			}
 		}
 		select {
@@ -193,7 +213,7 @@ func (p *process) waitLog(pattern *regexp.Regexp) []string {
 			if p.grownSince(i) {
 				continue
 			}
-			p.tb.Fatalf("the server ended (%v) before it logged %q:\n%s", p.cmd.ProcessState, pattern, p.logText())
+			return nil, false
 		case <-deadline:
 			p.tb.Fatalf("the server did not log %q:\n%s", pattern, p.logText())
 		}
