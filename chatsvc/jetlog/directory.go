@@ -43,7 +43,7 @@ type directory struct {
 // openDirectory makes the directory if it is missing, locks it, and checks that
 // it is a log's or empty. The caller closes it.
 func openDirectory(path string) (*directory, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := makeDirectory(path, 0o700); err != nil {
 		return nil, err
 	}
 	// Before anything is written: a foreign directory stays as it is.
@@ -111,11 +111,7 @@ func (d *directory) writeMarker() error {
 	if err != nil {
 		return err
 	}
-	next := final + ".new"
-	if err := os.WriteFile(next, append(data, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(next, final)
+	return writeDurably(final, append(data, '\n'), 0o600)
 }
 
 // probe finds out whether something can be written to the disk.

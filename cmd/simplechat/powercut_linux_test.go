@@ -57,8 +57,9 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 		if i%2 == 1 {
 			some = rand.New(rand.NewPCG(chance.Uint64(), 0))
 		}
-		for _, problem := range startAfterCut(t, d, some, ledger.until(moment), args) {
-			problems = append(problems, fmt.Sprintf("power cut after event %d of %d, unsynced data left: %v: %s", moment, len(tr.events), some != nil, problem))
+		if found := startAfterCut(t, d, some, ledger.until(moment), args); len(found) > 0 {
+			problems = append(problems, fmt.Sprintf("power cut after event %d of %d, with unsynced data left: %v: %d problems:\n%s",
+				moment, len(tr.events), some != nil, len(found), strings.Join(found[:min(len(found), 5)], "\n")))
 		}
 	}
 	return problems

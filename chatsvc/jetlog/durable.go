@@ -1,0 +1,124 @@
+package jetlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// makeDirectory is os.MkdirAll, and sees to it that a power cut does not take
+// the directory away again: its name, and that of each one above it that was
+// missing too, is on the disk.
+func makeDirectory(path string, perm fs.FileMode) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	made := []string{}
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			break
+		}
+		made = append(made, dir)
+	}
+	if err := os.MkdirAll(path, perm); err != nil {
+		return err
+	}
+	for _, dir := range made {
+		if err := syncDirectory(filepath.Dir(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeDurably writes a file, whole or not at all, whatever happens meanwhile.
+func writeDurably(path string, data []byte, perm fs.FileMode) error {
+	next := path + ".new"
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync() // else the name could be on the disk before the content
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(next, path); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+// syncDirectory writes a directory's entries to the disk. To sync a file does
+// not do that (fsync(2), though common file systems are kinder).
+func syncDirectory(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// syncTree syncs all directories from root down.
+func syncTree(root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		return syncDirectory(path)
+	})
+}
+
+// blocks are the files that the NATS server keeps a stream's messages in: 1.blk,
+// 2.blk and so on. It syncs each message's file before it acknowledges, but not
+// the name of a file that it has just made: after a power cut a file may be gone
+// with all that it held. See newMsgBlockForWrite in nats-server's filestore.go.
+type blocks struct {
+	dir  string
+	last int // the highest file whose name is on the disk
+}
+
+// openBlocks returns the blocks of a stream in a NATS server's directory, whose
+// names are on the disk when it returns.
+func openBlocks(store, stream string) (*blocks, error) {
+	b := &blocks{dir: filepath.Join(store, "jetstream", "$G", "streams", stream, "msgs")}
+	if err := syncTree(filepath.Dir(store)); err != nil { // store's own name is there
+		return nil, fmt.Errorf("sync directories: %w", err)
+	}
+	entries, err := os.ReadDir(b.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		var n int
+		if _, err := fmt.Sscanf(entry.Name(), "%d.blk", &n); err == nil {
+			b.last = max(b.last, n)
+		}
+	}
+	return b, nil
+}
+
+// settle sees to it that the names of all files are on the disk. It costs one
+// look for a file that is not there, unless there is a new one.
+func (b *blocks) settle() error {
+	last := b.last
+	for {
+		if _, err := os.Lstat(filepath.Join(b.dir, fmt.Sprintf("%d.blk", last+1))); err != nil {
+			break
+		}
+		last++
+	}
+	if last == b.last {
+		return nil
+	}
+	if err := syncDirectory(b.dir); err != nil {
+		return fmt.Errorf("sync the names of message files: %w", err)
+	}
+	b.last = last
+	return nil
+}
