@@ -131,5 +131,8 @@ func (d *directory) probe() error {
 // store returns the path of NATS's directory.
 func (d *directory) store() string { return filepath.Join(d.path, storeDir) }
 
+// markPath returns the path of the mark.
+func (d *directory) markPath() string { return filepath.Join(d.path, markFile) }
+
 // close lets other processes have the directory.
 func (d *directory) close() error { return d.lock.Close() }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // makeDirectory is os.MkdirAll, and sees to it that a power cut does not take
@@ -27,7 +28,7 @@ func makeDirectory(path string, perm fs.FileMode) error {
 		return err
 	}
 	for _, dir := range made {
-		if err := syncDirectory(filepath.Dir(dir)); err != nil {
+		if err := syncPath(filepath.Dir(dir)); err != nil {
 			return err
 		}
 	}
@@ -51,12 +52,13 @@ func writeDurably(path string, data []byte, perm fs.FileMode) error {
 	if err := os.Rename(next, path); err != nil {
 		return err
 	}
-	return syncDirectory(filepath.Dir(path))
+	return syncPath(filepath.Dir(path))
 }
 
-// syncDirectory writes a directory's entries to the disk. To sync a file does
-// not do that (fsync(2), though common file systems are kinder).
-func syncDirectory(path string) error {
+// syncPath writes a directory's entries to the disk, or a file's content. To
+// sync a file does not do that for its name (fsync(2), though common file systems
+// are kinder).
+func syncPath(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
 		return err
@@ -64,13 +66,13 @@ func syncDirectory(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// syncTree syncs all directories from root down.
-func syncTree(root string) error {
+// syncTree syncs all directories from root down, and the files too if it is told.
+func syncTree(root string, files bool) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.IsDir() {
+		if err != nil || !entry.IsDir() && !files {
 			return err
 		}
-		return syncDirectory(path)
+		return syncPath(path)
 	})
 }
 
@@ -87,7 +89,7 @@ type blocks struct {
 // names are on the disk when it returns.
 func openBlocks(store, stream string) (*blocks, error) {
 	b := &blocks{dir: filepath.Join(store, "jetstream", "$G", "streams", stream, "msgs")}
-	if err := syncTree(filepath.Dir(store)); err != nil { // store's own name is there
+	if err := syncTree(filepath.Dir(store), false); err != nil { // store's own name is there
 		return nil, fmt.Errorf("sync directories: %w", err)
 	}
 	entries, err := os.ReadDir(b.dir)
@@ -116,9 +118,67 @@ func (b *blocks) settle() error {
 	if last == b.last {
 		return nil
 	}
-	if err := syncDirectory(b.dir); err != nil {
+	if err := syncPath(b.dir); err != nil {
 		return fmt.Errorf("sync the names of message files: %w", err)
 	}
 	b.last = last
 	return nil
+}
+
+// disk sees to what the NATS server leaves open about a log's files: see blocks
+// and mark. It is safe for concurrent use.
+type disk struct {
+	dir    *directory
+	stream string
+	epoch  func() string
+
+	mu     sync.Mutex // guards all below
+	blocks *blocks
+	mark   *markWriter
+}
+
+// openDisk is called before anything is acknowledged.
+func (d *directory) openDisk(stream string, m mark, epoch func() string) (*disk, error) {
+	blocks, err := openBlocks(d.store(), stream)
+	if err != nil {
+		return nil, err
+	}
+	mark, err := openMark(d.markPath(), m)
+	if err != nil {
+		return nil, err
+	}
+	return &disk{dir: d, stream: stream, epoch: epoch, blocks: blocks, mark: mark}, nil
+}
+
+// settle is called before the records up to offset are acknowledged.
+func (d *disk) settle(offset uint64) error {
+	epoch := d.epoch()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.blocks.settle(); err != nil {
+		return err
+	}
+	return d.mark.acknowledge(epoch, offset)
+}
+
+// reopen is called after the server was started anew: it may have removed files.
+func (d *disk) reopen() error {
+	blocks, err := openBlocks(d.dir.store(), d.stream)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.blocks = blocks
+	return nil
+}
+
+// close is called when the server has ended: all that it wrote gets to the disk.
+func (d *disk) close() error {
+	if err := syncTree(d.dir.store(), true); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mark.close()
 }

@@ -67,7 +67,15 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 	if err != nil {
 		return err
 	}
+	if info, err = l.checkMark(ctx, info); err != nil {
+		return err
+	}
 	l.epoch = epochOf(info)
+	m := mark{Epoch: epochOf(info), Offset: info.State.LastSeq, Interval: interval > 0, Boot: bootID()}
+	if l.engine.disk, err = dir.openDisk(l.stream, m, l.currentEpoch); err != nil {
+		return err
+	}
+	l.publisher.settle = l.engine.disk.settle
 	l.publisher.note(info.State.LastSeq)
 	l.tasks.Go(l.watch)
 	return nil
@@ -94,6 +102,35 @@ func (l *Log) openEmbeddedStream(ctx context.Context) (*jetstream.StreamInfo, er
 		return nil, fmt.Errorf("set the retention: %w", err)
 	}
 	return stream.CachedInfo(), nil
+}
+
+// checkMark gives the stream another epoch if acknowledged records are, or may
+// be, gone: their offsets will be those of others.
+func (l *Log) checkMark(ctx context.Context, info *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
+	m, err := readMark(l.engine.dir.markPath())
+	if errors.Is(err, errMarkDamaged) && l.engine.interval == 0 {
+		l.logger.Warn("it cannot be told whether records are missing", "error", err)
+		return info, nil
+	}
+	if err == nil {
+		err = m.lost(epochOf(info), info.State.LastSeq, bootID())
+	} else if !errors.Is(err, errMarkDamaged) {
+		return nil, err
+	}
+	if err == nil {
+		return info, nil
+	}
+	if err := l.wentBack(ctx, epochOf(info), err); !errors.Is(err, errReplaced) {
+		return nil, err
+	}
+	return l.info(ctx)
+}
+
+// currentEpoch returns the epoch that State returned last.
+func (l *Log) currentEpoch() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epoch
 }
 
 // watch starts the server in this process anew when it has failed: after an
@@ -144,6 +181,9 @@ func (l *Log) restart() error {
 	for {
 		info, err := l.info(ctx)
 		if err == nil {
+			err = l.engine.disk.reopen()
+		}
+		if err == nil {
 			l.publisher.note(info.State.LastSeq)
 			return nil
 		}
@@ -166,6 +206,7 @@ func (l *Log) suspect(err error) {
 // started again, and connections find the server that runs.
 type engine struct {
 	dir      *directory
+	disk     *disk         // nil until the stream is there
 	interval time.Duration // between writes to the disk; 0: each one is
 	logger   *slog.Logger
 	failures chan error // has what failed, until it is repaired
@@ -226,7 +267,11 @@ func (e *engine) stop() {
 // close ends the server, and lets another process have the directory.
 func (e *engine) close() error {
 	e.stop()
-	return e.dir.close()
+	var err error
+	if e.disk != nil {
+		err = e.disk.close()
+	}
+	return errors.Join(err, e.dir.close())
 }
 
 // fail notes that something went wrong.

@@ -83,6 +83,7 @@ type follower struct {
 	log   *Log
 	epoch string
 	next  uint64 // offset to hand out next
+	last  uint64 // offset of the stream's last record when the life began, 0 if it is not known
 	yield func(chatsvc.Entry) error
 
 	alive context.Context // done when the consumer's life has ended
@@ -111,12 +112,16 @@ func (f *follower) run(ctx context.Context) error {
 	if err == nil {
 		err = f.log.checkIncarnation(ask, f.epoch, f.next-1)
 	}
+	if err == nil {
+		err = f.findEnd(ask)
+	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return f.log.recreate(ask)
 	}
 	if err != nil {
 		return err
 	}
+	f.handEnd(consumer.CachedInfo().NumPending)
 	consuming, err := consumer.Consume(f.take,
 		jetstream.PullMaxBytes(followBytes),
 		jetstream.PullHeartbeat(followHeartbeat),
@@ -180,6 +185,29 @@ func (f *follower) take(msg jetstream.Msg) {
 		f.end(fmt.Errorf("offset %d came where %d was due", offset, f.next))
 	case f.log.awaitStored(f.alive, offset):
 		f.hand(chatsvc.Entry{Offset: offset, Time: at.Timestamp, Record: msg.Data()})
+		f.handEnd(at.NumPending)
+	}
+}
+
+// findEnd notes the last offset of a stream in this process. The record may be
+// missing: where the server finds the end of its files damaged, it knows the
+// number from its index.
+func (f *follower) findEnd(ctx context.Context) error {
+	if f.log.engine == nil {
+		return nil
+	}
+	info, err := f.log.info(ctx)
+	if err == nil {
+		f.last = info.State.LastSeq
+	}
+	return err
+}
+
+// handEnd hands out, when nothing else is left to come, what the stream has lost
+// at its end, as a record that is damaged: its offset will not come.
+func (f *follower) handEnd(pending uint64) {
+	if pending == 0 && f.next <= f.last && f.alive.Err() == nil {
+		f.hand(chatsvc.Entry{Offset: f.last})
 	}
 }
 

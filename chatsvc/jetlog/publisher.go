@@ -63,6 +63,8 @@ type publisher struct {
 	subject string
 	prefix  string // of the answers' subjects
 	wait    time.Duration
+	// settle, if it is not nil, is called before an offset is acknowledged.
+	settle func(offset uint64) error
 
 	mu      sync.Mutex // guards all below
 	last    uint64     // flight that left last
@@ -213,6 +215,9 @@ func (p *publisher) land(id uint64, appended chatsvc.Appended, err error) {
 			p.again(f)
 			return
 		}
+	}
+	if err == nil && p.settle != nil {
+		err = p.settle(appended.Offset)
 	}
 	if err == nil {
 		p.note(appended.Offset)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -131,6 +132,30 @@ func (d *disk) lookup(names ...string) (int, bool) {
 		number = next
 	}
 	return number, true
+}
+
+// compare returns what is different on the disk that it stands for, below dir.
+func (d *disk) compare(dir string) (differences []string) {
+	return d.compareNode(0, dir)
+}
+
+func (d *disk) compareNode(number int, path string) (differences []string) {
+	s := d.nodes[number].now()
+	if s.names == nil {
+		data, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(data, s.data) {
+			differences = append(differences, fmt.Sprintf("%s has %d bytes where there are %d: %v", path, len(s.data), len(data), err))
+		}
+		return differences
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil || len(entries) != len(s.names) {
+		differences = append(differences, fmt.Sprintf("%s has %d names where there are %d: %v", path, len(s.names), len(entries), err))
+	}
+	for name, n := range s.names {
+		differences = append(differences, d.compareNode(n, filepath.Join(path, name))...)
+	}
+	return differences
 }
 
 // restore writes what is left after a cut of the power into dir. With a source

@@ -91,10 +91,17 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 		if i == loads-1 {
 			l.end()
 		}
-		p.signal([]syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2])
+		if i%2 == 0 {
+			tr.kill(cmd.Process.Pid)
+		} else {
+			p.signal(syscall.SIGTERM)
+		}
 		p.wait(patience)
 		if err := <-ended; err != nil {
 			t.Fatal(err)
+		}
+		if differences := tr.disk.compare(tr.root); len(differences) > 0 {
+			t.Fatalf("the model is not what it stands for:\n%s", strings.Join(differences, "\n"))
 		}
 	}
 	return ledger

@@ -28,7 +28,8 @@ type tracer struct {
 	disk   *disk      // as it is now
 	events []event    // since the beginning
 	files  map[int]openFile
-	calls  map[int]func(result int64) // for each thread inside a call, what to do at its end
+	calls  map[int]func(result int64) // for each thread inside a call that matters, what to do at its end
+	ending int                        // the process that is to end, or 0
 	err    error
 }
 
@@ -46,7 +47,7 @@ func newTracer(root string) *tracer {
 // start starts cmd under the tracer. The channel gets the tracer's error, or
 // nil, when the program has ended.
 func (t *tracer) start(cmd *exec.Cmd) (<-chan error, error) {
-	t.files, t.calls = map[int]openFile{}, map[int]func(int64){}
+	t.files, t.calls, t.ending = map[int]openFile{}, map[int]func(int64){}, 0
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error), make(chan error, 1)
 	go func() {
@@ -98,16 +99,19 @@ func (t *tracer) trace(pid int) error {
 			delete(threads, thread)
 			continue
 		}
-		deliver := 0
+		deliver, stay := 0, false
 		switch sig := status.StopSignal(); {
 		case sig == unix.SIGTRAP|0x80:
-			t.stopped(pid, thread)
+			stay = t.stopped(pid, thread)
 		case sig == unix.SIGTRAP && status.TrapCause() > 0: // a new thread
 		case sig == unix.SIGSTOP && !threads[thread]: // the new thread itself
 		default:
 			deliver = int(sig)
 		}
 		threads[thread] = true
+		if stay {
+			continue
+		}
 		// A thread that was killed meanwhile cannot go on: ESRCH.
 		if err := unix.PtraceSyscall(thread, deliver); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("ptrace: %w", err)
@@ -140,8 +144,26 @@ type callInfo struct {
 	_      [2]uint64
 }
 
-// stopped handles a thread that enters or leaves a system call.
-func (t *tracer) stopped(pid, thread int) {
+// kill ends the process between two calls that matter: what a thread is in the
+// middle of when it is killed, the kernel may have done without telling anybody.
+func (t *tracer) kill(pid int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ending = pid
+	t.killIfQuiet()
+}
+
+// killIfQuiet kills the process that is to end, when no call that matters is
+// under way. The caller holds mu.
+func (t *tracer) killIfQuiet() {
+	if t.ending != 0 && len(t.calls) == 0 {
+		_ = unix.Kill(t.ending, unix.SIGKILL) // it may have ended
+	}
+}
+
+// stopped handles a thread that enters or leaves a system call. It reports
+// whether the thread is to stay where it is, as the process ends.
+func (t *tracer) stopped(pid, thread int) (stay bool) {
 	var info callInfo
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(thread),
 		unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
@@ -151,14 +173,20 @@ func (t *tracer) stopped(pid, thread int) {
 	case errno == unix.ESRCH: // it was killed meanwhile
 	case errno != 0:
 		t.fail("what a thread stopped for: %w", errno)
-	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY:
-		t.calls[thread] = t.entered(call{t, pid, info.number, info.args})
+	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY && info.number == unix.SYS_EXIT_GROUP:
+		t.ending = pid
+	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY && t.ending == 0:
+		if done := t.entered(call{t, pid, info.number, info.args}); done != nil {
+			t.calls[thread] = done
+		}
 	case info.op == unix.PTRACE_SYSCALL_INFO_EXIT:
 		if done := t.calls[thread]; done != nil && int64(info.number) >= 0 {
 			done(int64(info.number))
 		}
 		delete(t.calls, thread)
 	}
+	t.killIfQuiet()
+	return t.ending != 0
 }
 
 // fail notes the first error. The caller holds mu.
