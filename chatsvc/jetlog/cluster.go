@@ -19,6 +19,9 @@ const (
 	connectTime = 15 * time.Second
 	// watchPause is the time between two looks at the stream.
 	watchPause = time.Second
+	// moveAfter is the number of looks in vain after which another NATS server
+	// is tried.
+	moveAfter = 5
 	// recordRoom is what a record has beyond the content of its message, with
 	// its headers.
 	recordRoom = 4 << 10
@@ -139,7 +142,7 @@ const codeNoPeers = 10005
 // watchCluster looks at the stream from time to time: whether it can be reached,
 // and whether it still is the one that it was.
 func (l *Log) watchCluster() {
-	for l.pause(l.closed, watchPause) == nil {
+	for failures := 0; l.pause(l.closed, watchPause) == nil; {
 		ctx, cancel := context.WithTimeout(l.closed, requestTime)
 		err := l.look(ctx)
 		cancel()
@@ -147,11 +150,18 @@ func (l *Log) watchCluster() {
 		case l.closed.Err() != nil:
 			return
 		case err == nil:
+			failures = 0
 			l.setUp()
+			continue
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			l.setDown(err) // those who follow make it anew
 		default:
 			l.setDown(err)
+		}
+		if failures++; failures%moveAfter == 0 && l.conn.IsConnected() {
+			// This NATS server may be cut off from the others, which go on.
+			l.logger.Warn("try another nats server", "but", l.conn.ConnectedUrlRedacted(), "error", err)
+			_ = l.conn.ForceReconnect() // it fails only where there is no connection
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // makeDirectory is os.MkdirAll, and sees to it that a power cut does not take
@@ -85,10 +87,15 @@ type blocks struct {
 	last int // the highest file whose name is on the disk
 }
 
+// streamPath returns a stream's directory in that of a NATS server.
+func streamPath(store, stream string) string {
+	return filepath.Join(store, server.JetStreamStoreDir, "$G", "streams", stream)
+}
+
 // openBlocks returns the blocks of a stream in a NATS server's directory, whose
 // names are on the disk when it returns.
 func openBlocks(store, stream string) (*blocks, error) {
-	b := &blocks{dir: filepath.Join(store, "jetstream", "$G", "streams", stream, "msgs")}
+	b := &blocks{dir: filepath.Join(streamPath(store, stream), "msgs")}
 	if err := syncTree(filepath.Dir(store), false); err != nil { // store's own name is there
 		return nil, fmt.Errorf("sync directories: %w", err)
 	}

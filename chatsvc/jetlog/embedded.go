@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -87,6 +90,9 @@ func (l *Log) openEmbeddedStream(ctx context.Context) (*jetstream.StreamInfo, er
 	defer cancel()
 	info, err := l.info(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err := l.dropDamagedSettings(); err != nil {
+			return nil, err
+		}
 		return l.createStream(ctx, l.config)
 	}
 	if err != nil {
@@ -102,6 +108,24 @@ func (l *Log) openEmbeddedStream(ctx context.Context) (*jetstream.StreamInfo, er
 		return nil, fmt.Errorf("set the retention: %w", err)
 	}
 	return stream.CachedInfo(), nil
+}
+
+// dropDamagedSettings removes the files with the stream's settings, if they are
+// there. The server does not read damaged ones, and does not replace them either:
+// each start would find no stream. The messages beside them are kept, and belong
+// to the stream that is made next, which has another epoch.
+func (l *Log) dropDamagedSettings() error {
+	dir := streamPath(l.engine.dir.store(), l.stream)
+	for _, name := range []string{server.JetStreamMetaFile, server.JetStreamMetaFileSum} {
+		path := filepath.Join(dir, name)
+		switch err := os.Remove(path); {
+		case err == nil:
+			l.logger.Error("the stream's settings are damaged: the log gets another epoch, and keeps its messages", "removed", path)
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	return nil
 }
 
 // checkMark gives the stream another epoch if acknowledged records are, or may

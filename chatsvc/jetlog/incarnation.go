@@ -2,6 +2,7 @@ package jetlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -13,6 +14,9 @@ const (
 	// backPoll is the time between two looks at it.
 	backPoll = 250 * time.Millisecond
 )
+
+// errNoLeader is the state of a stream that nothing can be stored in.
+var errNoLeader = errors.New("the stream has no leader")
 
 // checkIncarnation fails with [errReplaced] if the stream is not the one with
 // epoch that has had a record at offset last.
@@ -69,6 +73,9 @@ func (l *Log) look(ctx context.Context) error {
 	info, err := l.info(ctx)
 	if err != nil {
 		return err
+	}
+	if info.Cluster != nil && info.Cluster.Leader == "" {
+		return errNoLeader // a server that is cut off answers too
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
