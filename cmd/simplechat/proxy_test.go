@@ -60,6 +60,13 @@ func (p *proxy) to(backend string) {
 	clear(p.conns)
 }
 
+// count returns the number of connections.
+func (p *proxy) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}
+
 // cut makes the network swallow everything, in both directions, without a word
 // to either side.
 func (p *proxy) cut() {
