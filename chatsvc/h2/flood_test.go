@@ -121,8 +121,9 @@ func TestMaxConcurrentStreams(t *testing.T) {
 			t.Errorf("the third call: %q", got)
 		}
 		close(release)
-		p.untilAnswered(1)
-		p.untilAnswered(3)
+		for ended := 0; ended < 2; ended++ {
+			p.until(func(f http2.Frame) bool { h, ok := f.(*http2.MetaHeadersFrame); return ok && h.StreamEnded() })
+		}
 		p.request(7, true, get)
 		if got := p.answer(7).text(); got != "200" {
 			t.Errorf("a later call: %q", got)
