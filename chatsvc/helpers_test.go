@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/h2"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -27,13 +28,19 @@ type transport struct {
 	name  string
 	http2 bool
 	tls   bool
+	own   bool // HTTP/2 is package h2's, not net/http's
 }
 
 var transports = []transport{
 	{name: "http1"},
 	{name: "h2c", http2: true},
 	{name: "tls", http2: true, tls: true},
+	{name: "own-h2c", http2: true, own: true},
+	{name: "own-tls", http2: true, tls: true, own: true},
 }
+
+// h2cTransports are those that a client of Qt's may meet.
+var h2cTransports = []transport{transports[1], transports[3]}
 
 // wireProtocol is how a call looks on the wire.
 type wireProtocol struct {
@@ -138,6 +145,7 @@ type server struct {
 	transport transport
 	tls       *tls.Config // a client's, if the transport has it
 	http      *http.Server
+	shutdown  func(context.Context) error // of http, or of what serves instead
 }
 
 // newServer serves h over t until the test ends.
@@ -149,7 +157,18 @@ func newServer(tb testing.TB, h http.Handler, t transport) *server {
 	ts.Config.Protocols.SetHTTP2(true)
 	ts.Config.Protocols.SetUnencryptedHTTP2(!t.tls)
 	ts.Config.HTTP2 = &http.HTTP2Config{WriteByteTimeout: 2 * time.Second}
-	s := &server{transport: t, addr: ts.Listener.Addr().String(), http: ts.Config}
+	s := &server{transport: t, addr: ts.Listener.Addr().String(), http: ts.Config, shutdown: ts.Config.Shutdown}
+	var own *h2.Server
+	if t.own {
+		own = h2.New(ts.Config)
+		s.shutdown = own.Shutdown
+		tb.Cleanup(func() { _ = own.Close() })
+	}
+	if t.own && !t.tls {
+		go func() { _ = own.Serve(ts.Listener) }()
+		s.url = "http://" + s.addr
+		return s
+	}
 	if t.tls {
 		ts.EnableHTTP2 = true
 		ts.StartTLS()

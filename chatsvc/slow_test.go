@@ -189,17 +189,21 @@ func TestSlowSubscribersCostNoMemory(t *testing.T) {
 		passed  = 1600 // messages, 100 MiB
 		allowed = 10 << 20
 	)
-	w := newWire(t, qtClients[1], chatsvc.WithRetention(chatsvc.Retention{Bytes: 1 << 20}))
-	for _, stuck := range stuckClients {
-		stuck.start(t, w)
-	}
-	ctx := longContext(t)
-	crowd := newCrowd(ctx, t, w.face)
-	crowd.pass(ctx, t, 0, warmUp, size)
-	before := heap()
-	crowd.pass(ctx, t, warmUp, warmUp+passed, size)
-	if grown := heap() - before; grown > allowed {
-		t.Errorf("the heap grew by %d KiB while %d KiB passed through", grown>>10, passed*size>>10)
+	for _, transport := range h2cTransports {
+		t.Run(transport.name, func(t *testing.T) {
+			w := newWire(t, qtClients[1], transport, chatsvc.WithRetention(chatsvc.Retention{Bytes: 1 << 20}))
+			for _, stuck := range stuckClients {
+				stuck.start(t, w)
+			}
+			ctx := longContext(t)
+			crowd := newCrowd(ctx, t, w.face)
+			crowd.pass(ctx, t, 0, warmUp, size)
+			before := heap()
+			crowd.pass(ctx, t, warmUp, warmUp+passed, size)
+			if grown := heap() - before; grown > allowed {
+				t.Errorf("the heap grew by %d KiB while %d KiB passed through", grown>>10, passed*size>>10)
+			}
+		})
 	}
 }
 
@@ -226,21 +230,22 @@ func TestSlowSubscribersAreCut(t *testing.T) {
 	for _, stuck := range stuckClients {
 		t.Run(stuck.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWire(t, qtClients[0], chatsvc.WithWriteDeadline(time.Second))
-			readOn := stuck.start(t, w)
-			ctx := testContext(t)
-			// Sockets hold a few megabytes.
-			newCrowd(ctx, t, w.face).pass(ctx, t, 0, 200, 64<<10)
-			// It returns when the handlers have, and only a write that is cut lets
-			// the stuck one do so.
-			if err := w.service.Shutdown(ctx); err != nil {
-				t.Fatalf("Shutdown: %v", err)
-			}
-			if err := readOn(); err == nil {
-				t.Error("the stream ended as it should, it was not cut")
-			} else if errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Error("the stream goes on")
-			}
+			forEachQt(t, func(t *testing.T, w wire) {
+				readOn := stuck.start(t, w)
+				ctx := testContext(t)
+				// Sockets hold a few megabytes.
+				newCrowd(ctx, t, w.face).pass(ctx, t, 0, 200, 64<<10)
+				// It returns when the handlers have, and only a write that is cut lets
+				// the stuck one do so.
+				if err := w.service.Shutdown(ctx); err != nil {
+					t.Fatalf("Shutdown: %v", err)
+				}
+				if err := readOn(); err == nil {
+					t.Error("the stream ended as it should, it was not cut")
+				} else if errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("the stream goes on")
+				}
+			}, chatsvc.WithWriteDeadline(time.Second))
 		})
 	}
 }
@@ -299,7 +304,7 @@ func TestThousandSubscribers(t *testing.T) {
 	for n := range messages {
 		due = append(due, encoded(t, &chatpb.ChatMessages{Messages: []*chatpb.ChatMessage{numbered(n, 20)}})...)
 	}
-	w := newWire(t, qtClients[1])
+	w := newWire(t, qtClients[1], transports[3])
 	var wg sync.WaitGroup
 	for i := range subscribers {
 		stream := w.dial(t).call(pathList, emptyBatch)

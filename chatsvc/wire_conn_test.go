@@ -51,16 +51,18 @@ var qtClients = []qtClient{
 	{name: "qt6.8", userAgent: "grpc-c++-qtgrpc/6.8.3 (debian/12)"},
 }
 
-// forEachQt runs test once for each client, with a service and an h2c server of
-// its own. There is no heartbeat unless opts say so: what does not leave at
+// forEachQt runs test once for each client, with a service of its own behind
+// net/http's HTTP/2 server and behind this module's. There is no heartbeat unless opts say so: what does not leave at
 // once never does.
 func forEachQt(t *testing.T, test func(t *testing.T, w wire), opts ...chatsvc.Option) {
 	t.Helper()
 	for _, qt := range qtClients {
-		t.Run(qt.name, func(t *testing.T) {
-			t.Parallel()
-			test(t, newWire(t, qt, opts...))
-		})
+		for _, transport := range h2cTransports {
+			t.Run(qt.name+"/"+transport.name, func(t *testing.T) {
+				t.Parallel()
+				test(t, newWire(t, qt, transport, opts...))
+			})
+		}
 	}
 }
 
@@ -71,15 +73,15 @@ type wire struct {
 	qt qtClient
 }
 
-// newWire returns a service of its own behind an h2c server.
-func newWire(tb testing.TB, qt qtClient, opts ...chatsvc.Option) wire {
+// newWire returns a service of its own behind a server for h2c.
+func newWire(tb testing.TB, qt qtClient, transport transport, opts ...chatsvc.Option) wire {
 	tb.Helper()
 	svc := newService(tb, append([]chatsvc.Option{chatsvc.WithHeartbeat(0)}, opts...)...)
 	_, handler := svc.Handler()
 	return wire{
 		face: face{
 			service:  svc,
-			server:   newServer(tb, handler, transport{name: "h2c", http2: true}),
+			server:   newServer(tb, handler, transport),
 			protocol: wireProtocols[0],
 		},
 		qt: qt,

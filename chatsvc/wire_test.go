@@ -213,8 +213,9 @@ func TestWireMessageStartsDataFrame(t *testing.T) {
 	history = append(history, 16<<10-1, 16<<10, 40, 64<<10, 30, 30, 300_000, 1<<20, 50)
 	t.Run("history", func(t *testing.T) {
 		t.Parallel()
-		for _, qt := range qtClients {
-			conn := newWire(t, qt, chatsvc.WithLog(filledLog(t, history))).dial(t)
+		for i := range len(qtClients) * len(h2cTransports) {
+			qt, transport := qtClients[i/len(h2cTransports)], h2cTransports[i%len(h2cTransports)]
+			conn := newWire(t, qt, transport, chatsvc.WithLog(filledLog(t, history))).dial(t)
 			// The server stops only when the window is used up, so that it is
 			// known where that is: never less than a prefix before a message.
 			conn.lowWater = 1
@@ -327,7 +328,7 @@ func TestWireShutdownSendsTrailers(t *testing.T) {
 		{"Shutdown", func(ctx context.Context, w wire) error { return w.service.Shutdown(ctx) }, false},
 		{"RegisterOnShutdown", func(ctx context.Context, w wire) error {
 			w.server.http.RegisterOnShutdown(w.service.Close)
-			return w.server.http.Shutdown(ctx)
+			return w.server.shutdown(ctx)
 		}, true},
 	}
 	for _, test := range tests {

@@ -121,7 +121,7 @@ func TestMaxConcurrentStreams(t *testing.T) {
 			t.Errorf("the third call: %q", got)
 		}
 		close(release)
-		for ended := 0; ended < 2; ended++ {
+		for range 2 {
 			p.until(func(f http2.Frame) bool { h, ok := f.(*http2.MetaHeadersFrame); return ok && h.StreamEnded() })
 		}
 		p.request(7, true, get)
