@@ -22,12 +22,30 @@
 //
 // # What it is not
 //
-// It has no server push, no priorities, no CONNECT, and no trailers on requests
-// (they are read and dropped). Of [http.Server] it heeds Handler, TLSConfig,
-// ReadHeaderTimeout, IdleTimeout, MaxHeaderBytes, ErrorLog, BaseContext and,
-// of its HTTP2, MaxConcurrentStreams, SendPingTimeout, PingTimeout and
-// WriteByteTimeout. ReadTimeout and WriteTimeout, which would end a stream that
-// lives long, hold for HTTP/1.1 only.
+// It has no server push, no priorities and no CONNECT. Of [http.Server] it heeds
+// Handler, TLSConfig, ReadHeaderTimeout, IdleTimeout, MaxHeaderBytes, ErrorLog,
+// BaseContext, ConnContext and, of its HTTP2, MaxConcurrentStreams,
+// SendPingTimeout, PingTimeout and WriteByteTimeout. ReadTimeout and
+// WriteTimeout, which would end a stream that lives long, hold for HTTP/1.1 only.
+//
+// A handler's write may carry bytes of other handlers on the same connection, and
+// a write deadline of a call does not interrupt it: where a client takes no bytes
+// at all, WriteByteTimeout does, and ends the connection. Against a client that
+// keeps its flow-control window closed, a call's own deadline holds.
+//
+// # What a client can make it hold
+//
+// A connection holds at most 1 MiB of bodies that no handler has read, 256 KiB
+// for each call; some 10,000 frames that answer the client's own, if it reads
+// none; header fields up to MaxHeaderBytes; and twice MaxConcurrentStreams
+// handlers, if it resets calls faster than they end. What handlers have written
+// and the client has not taken is 256 KiB, and a frame for each handler that
+// waits. A client that exceeds a bound is cut off or, where the bound is
+// MaxConcurrentStreams, refused.
+//
+// Whatever else a client or a handler does, they get what net/http's server
+// would give them; the tests compare the two, and list the differences with
+// their reasons.
 //
 // The frames are read by golang.org/x/net/http2's Framer. Section numbers in
 // this package are those of RFC 9113, or of RFC 7541 where HPACK is concerned.
