@@ -20,7 +20,7 @@ const (
 	maxPiece = 64 << 10
 	// maxWriteFrame is the largest frame, whatever the client allows: others
 	// that wait behind it are to have their turn.
-	maxWriteFrame = maxWrite
+	maxWriteFrame = maxPiece
 	// smallWrite is how many bytes are worth a write of their own where several
 	// calls of a connection are under way.
 	smallWrite = 1 << 10

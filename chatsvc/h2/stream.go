@@ -162,11 +162,8 @@ func (s *stream) send(block, a, b, trailers []byte, end bool) error {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case s.err != nil:
-		return s.err
-	case s.sent: // by a goroutine that outlives its handler
-		return errEnded
+	if err := s.writable(); err != nil {
+		return err
 	}
 	size := len(a) + len(b)
 	if block != nil {
@@ -209,16 +206,21 @@ func (s *stream) send(block, a, b, trailers []byte, end bool) error {
 	return c.out.flush(shared)
 }
 
+// writable returns why nothing may be sent. The caller holds mu.
+func (s *stream) writable() error {
+	if s.err == nil && s.sent { // by a goroutine that outlives its handler
+		return errEnded
+	}
+	return s.err
+}
+
 // inform sends the header block of an interim response.
 func (s *stream) inform(block []byte) error {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case s.err != nil:
-		return s.err
-	case s.sent:
-		return errEnded
+	if err := s.writable(); err != nil {
+		return err
 	}
 	c.out.headers(block, c.peerFrame, s.id, false)
 	return c.out.flush(false)

@@ -1,0 +1,176 @@
+package h2_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// Shutdown tells clients, lets calls end, takes no new ones, and returns when
+// the last has ended.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	var release chan struct{}
+	handler := func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+		_, _ = io.WriteString(w, "done")
+	}
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
+		release = make(chan struct{})
+		idle, active, fresh := b.dial(), b.dial(), b.connect()
+		active.request(1, true, get)
+		synctest.Wait()
+		stopped := make(chan error, 1)
+		go func() { stopped <- b.h2.Shutdown(t.Context()) }()
+		if code := idle.untilEnd(); code != int(http2.ErrCodeNo) {
+			t.Errorf("idle: ended with the code %d", code)
+		}
+		fresh.untilEnd()
+		away := active.until(func(f http2.Frame) bool { _, ok := f.(*http2.GoAwayFrame); return ok }).(*http2.GoAwayFrame)
+		if away.LastStreamID != 1 {
+			t.Errorf("last stream %d", away.LastStreamID)
+		}
+		active.request(3, true, get) // it is too late
+		time.Sleep(time.Minute)
+		select {
+		case err := <-stopped:
+			t.Fatalf("Shutdown returned %v while a call goes on", err)
+		default:
+		}
+		close(release)
+		if got := active.answer(1).text(); got != "200 done" {
+			t.Errorf("answer %q", got)
+		}
+		start := time.Now()
+		active.untilEnd()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		between(t, start, 0, time.Second)
+	})
+}
+
+// Shutdown returns when its time is over, and Close ends what is left.
+func TestShutdownTime(t *testing.T) {
+	t.Parallel()
+	var ended chan error
+	handler := func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		ended <- r.Context().Err()
+	}
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
+		ended = make(chan error, 1)
+		p := b.dial()
+		p.request(1, true, get)
+		synctest.Wait()
+		b.wg.Go(func() { _, _ = io.Copy(io.Discard, p.nc) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := b.h2.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		_ = b.h2.Close()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+// A call's context ends when the client resets the stream, when the connection
+// ends, and when the handler returns.
+func TestContextEnds(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(p *peer){
+		"reset":      func(p *peer) { p.check(p.WriteRSTStream(1, http2.ErrCodeCancel)) },
+		"connection": func(p *peer) { _ = p.nc.Close() },
+		"violation":  func(p *peer) { p.check(p.WriteRawFrame(http2.FramePing, 0, 0, nil)) },
+		"return":     func(p *peer) { p.check(p.WriteData(1, true, nil)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var ended chan struct{}
+			handler := func(_ http.ResponseWriter, r *http.Request) {
+				context.AfterFunc(r.Context(), func() { close(ended) })
+				_, _ = io.Copy(io.Discard, r.Body)
+			}
+			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(_ *testing.T, b *bubble) {
+				ended = make(chan struct{})
+				p := b.dial()
+				p.request(1, false, post)
+				end(p)
+				b.wg.Go(func() { _, _ = io.Copy(io.Discard, p.nc) })
+				<-ended
+				_ = p.nc.Close()
+			})
+		})
+	}
+}
+
+// What still reads a body after its handler has returned does not wait for ever,
+// and what still writes is refused.
+func TestAfterHandler(t *testing.T) {
+	t.Parallel()
+	var read, written chan error
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			return
+		}
+		go func() {
+			_, err := io.Copy(io.Discard, r.Body)
+			read <- err
+			_, err = w.Write(make([]byte, 8<<10))
+			written <- err
+		}()
+		time.Sleep(time.Second)
+	}
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
+		read, written = make(chan error, 1), make(chan error, 1)
+		p := b.dial()
+		p.request(1, false, post)
+		if got := p.answer(1).text(); got != "200" {
+			t.Errorf("answer %q", got)
+		}
+		if got := p.until(func(f http2.Frame) bool { _, ok := f.(*http2.RSTStreamFrame); return ok }); got.Header().StreamID != 1 {
+			t.Errorf("got %v", got)
+		}
+		if err := <-read; err == nil {
+			t.Error("the body was read to its end")
+		}
+		if err := <-written; err == nil {
+			t.Error("the late write succeeded")
+		}
+		p.request(3, true, get)
+		p.untilAnswered(3)
+	})
+}
+
+// A body that has arrived is there for its handler, also when its client has
+// gone by then.
+func TestBodyOfClientThatHasGone(t *testing.T) {
+	t.Parallel()
+	var got chan string
+	handler := func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- string(body)
+	}
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
+		got = make(chan string, 1)
+		p := b.dial()
+		p.request(1, false, post)
+		p.check(p.WriteData(1, true, []byte("hello")))
+		_ = p.nc.Close()
+		if body := <-got; body != "hello" {
+			t.Errorf("got %q", body)
+		}
+	})
+}
