@@ -136,7 +136,8 @@ func (c *conn) serve() error {
 // the connection is looked after every tick.
 func (c *conn) begin() error {
 	first, err := c.framer.ReadFrame()
-	if err != nil {
+	_, otherFrame := errors.AsType[http2.StreamError](err)
+	if err != nil && !otherFrame {
 		return err
 	}
 	settings, ok := first.(*http2.SettingsFrame)

@@ -354,6 +354,31 @@ var frameScripts = []script{
 // untilAnswered waits for the end of a response.
 func (p *peer) untilAnswered(id uint32) { _ = p.answer(id) }
 
+// A client begins with its settings, and with nothing else.
+func TestFirstFrame(t *testing.T) {
+	t.Parallel()
+	for name, send := range map[string]func(p *peer) error{
+		"ping":               func(p *peer) error { return p.WritePing(false, [8]byte{}) },
+		"settings ack":       func(p *peer) error { return p.WriteSettingsAck() },
+		"headers":            func(p *peer) error { return p.block1(1, get...) },
+		"malformed headers":  func(p *peer) error { return p.block1(1, "A", "b") },
+		"window update by 0": func(p *peer) error { return p.WriteWindowUpdate(1, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, &http.Server{Handler: http.HandlerFunc(describe)})
+			p := newPeer(t, s.dialRaw(t))
+			if _, err := io.WriteString(p.nc, http2.ClientPreface); err != nil {
+				t.Fatal(err)
+			}
+			p.check(send(p))
+			if code := p.untilEnd(); code != int(http2.ErrCodeProtocol) {
+				t.Errorf("ended with the code %d", code)
+			}
+		})
+	}
+}
+
 // What the Framer refuses to write by itself ends the connection, too.
 func TestFrameTooLarge(t *testing.T) {
 	t.Parallel()
