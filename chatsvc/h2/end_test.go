@@ -112,6 +112,34 @@ func TestContextEnds(t *testing.T) {
 	}
 }
 
+// A header block on a stream that has ended is an error of the connection, also
+// while the handler goes on; on one that is still answered, of the stream.
+func TestHeaderBlockAfterEnd(t *testing.T) {
+	t.Parallel()
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).Flush() // which ends the answer to HEAD
+		<-r.Context().Done()
+	}
+	for method, away := range map[string]int{http.MethodHead: int(http2.ErrCodeStreamClosed), http.MethodGet: -1} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
+				p := b.dial()
+				c := b.count(p)
+				p.request(1, true, []string{":method", method, ":scheme", "http", ":path", "/"})
+				synctest.Wait()
+				p.request(1, true, get)
+				synctest.Wait()
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				if code, reset := c.resets[1]; c.away != away || reset && code != http2.ErrCodeStreamClosed || !reset && away < 0 {
+					t.Errorf("GOAWAY %d, resets %v", c.away, c.resets)
+				}
+			})
+		})
+	}
+}
+
 // What still reads a body after its handler has returned does not wait for ever,
 // and what still writes is refused.
 func TestAfterHandler(t *testing.T) {

@@ -40,6 +40,8 @@ func (c *conn) admit(f *http2.MetaHeadersFrame) (fresh bool, err error) {
 		return false, http2.ConnectionError(http2.ErrCodeProtocol)
 	case id <= c.last && c.out.wasReset(id):
 		return false, nil // sent before the client knew
+	case s != nil && s.received && s.sent: // its handler is about to return: it is closed for the client
+		return false, http2.ConnectionError(http2.ErrCodeStreamClosed)
 	case s != nil && s.received:
 		return false, http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
 	case s != nil:

@@ -45,7 +45,7 @@ func TestStress(t *testing.T) {
 				clients.Go(func() { s.hammer(ctx, t, &complete, uint64(i)) })
 				clients.Go(func() { s.tear(ctx, t, uint64(i)) })
 			}
-			for complete.Load() < 500 {
+			for complete.Load() < 200 {
 				if ctx.Err() != nil {
 					t.Fatalf("%d calls within %v", complete.Load(), patience)
 				}
