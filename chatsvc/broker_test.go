@@ -234,3 +234,48 @@ func TestLastOneToLeaveReleases(t *testing.T) {
 		}
 	})
 }
+
+// A subscriber who comes from a replica that was ahead gets nothing twice: it
+// waits until this one has what it knows. It does not wait for ever, nor for
+// what another log had.
+func TestCatchUpWithAnotherReplica(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		epoch string
+		delay time.Duration // of the records
+		first uint64        // offset to begin at
+		waits time.Duration
+	}{
+		{"it is behind", "E", lagTime / 2, 3, lagTime / 2},
+		{"it is far behind", "E", 2 * lagTime, 1, lagTime},
+		{"another epoch", "OTHER", lagTime / 2, 1, 0},
+		{"no epoch", "", lagTime / 2, 1, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBroker("E", 1, Retention{})
+				time.AfterFunc(test.delay, func() {
+					for n := range uint64(2) {
+						if err := b.publish(Entry{Offset: 1 + n, Record: newRecord(t, "x")}); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+				began := time.Now()
+				from := position{kind: fromOffset, n: 3, epoch: test.epoch}
+				if err := b.catchUp(t.Context(), from); err != nil {
+					t.Fatal(err)
+				}
+				if waited := time.Since(began); waited != test.waits {
+					t.Errorf("waited for %v, %v was due", waited, test.waits)
+				}
+				if _, first := b.subscribe(from); first.offset != test.first {
+					t.Errorf("begins at %d, %d was due", first.offset, test.first)
+				}
+			})
+		})
+	}
+}

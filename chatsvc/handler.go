@@ -14,8 +14,14 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// catchUpTime bounds how long a new subscriber waits for the log.
-const catchUpTime = 5 * time.Second
+const (
+	// catchUpTime bounds how long a new subscriber waits for what senders were
+	// told is stored.
+	catchUpTime = 5 * time.Second
+	// lagTime bounds how long one waits who has seen more on another replica:
+	// replicas are milliseconds apart.
+	lagTime = time.Second
+)
 
 // rpcs are the two procedures.
 type rpcs struct{ *Service }
@@ -107,7 +113,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 		return err
 	}
 	b := s.broker.Load()
-	if err := s.catchUp(ctx, b, from); err != nil {
+	if err := b.catchUp(ctx, from); err != nil {
 		return err
 	}
 	sub, first := b.subscribe(from)
@@ -144,18 +150,19 @@ func (s *Service) logStream(ctx context.Context, level slog.Level, msg string, w
 }
 
 // catchUp waits until b has what senders were told is stored, so that a new
-// subscriber finds it in the history, and what a subscriber has had from a
-// replica that was ahead: it would get that once more.
-func (s *Service) catchUp(ctx context.Context, b *broker, from position) error {
+// subscriber finds it in the history. For one who comes from a replica that was
+// ahead it waits as well, for up to lagTime: otherwise that one would get records
+// once more. Where the log has not what such a subscriber knows, the answer
+// shows it.
+func (b *broker) catchUp(ctx context.Context, from position) error {
+	if from.kind == fromOffset && from.n > 0 && from.epoch == b.epoch {
+		lag, cancel := context.WithTimeout(ctx, lagTime)
+		defer cancel()
+		_ = b.await(lag, from.n-1)
+	}
 	wait, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()
-	due := b.acknowledged.Load()
-	if from.kind == fromOffset && from.epoch == b.epoch && from.n > b.next() {
-		if state, err := s.log.State(wait); err == nil && state.Epoch == from.epoch && state.Next > 0 {
-			due = max(due, min(from.n, state.Next)-1)
-		}
-	}
-	err := b.await(wait, due)
+	err := b.await(wait, b.acknowledged.Load())
 	if err != nil && ctx.Err() == nil && wait.Err() != nil {
 		err = errBehind
 	}

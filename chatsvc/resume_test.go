@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -79,58 +78,6 @@ func TestOffsets(t *testing.T) {
 			}
 		}
 	}, chatsvc.WithRetention(chatsvc.Retention{Messages: 6}))
-}
-
-// behindLog is a log that hands out nothing before someone looks at its state
-// again.
-type behindLog struct {
-	*chatsvc.MemoryLog
-
-	states atomic.Int64
-	asked  chan struct{}
-}
-
-func (l *behindLog) State(ctx context.Context) (chatsvc.State, error) {
-	if l.states.Add(1) == 2 {
-		close(l.asked)
-	}
-	return l.MemoryLog.State(ctx)
-}
-
-func (l *behindLog) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry) error) error {
-	select {
-	case <-l.asked:
-		return l.MemoryLog.Follow(ctx, from, yield)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// A subscriber who comes from a replica that was ahead gets nothing twice.
-func TestReplicaThatIsBehind(t *testing.T) {
-	t.Parallel()
-	ctx := testContext(t)
-	log := &behindLog{MemoryLog: chatsvc.NewMemoryLog(chatsvc.Retention{}), asked: make(chan struct{})}
-	svc := newService(t, chatsvc.WithLog(log))
-	for n := range 3 {
-		appendTo(t, log, fmt.Sprint(n+1), "")
-	}
-	mux := http.NewServeMux()
-	mux.Handle(svc.Handler())
-	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
-	state, err := log.MemoryLog.State(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := header("Chat-Offset", "3")
-	h.Set("Chat-Epoch", state.Epoch)
-	sub := subscribe(ctx, t, f.with(t, h))
-	if got := sub.stream.ResponseHeader().Get("Chat-Offset"); got != "3" {
-		t.Errorf("Chat-Offset: %s", got)
-	}
-	if got := string(sub.next().GetContent()); got != "3" {
-		t.Errorf("message %q", got)
-	}
 }
 
 func TestIdempotencyKey(t *testing.T) {
