@@ -36,10 +36,10 @@ func New(urls string, opts ...Option) (*Client, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("chatclient: %w", err)
 	}
-	for one := range strings.SplitSeq(urls, ",") {
+	for i, one := range strings.Split(urls, ",") {
 		one = strings.TrimSpace(one)
 		if err := checkURL(one); err != nil {
-			return nil, fmt.Errorf("chatclient: URL %q: %w", one, err)
+			return nil, fmt.Errorf("chatclient: URL number %d: %w", i+1, err)
 		}
 		c.urls = append(c.urls, one)
 	}
@@ -49,13 +49,12 @@ func New(urls string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// checkURL returns an error that says what is wrong with a server's URL.
+// checkURL returns an error that says what is wrong with a server's URL. It does
+// not repeat the URL, which may hold a password.
 func checkURL(raw string) error {
 	u, err := url.Parse(raw)
 	switch {
-	case err != nil:
-		return errors.Unwrap(err) // the rest repeats the URL
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return errors.New("it must be http://HOST:PORT or https://HOST:PORT")
 	case u.User != nil:
 		return errors.New("it holds credentials: use WithBasicAuth")
@@ -87,9 +86,15 @@ func (c *Client) newTransport() *http.Transport {
 		TLSClientConfig:     c.tls,
 		TLSHandshakeTimeout: c.timeout,
 		Protocols:           protocols,
-		// Without pings new calls would join a dead connection for as long as
-		// the kernel believes in it.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAnswer},
+		HTTP2: &http.HTTP2Config{
+			// Without pings new calls would join a dead connection for as long as
+			// the kernel believes in it.
+			SendPingTimeout: pingAfter,
+			PingTimeout:     pingAnswer,
+			// Over a slow network the answer to a ping waits behind a frame, and
+			// net/http would take frames of 1 MiB.
+			MaxReadFrameSize: 16 << 10,
+		},
 	}
 }
 

@@ -96,7 +96,6 @@ func (f *follower) stream(ctx context.Context, pause *backoff) error {
 	}
 	if errors.Is(context.Cause(streamCtx), errSilent) {
 		err = errSilent
-		c.Close() // its connection may be dead: do not use it again, unless others do
 	}
 	c.failed(failures)
 	c.logger.Warn("stream ended", slog.String("url", base), slog.Any("position", f.position), slog.Any("error", err))
@@ -121,10 +120,11 @@ func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient
 		}
 		return err
 	}
+	watch.stop()
 	if err := f.open(epoch, offset); err != nil {
 		return err
 	}
-	watch.start(f.client.timeout) // the first batch comes at once
+	watch.start(f.client.silence)
 	for stream.Receive() {
 		watch.stop()
 		pause.reset()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,17 +259,87 @@ func TestSilence(t *testing.T) {
 // batch, is left for the next one.
 func TestServerThatHangs(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx := testContext(t)
-		n := newNetwork()
-		n.serveScript(t, "stuck", answer{hang: true})
-		n.serveChat(t, "chat")
-		client := n.client(t, "http://stuck,http://chat")
-		sendAll(ctx, t, client, "a")
-		if got := contents(follow(ctx, t, n.client(t, "http://stuck, http://chat"), chatclient.All(), 1)); !slices.Equal(got, []string{"open 1 lost 0", "1:a"}) {
-			t.Errorf("told %v", got)
-		}
-	})
+	for _, a := range []answer{{hang: true}, {hang: true, epoch: "E", first: 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := testContext(t)
+			n := newNetwork()
+			n.serveScript(t, "stuck", a)
+			n.serveScript(t, "chat", answer{epoch: "E", first: 1, batch: []string{"a"}})
+			sent, err := n.client(t, "http://stuck,http://chat").SendText(ctx, "a")
+			if a.epoch == "" && (err != nil || sent.Offset != 1) {
+				t.Errorf("send: %+v, %v", sent, err)
+			}
+			client := n.client(t, "http://stuck, http://chat")
+			if got := contents(records(follow(ctx, t, client, chatclient.All(), 1))); !slices.Equal(got, []string{"1:a"}) {
+				t.Errorf("told %v", got)
+			}
+		})
+	}
+}
+
+// slowConn is a connection that takes 40 KB a second, and brings 10.
+type slowConn struct {
+	net.Conn
+
+	uploads bool // are slow too: net/http's HTTP/2 writes under a lock, behind which a bubble's time stands still
+	closed  chan struct{}
+	close   func()
+}
+
+func (c *slowConn) Read(p []byte) (int, error) {
+	return c.slow(c.Conn.Read, p[:min(len(p), 1000)], 10_000)
+}
+
+func (c *slowConn) Write(p []byte) (int, error) {
+	if !c.uploads {
+		return c.Conn.Write(p)
+	}
+	return c.slow(c.Conn.Write, p, 40_000)
+}
+
+func (c *slowConn) slow(carry func([]byte) (int, error), p []byte, bytesPerSecond time.Duration) (int, error) {
+	n, err := carry(p)
+	select {
+	case <-time.After(time.Duration(n) * time.Second / bytesPerSecond):
+		return n, err
+	case <-c.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+func (c *slowConn) Close() error {
+	c.close()
+	return c.Conn.Close()
+}
+
+// A large message over a slow network is no silence, and is given time.
+func TestSlowNetwork(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx := testContext(t)
+				n := newNetwork()
+				n.serveChat(t, "chat", chatsvc.WithWriteDeadline(time.Hour))
+				if _, err := n.client(t, "http://chat").SendImage(ctx, make([]byte, 1<<20)); err != nil {
+					t.Fatal(err)
+				}
+				n.wrap = func(c net.Conn) net.Conn {
+					closed := make(chan struct{})
+					return &slowConn{Conn: c, uploads: protocol != chatclient.GRPC, closed: closed, close: sync.OnceFunc(func() { close(closed) })}
+				}
+				client := n.client(t, "http://chat", chatclient.WithProtocol(protocol))
+				events := follow(ctx, t, client, chatclient.All(), 1)
+				if opened := len(events) - 1; opened != 1 {
+					t.Errorf("opened %d times", opened)
+				}
+				if sent, err := client.SendImage(ctx, make([]byte, 1<<20)); err != nil || sent.Duplicate {
+					t.Errorf("send: %+v, %v", sent, err)
+				}
+			})
+		})
+	}
 }
 
 // A caller that takes its time is cut by the server, and resumed.
@@ -302,6 +374,30 @@ func TestSlowCaller(t *testing.T) {
 		})
 		if !errors.Is(err, errEnough) || opened < 2 {
 			t.Errorf("opened %d times: %v", opened, err)
+		}
+	})
+}
+
+// What a caller does with a record is no silence of the server's.
+func TestSlowCallerIsNotSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := testContext(t)
+		n := newNetwork()
+		n.serveChat(t, "chat")
+		client := n.client(t, "http://chat")
+		sendAll(ctx, t, client, "one", "two")
+		var got []string
+		err := client.Follow(ctx, chatclient.All(), func(e chatclient.Event) error {
+			got = append(got, contents([]chatclient.Event{e})...)
+			time.Sleep(time.Hour)
+			if e.Offset == 2 {
+				return errEnough
+			}
+			return nil
+		})
+		if want := []string{"open 1 lost 0", "1:one", "2:two"}; !errors.Is(err, errEnough) || !slices.Equal(got, want) {
+			t.Errorf("told %q, %q was due: %v", got, want, err)
 		}
 	})
 }

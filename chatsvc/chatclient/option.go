@@ -32,6 +32,10 @@ const (
 	pingAfter  = 15 * time.Second
 	pingAnswer = 15 * time.Second
 
+	// slowestUpload is how many bytes of content a second an attempt is given
+	// more time for.
+	slowestUpload = 32 << 10
+
 	// readMax is the largest batch in bytes that a server sends.
 	readMax = 4 << 20
 )
@@ -159,8 +163,8 @@ func WithHTTPClient(h connect.HTTPClient) Option {
 	return optionFunc(func(c *config) { c.http = h })
 }
 
-// WithTimeout bounds one attempt: at a send, or to open a stream and get its
-// first batch. The default is [DefaultTimeout].
+// WithTimeout bounds one attempt: to open a stream, or at a send, which has a
+// second more for each 32 KiB of content. The default is [DefaultTimeout].
 func WithTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.timeout = d })
 }

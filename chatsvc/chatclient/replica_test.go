@@ -184,3 +184,82 @@ func testExactlyOnce(t *testing.T, protocol chatclient.Protocol, seed uint64) {
 		}
 	}
 }
+
+// frozenConn is a connection that carries nothing more once it is frozen, and
+// tells neither side.
+type frozenConn struct {
+	net.Conn
+
+	frozen, closed chan struct{}
+	close          func()
+}
+
+func (c *frozenConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	select {
+	case <-c.frozen:
+		<-c.closed
+		return 0, net.ErrClosed
+	default:
+		return n, err
+	}
+}
+
+func (c *frozenConn) Write(p []byte) (int, error) {
+	select {
+	case <-c.frozen:
+		return len(p), nil // to nowhere
+	default:
+		return c.Conn.Write(p)
+	}
+}
+
+func (c *frozenConn) Close() error {
+	c.close()
+	return c.Conn.Close()
+}
+
+// A connection that is dead, although nobody has closed it, is left by the
+// follower and by who sends over it.
+func TestDeadConnection(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx := testContext(t)
+				n := newNetwork()
+				n.serveChat(t, "chat")
+				frozen := make(chan struct{})
+				n.wrap = func(c net.Conn) net.Conn {
+					select {
+					case <-frozen:
+						return c
+					default:
+						closed := make(chan struct{})
+						return &frozenConn{Conn: c, frozen: frozen, closed: closed, close: sync.OnceFunc(func() { close(closed) })}
+					}
+				}
+				client := n.client(t, "http://chat", chatclient.WithProtocol(protocol))
+				var got []string
+				err := client.Follow(ctx, chatclient.All(), func(e chatclient.Event) error {
+					got = append(got, contents([]chatclient.Event{e})...)
+					switch {
+					case len(got) == 1:
+						sendAll(ctx, t, client, "one")
+					case len(got) == 2:
+						close(frozen)
+						go func() { _, _ = client.SendText(ctx, "two") }()
+					case e.Message != nil:
+						return errEnough
+					}
+					return nil
+				})
+				want := []string{"open 1 lost 0", "1:one", "open 2 lost 0", "2:two"}
+				if !errors.Is(err, errEnough) || !slices.Equal(got, want) {
+					t.Errorf("told %q, %q was due: %v", got, want, err)
+				}
+			})
+		})
+	}
+}

@@ -53,27 +53,22 @@ func mayBeStored(err error) bool {
 	return !isFinal(err) || errors.Is(err, errNoPosition) || connect.CodeOf(err) == connect.CodeResourceExhausted
 }
 
-// backoff returns the pauses between the attempts of one call.
-func (c *Client) backoff() *backoff {
-	return &backoff{shortest: c.shortest, longest: c.longest}
-}
-
-// backoff is the pauses between attempts.
+// backoff is the pauses between the attempts of one call.
 type backoff struct {
 	shortest, longest time.Duration
-	failures          uint // since the last success
+	next              time.Duration // the pause before the next attempt, at most
+}
+
+func (c *Client) backoff() *backoff {
+	return &backoff{shortest: c.shortest, longest: c.longest, next: c.shortest}
 }
 
 // wait pauses until the next attempt is due, or ctx is done. Half of the pause
 // is random, so that the clients of a server that was away do not come back in
 // step.
 func (b *backoff) wait(ctx context.Context) {
-	pause := b.longest
-	if doubled := b.shortest << min(b.failures, 30); doubled > 0 {
-		pause = min(doubled, b.longest)
-	}
-	b.failures++
-	pause -= rand.N(pause/2 + 1) //nolint:gosec // nobody gains from guessing it
+	pause := b.next - rand.N(b.next/2+1) //nolint:gosec // nobody gains from guessing it
+	b.next = min(2*b.next, b.longest)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
@@ -83,4 +78,4 @@ func (b *backoff) wait(ctx context.Context) {
 }
 
 // reset notes a success.
-func (b *backoff) reset() { b.failures = 0 }
+func (b *backoff) reset() { b.next = b.shortest }

@@ -24,7 +24,7 @@ type answer struct {
 	first uint64 // offset of the first record, or of the stored message
 	batch []string
 	err   error // ends the call; nil: a stream stays open, and silent
-	hang  bool  // no answer at all
+	hang  bool  // no answer at all; with a position: no first batch
 }
 
 // script is a server that answers its calls as a test says, the last answer
@@ -77,7 +77,7 @@ func (s *script) next(ctx context.Context) (answer, error) {
 	a := s.answers[min(len(s.calls), len(s.answers)-1)]
 	s.calls = append(s.calls, call{time.Now(), info.RequestHeader().Clone()})
 	s.mu.Unlock()
-	if a.hang {
+	if a.hang && a.epoch == "" {
 		<-ctx.Done()
 		return a, ctx.Err()
 	}
@@ -106,7 +106,7 @@ func (s *script) MessageList(ctx context.Context, _ *chatpb.None, out *connect.S
 	if err := out.Conn().Send(nil); err != nil { // the headers
 		return err
 	}
-	if len(a.batch) > 0 || a.err == nil {
+	if len(a.batch) > 0 || a.err == nil && !a.hang {
 		batch := &chatpb.ChatMessages{}
 		for _, content := range a.batch {
 			batch.Messages = append(batch.Messages, &chatpb.ChatMessage{Content: []byte(content), Type: chatpb.ChatMessage_Text})

@@ -119,12 +119,17 @@ func (s *sending) windowPassed() bool {
 	// The wall clock goes on while a computer sleeps, and the other one never
 	// jumps.
 	passed := max(time.Since(s.uncertain), time.Since(s.uncertain.Round(0)))
-	return passed+s.client.timeout > chatsvc.KeyWindow
+	return passed+s.timeout() > chatsvc.KeyWindow
+}
+
+// timeout bounds one attempt.
+func (s *sending) timeout() time.Duration {
+	return s.client.timeout + time.Duration(len(s.msg.GetContent()))*time.Second/slowestUpload
 }
 
 // attempt sends the message once.
 func (s *sending) attempt(ctx context.Context) (Sent, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	rpc, base, failures := s.client.rpc(s.client.http)
 	ctx, call := s.client.newCall(ctx)

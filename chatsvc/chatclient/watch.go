@@ -8,6 +8,10 @@ import (
 	"connectrpc.com/connect"
 )
 
+// readSize is how many bytes are read at a time: net/http fills what it is given
+// from a chunk before it returns, and 4 KiB come in time over any network.
+const readSize = 4 << 10
+
 // watch ends a stream from which no byte comes for too long. It looks at bytes,
 // not batches: one with a large image may take long over a slow network. It is
 // the HTTP client of one stream, and used by one goroutine.
@@ -61,7 +65,7 @@ type watchedBody struct {
 
 // Read implements [io.Reader].
 func (b *watchedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p[:min(len(p), readSize)])
 	if n > 0 {
 		b.watch.heard()
 	}
