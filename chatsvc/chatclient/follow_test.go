@@ -277,7 +277,7 @@ func TestServerThatHangs(t *testing.T) {
 	}
 }
 
-// slowConn is a connection that takes 40 KB a second, and brings 10.
+// slowConn is a connection that takes 40 KB a second, and brings 4.
 type slowConn struct {
 	net.Conn
 
@@ -287,7 +287,7 @@ type slowConn struct {
 }
 
 func (c *slowConn) Read(p []byte) (int, error) {
-	return c.slow(c.Conn.Read, p[:min(len(p), 1000)], 10_000)
+	return c.slow(c.Conn.Read, p[:min(len(p), 1000)], 4_000)
 }
 
 func (c *slowConn) Write(p []byte) (int, error) {
@@ -391,12 +391,15 @@ func TestSlowCallerIsNotSilence(t *testing.T) {
 		err := client.Follow(ctx, chatclient.All(), func(e chatclient.Event) error {
 			got = append(got, contents([]chatclient.Event{e})...)
 			time.Sleep(time.Hour)
-			if e.Offset == 2 {
+			switch e.Offset {
+			case 2:
+				sendAll(ctx, t, client, "three")
+			case 3:
 				return errEnough
 			}
 			return nil
 		})
-		if want := []string{"open 1 lost 0", "1:one", "2:two"}; !errors.Is(err, errEnough) || !slices.Equal(got, want) {
+		if want := []string{"open 1 lost 0", "1:one", "2:two", "3:three"}; !errors.Is(err, errEnough) || !slices.Equal(got, want) {
 			t.Errorf("told %q, %q was due: %v", got, want, err)
 		}
 	})
