@@ -20,8 +20,14 @@ import (
 type Client struct {
 	config
 
-	urls    []string
-	current atomic.Uint64 // counts the failures; the URL in use is urls[current % len(urls)]
+	replicas []replica
+	failures atomic.Uint64 // the replica in use is replicas[failures % len(replicas)]
+}
+
+// replica is a server of the conversation.
+type replica struct {
+	url string
+	rpc chatconnect.SimpleChatClient
 }
 
 // New returns a client of the server at urls: the URL that the procedures are
@@ -36,15 +42,15 @@ func New(urls string, opts ...Option) (*Client, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("chatclient: %w", err)
 	}
+	if c.http == nil {
+		c.http = &http.Client{Transport: c.newTransport()}
+	}
 	for i, one := range strings.Split(urls, ",") {
 		one = strings.TrimSpace(one)
 		if err := checkURL(one); err != nil {
 			return nil, fmt.Errorf("chatclient: URL number %d: %w", i+1, err)
 		}
-		c.urls = append(c.urls, one)
-	}
-	if c.http == nil {
-		c.http = &http.Client{Transport: c.newTransport()}
+		c.replicas = append(c.replicas, replica{one, c.newRPC(c.http, one)})
 	}
 	return c, nil
 }
@@ -86,29 +92,27 @@ func (c *Client) newTransport() *http.Transport {
 		TLSClientConfig:     c.tls,
 		TLSHandshakeTimeout: c.timeout,
 		Protocols:           protocols,
-		HTTP2: &http.HTTP2Config{
-			// Without pings new calls would join a dead connection for as long as
-			// the kernel believes in it.
-			SendPingTimeout: pingAfter,
-			PingTimeout:     pingAnswer,
-			// Over a slow network the answer to a ping waits behind a frame, and
-			// net/http would take frames of 1 MiB.
-			MaxReadFrameSize: 16 << 10,
-		},
+		// Without pings new calls would join a dead connection for as long as
+		// the kernel believes in it.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAnswer},
 	}
 }
 
-// rpc returns connect's client of the replica in use, over h, and the number of
-// failures so far, for [Client.failed].
-func (c *Client) rpc(h connect.HTTPClient) (chatconnect.SimpleChatClient, string, uint64) {
-	failures := c.current.Load()
-	base := c.urls[failures%uint64(len(c.urls))]
-	return chatconnect.NewSimpleChatClient(h, base, c.options()...), base, failures
+// newRPC returns connect's client of the server at url, over h.
+func (c *Client) newRPC(h connect.HTTPClient, url string) chatconnect.SimpleChatClient {
+	return chatconnect.NewSimpleChatClient(h, url, c.options()...)
+}
+
+// replica returns the replica in use, and the number of failures so far for
+// [Client.failed].
+func (c *Client) replica() (replica, uint64) {
+	failures := c.failures.Load()
+	return c.replicas[failures%uint64(len(c.replicas))], failures
 }
 
 // failed makes the calls that follow use the next replica, unless another call
 // has noticed the failure first.
-func (c *Client) failed(failures uint64) { c.current.CompareAndSwap(failures, failures+1) }
+func (c *Client) failed(failures uint64) { c.failures.CompareAndSwap(failures, failures+1) }
 
 // newCall returns a context for a call with the client's headers, and the
 // call's headers.

@@ -88,8 +88,8 @@ func (f *follower) stream(ctx context.Context, pause *backoff) error {
 	defer cancel(nil)
 	watch := newWatch(c.http, func() { cancel(errSilent) })
 	defer watch.stop()
-	rpc, base, failures := c.rpc(watch)
-	err := f.receive(streamCtx, rpc, watch, pause)
+	server, failures := c.replica()
+	err := f.receive(streamCtx, c.newRPC(watch, server.url), watch, pause)
 	var stopped *yieldError
 	if ctx.Err() != nil || errors.As(err, &stopped) {
 		return err
@@ -98,7 +98,7 @@ func (f *follower) stream(ctx context.Context, pause *backoff) error {
 		err = errSilent
 	}
 	c.failed(failures)
-	c.logger.Warn("stream ended", slog.String("url", base), slog.Any("position", f.position), slog.Any("error", err))
+	c.logger.Warn("stream ended", slog.String("url", server.url), slog.Any("position", f.position), slog.Any("error", err))
 	return err
 }
 

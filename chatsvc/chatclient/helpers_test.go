@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/simplechat/chatsvc"
@@ -173,6 +174,18 @@ func sendAll(ctx context.Context, tb testing.TB, c *chatclient.Client, texts ...
 		if _, err := c.SendText(ctx, text); err != nil {
 			tb.Fatal(err)
 		}
+	}
+}
+
+// forEachProtocol runs test once for each protocol in a bubble of
+// [testing/synctest].
+func forEachProtocol(t *testing.T, test func(t *testing.T, protocol chatclient.Protocol)) {
+	t.Helper()
+	for _, protocol := range []chatclient.Protocol{chatclient.GRPC, chatclient.GRPCWeb, chatclient.Connect} {
+		t.Run(string(protocol), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { test(t, protocol) })
+		})
 	}
 }
 

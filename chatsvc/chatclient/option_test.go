@@ -77,7 +77,7 @@ func TestTLS(t *testing.T) {
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	trust := &tls.Config{RootCAs: srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
-	for _, protocol := range protocols {
+	for _, protocol := range []chatclient.Protocol{chatclient.GRPC, chatclient.GRPCWeb, chatclient.Connect} {
 		t.Run(string(protocol), func(t *testing.T) {
 			t.Parallel()
 			for name, opt := range map[string]chatclient.Option{

@@ -131,14 +131,14 @@ func (s *sending) timeout() time.Duration {
 func (s *sending) attempt(ctx context.Context) (Sent, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
-	rpc, base, failures := s.client.rpc(s.client.http)
+	server, failures := s.client.replica()
 	ctx, call := s.client.newCall(ctx)
 	call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, s.key)
-	_, err := rpc.SendMessage(ctx, s.msg)
+	_, err := server.rpc.SendMessage(ctx, s.msg)
 	if err != nil {
 		if !isFinal(err) {
 			s.client.failed(failures)
-			s.client.logger.Warn("send", slog.String("url", base), slog.Any("error", err))
+			s.client.logger.Warn("send", slog.String("url", server.url), slog.Any("error", err))
 		}
 		return Sent{}, err
 	}
