@@ -31,12 +31,13 @@ func Resume(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener
 		"every record once":     testEveryRecordOnce,
 		"answers":               testAnswers,
 		"a key again":           testKeyAgain,
+		"a key of what is gone": testKeyOfGone,
 		"one key from everyone": testKeyRace,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			retention := chatsvc.DefaultRetention()
-			if name == "answers" {
+			if name == "answers" || name == "a key of what is gone" {
 				retention.Messages = 5
 			}
 			c := &conversation{retention: retention, open: newLog(t, retention)}
@@ -128,7 +129,11 @@ func (r replica) send(tb testing.TB, content, key string) sent {
 	if key != "" {
 		call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, key)
 	}
-	if _, err := r.client.SendMessage(ctx, &chatpb.ChatMessage{Content: []byte(content), Type: chatpb.ChatMessage_Text}); err != nil {
+	_, err := r.client.SendMessage(ctx, &chatpb.ChatMessage{Content: []byte(content), Type: chatpb.ChatMessage_Text})
+	switch {
+	case tb.Context().Err() != nil: // the test has ended, and said why
+		return sent{}
+	case err != nil:
 		tb.Errorf("send: %v", err)
 		return sent{}
 	}
@@ -314,6 +319,28 @@ func testKeyAgain(t *testing.T, c *conversation) {
 		if got := sub.record(); got != want {
 			t.Errorf("%q is stored where %q was due", got, want)
 		}
+	}
+}
+
+// A key is known for as long as the window, also if its message is retained no
+// longer.
+func testKeyOfGone(t *testing.T, c *conversation) {
+	first := c.replicas[0].send(t, "gone", "key")
+	for n := range 10 {
+		c.replicas[1].send(t, fmt.Sprint(n), "")
+	}
+	sub := c.replicas[0].subscribe(t)
+	sub.leave()
+	if sub.next <= first.offset {
+		t.Fatalf("record %d is still there", first.offset)
+	}
+	for _, when := range []string{"at once", "after a restart"} {
+		for i, r := range c.replicas {
+			if got, want := r.send(t, "gone", "key"), (sent{first.offset, true}); got != want {
+				t.Errorf("%s, replica %d: %+v, %+v was due", when, i, got, want)
+			}
+		}
+		c.restart(t)
 	}
 }
 
