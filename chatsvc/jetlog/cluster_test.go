@@ -1,16 +1,22 @@
 package jetlog_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/jetlog"
@@ -90,6 +96,36 @@ func (c *cluster) start(tb testing.TB, i int) {
 	c.servers[i] = srv
 }
 
+// startWith starts the server i and stores records in the stream chat before
+// anybody else can.
+func (c *cluster) startWith(tb testing.TB, i, records int) {
+	tb.Helper()
+	hidden := c.options[i].Clone()
+	hidden.DontListen = true
+	srv, err := server.NewServer(hidden)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	srv.Start()
+	conn, err := nats.Connect("", nats.InProcessServer(srv))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for range records {
+		if _, err := js.Publish(tb.Context(), "chat", newRecord(tb, "another")); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	conn.Close()
+	srv.Shutdown()
+	srv.WaitForShutdown()
+	c.start(tb, i)
+}
+
 // stop ends the server i.
 func (c *cluster) stop(i int) {
 	if srv := c.servers[i]; srv != nil {
@@ -152,4 +188,200 @@ func TestCluster(t *testing.T) {
 	}
 	t.Run("log", func(t *testing.T) { logtest.Log(t, newLog) })
 	t.Run("resume", func(t *testing.T) { logtest.Resume(t, newLog) })
+}
+
+// followEpoch follows a log from the start until Follow fails, and returns why.
+func followEpoch(log *jetlog.Log) <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		ended <- log.Follow(context.Background(), 1, func(chatsvc.Entry) error { return nil })
+	}()
+	return ended
+}
+
+// awaitUp returns when the log can store messages.
+func awaitUp(tb testing.TB, log *jetlog.Log) {
+	tb.Helper()
+	for deadline := time.Now().Add(patience); log.Err() != nil; {
+		if time.Now().After(deadline) {
+			tb.Fatalf("the log is still down: %v", log.Err())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func state(tb testing.TB, log *jetlog.Log) chatsvc.State {
+	tb.Helper()
+	got, err := log.State(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return got
+}
+
+// A stream with other settings is refused, and the settings are named.
+func TestOtherSettingsAreNamed(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	closeLog(t, c.connect(t, "chat", jetlog.Options{Retention: chatsvc.Retention{Messages: 100}}))
+	closeLog(t, c.connect(t, "chat", jetlog.Options{Retention: chatsvc.Retention{Messages: 100}}))
+	_, err := jetlog.Connect(t.Context(), c.settings("chat"), jetlog.Options{Retention: chatsvc.Retention{Messages: 200, Age: time.Hour}})
+	for _, want := range []string{"stream chat", "max_msgs is 4196 where 4296 is needed", "max_age is 0s where 1h0m0s is needed", "nats stream edit"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+}
+
+// What the servers do not allow is an error that says what to change.
+func TestClusterMistakesAreExplained(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	for name, tt := range map[string]struct {
+		change func(*jetlog.Cluster)
+		want   string
+	}{
+		"replicas": {func(s *jetlog.Cluster) { s.Replicas = 3 }, "replicas > 1 not supported in non-clustered mode"},
+		"payload":  {func(s *jetlog.Cluster) { s.MaxContent = 9 << 20 }, "set max_payload"},
+		"away":     {func(s *jetlog.Cluster) { s.URLs = []string{"nats://127.0.0.1:1"} }, "no servers available"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			settings := c.settings("mistakes")
+			tt.change(&settings)
+			log, err := jetlog.Connect(t.Context(), settings, jetlog.Options{})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("connect: %v, %v", log, err)
+			}
+		})
+	}
+}
+
+// While NATS is away sends fail at once and Follow waits; when it is back all
+// goes on, without a gap or a duplicate.
+func TestNATSAway(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	log := c.connect(t, "chat", jetlog.Options{Logger: logger(t)})
+	defer closeLog(t, log)
+	seen := collect(t, log)
+	for range 3 {
+		seen.await(t, appendText(t, log, "before"))
+	}
+	before := runtime.NumGoroutine()
+	for range 2 {
+		c.stop(0)
+		for log.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		for range 1000 {
+			if _, err := log.Append(t.Context(), newRecord(t, "while away"), ""); connect.CodeOf(err) != connect.CodeUnavailable {
+				t.Fatalf("append while NATS is away: %v", err)
+			}
+		}
+		if more := runtime.NumGoroutine() - before; more > 500 {
+			t.Errorf("%d goroutines more while NATS is away", more)
+		}
+		c.start(t, 0)
+		awaitUp(t, log)
+		last := appendWhenUp(t, log)
+		for i, e := range seen.await(t, last) {
+			if e.Offset != uint64(i)+1 {
+				t.Fatalf("offset %d where %d was due", e.Offset, i+1)
+			}
+		}
+	}
+}
+
+// A stream that was removed is made anew with another epoch, by one of those who
+// follow it, and all see it.
+func TestRemovedStream(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	logs := []*jetlog.Log{
+		c.connect(t, "chat", jetlog.Options{Logger: logger(t)}),
+		c.connect(t, "chat", jetlog.Options{Logger: logger(t)}),
+	}
+	before := state(t, logs[0])
+	var ended []<-chan error
+	for _, log := range logs {
+		defer closeLog(t, log)
+		appendText(t, log, "old")
+		ended = append(ended, followEpoch(log))
+	}
+	conn, err := nats.Connect(c.urls()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "chat"); err != nil {
+		t.Fatal(err)
+	}
+	for i, log := range logs {
+		select {
+		case err := <-ended[i]:
+			if err == nil || !strings.Contains(err.Error(), "replaced") {
+				t.Errorf("follow ended with %v", err)
+			}
+		case <-time.After(patience):
+			t.Fatal("who follows a removed stream is not told")
+		}
+		awaitUp(t, log)
+	}
+	one, two := state(t, logs[0]), state(t, logs[1])
+	if one.Epoch == before.Epoch || one != two || one.Next != 1 {
+		t.Errorf("states %+v and %+v, before %+v", one, two, before)
+	}
+	if got := appendWhenUp(t, logs[0]); got != 1 {
+		t.Errorf("offset %d in the new stream", got)
+	}
+	collect(t, logs[1]).await(t, 1)
+}
+
+// A stream that has lost records that were seen gets another epoch, even if as
+// many others were stored since.
+func TestStreamWentBack(t *testing.T) {
+	t.Parallel()
+	for name, others := range map[string]int{"shorter": 0, "overtaken": 20} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, 1)
+			out := newTestLog(t)
+			log := c.connect(t, "chat", jetlog.Options{Logger: slogTo(out)})
+			defer closeLog(t, log)
+			before := state(t, log)
+			seen := collect(t, log)
+			for range 5 {
+				seen.await(t, appendText(t, log, "kept"))
+			}
+			copied := filepath.Join(t.TempDir(), "copy")
+			c.stop(0)
+			if err := os.CopyFS(copied, os.DirFS(c.options[0].StoreDir)); err != nil {
+				t.Fatal(err)
+			}
+			c.start(t, 0)
+			awaitUp(t, log)
+			for range 5 {
+				seen.await(t, appendWhenUp(t, log))
+			}
+			c.stop(0)
+			c.wipe(t, 0)
+			if err := os.CopyFS(c.options[0].StoreDir, os.DirFS(copied)); err != nil {
+				t.Fatal(err)
+			}
+			c.startWith(t, 0, others)
+			seen.awaitEnd(t)
+			if !strings.Contains(out.String(), "went back") {
+				t.Errorf("the log says nothing of it:\n%s", out)
+			}
+			awaitUp(t, log)
+			if after := state(t, log); after.Epoch == before.Epoch || after.Next != uint64(5+others)+1 {
+				t.Errorf("state %+v, before %+v", after, before)
+			}
+		})
+	}
 }

@@ -21,6 +21,8 @@ const (
 	// probeFile has probeBytes while probe writes it.
 	probeFile  = "probe"
 	probeBytes = 1 << 20
+	// newSuffix is of a file that replaces another one.
+	newSuffix = ".new"
 	// storeDir is NATS's.
 	storeDir = "nats"
 
@@ -58,7 +60,7 @@ func openDirectory(path string) (*directory, error) {
 	if !locked {
 		return nil, errors.New("another process uses this directory: stop it, or give each process a directory of its own")
 	}
-	if err := d.writeMarker(); err != nil {
+	if err := errors.Join(d.probe(), d.writeMarker()); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
@@ -93,25 +95,23 @@ func checkEmpty(path string) error {
 	for _, entry := range entries {
 		// A crash before the marker was there leaves the lock; a file system of
 		// its own has lost+found.
-		if name := entry.Name(); name != lockFile && name != "lost+found" && name != markerFile+".new" {
+		if name := entry.Name(); name != lockFile && name != "lost+found" && name != markerFile+newSuffix && name != probeFile {
 			return fmt.Errorf("the directory holds %q and no %s, so it is not a log's: give an empty directory", name, markerFile)
 		}
 	}
 	return nil
 }
 
-// writeMarker writes markerFile, whole or not at all, unless it is there. It
-// also shows that the directory can be written to.
+// writeMarker writes markerFile unless it is there.
 func (d *directory) writeMarker() error {
-	final := filepath.Join(d.path, markerFile)
-	if _, err := os.Stat(final); err == nil {
+	if _, err := os.Stat(filepath.Join(d.path, markerFile)); err == nil {
 		return nil
 	}
 	data, err := json.Marshal(marker{markerKind, markerFormat})
 	if err != nil {
 		return err
 	}
-	return writeDurably(final, append(data, '\n'), 0o600)
+	return writeDurably(filepath.Join(d.path, markerFile), append(data, '\n'), 0o600)
 }
 
 // probe finds out whether something can be written to the disk.

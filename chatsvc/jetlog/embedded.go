@@ -30,6 +30,9 @@ const (
 	maxRecord = chatsvc.MaxContentCeiling + 64<<10
 	// maxPending is how many bytes may be on their way to one connection.
 	maxPending = 64 << 20
+	// settlePause is the time between two writes of the mark where an interval is
+	// given.
+	settlePause = 100 * time.Millisecond
 	// probePause is the time between two tries to write to a disk that is full
 	// or fails.
 	probePause = time.Second
@@ -78,16 +81,18 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 	if l.engine.disk, err = dir.openDisk(l.stream, m, l.currentEpoch); err != nil {
 		return err
 	}
-	l.publisher.settle = l.engine.disk.settle
-	l.publisher.note(info.State.LastSeq)
+	l.publisher.recent.set(info.State.LastSeq)
 	l.tasks.Go(l.watch)
+	if interval == 0 {
+		l.publisher.settle = l.engine.disk.settle
+	} else {
+		l.tasks.Go(l.settleLater)
+	}
 	return nil
 }
 
 // openEmbeddedStream makes the stream, or gives it today's retention.
 func (l *Log) openEmbeddedStream(ctx context.Context) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
 	info, err := l.info(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if err := l.dropDamagedSettings(); err != nil {
@@ -150,6 +155,26 @@ func (l *Log) checkMark(ctx context.Context, info *jetstream.StreamInfo) (*jetst
 	return l.info(ctx)
 }
 
+// settleLater settles what was acknowledged from time to time, and at the end:
+// with an interval an acknowledgement does not promise that it is settled.
+func (l *Log) settleLater() {
+	for l.closed.Err() == nil {
+		stored, grown := l.publisher.recent.last()
+		if err := l.engine.disk.settle(stored); err != nil {
+			l.suspect(err)
+		}
+		_ = l.pause(l.closed, settlePause)
+		select {
+		case <-grown:
+		case <-l.closed.Done():
+		}
+	}
+	stored, _ := l.publisher.recent.last()
+	if err := l.engine.disk.settle(stored); err != nil {
+		l.logger.Error("settle the log", "error", err)
+	}
+}
+
 // currentEpoch returns the epoch that State returned last.
 func (l *Log) currentEpoch() string {
 	l.mu.Lock()
@@ -205,16 +230,36 @@ func (l *Log) restart() error {
 	for {
 		info, err := l.info(ctx)
 		if err == nil {
-			err = l.engine.disk.reopen()
-		}
-		if err == nil {
-			l.publisher.note(info.State.LastSeq)
-			return nil
+			if err == nil {
+				err = l.engine.disk.reopen()
+			}
+			if err == nil {
+				return l.resume(ctx, info)
+			}
 		}
 		if l.pause(ctx, reconnectWait) != nil {
 			return err
 		}
 	}
+}
+
+// resume goes on with the stream as it is after a restart.
+func (l *Log) resume(ctx context.Context, info *jetstream.StreamInfo) error {
+	stored, _ := l.publisher.recent.last()
+	if last := info.State.LastSeq; last < stored {
+		l.mu.Lock()
+		epoch := l.epoch
+		l.mu.Unlock()
+		why := fmt.Errorf("offset %d was there, the last one is %d", stored, last)
+		if err := l.wentBack(ctx, epoch, why); !errors.Is(err, errReplaced) {
+			return err
+		}
+		if err := l.look(ctx); err != nil {
+			return err
+		}
+	}
+	l.publisher.recent.set(info.State.LastSeq)
+	return nil
 }
 
 // suspect takes an error of an append: something may have to be repaired.
@@ -260,7 +305,7 @@ func (e *engine) start() error {
 	}
 	srv.SetLoggerV2(serverLog{e.logger, e.fail}, false, false, false)
 	srv.Start()
-	if !srv.ReadyForConnections(startTime) || !srv.JetStreamEnabled() {
+	if !srv.JetStreamEnabled() || !srv.ReadyForConnections(startTime) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		select {

@@ -38,11 +38,10 @@ var (
 // anew, or went back, and what follows has nothing to do with what was before.
 func (l *Log) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry) error) error {
 	l.mu.Lock()
-	epoch := l.epoch
+	f := &follower{log: l, epoch: l.epoch, turned: l.turned, next: max(from, 1), yield: yield}
 	l.mu.Unlock()
-	backoff := followBackoff
-	for {
-		f := &follower{log: l, epoch: epoch, next: max(from, 1), yield: yield}
+	for backoff := followBackoff; ; {
+		from := f.next
 		err := f.run(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -58,7 +57,6 @@ func (l *Log) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry)
 		if f.next > from {
 			backoff = followBackoff
 		}
-		from = f.next
 		if err := l.pause(ctx, backoff); err != nil {
 			return err
 		}
@@ -78,45 +76,94 @@ func (l *Log) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// follower is one consumer's life.
+// follower is one Follow.
 type follower struct {
-	log   *Log
-	epoch string
-	next  uint64 // offset to hand out next
-	last  uint64 // offset of the stream's last record when the life began, 0 if it is not known
-	yield func(chatsvc.Entry) error
+	log     *Log
+	epoch   string
+	turned  <-chan struct{} // closed when the stream gets another epoch
+	next    uint64          // offset to hand out next
+	yield   func(chatsvc.Entry) error
+	refused error // yield's error
 
-	alive context.Context // done when the consumer's life has ended
-	end   context.CancelCauseFunc
-
-	consumed uint64 // the consumer's own count
+	// Of the consumer that reads for it.
+	alive    context.Context //nolint:containedctx // done when the consumer's life has ended
+	end      context.CancelCauseFunc
+	consumed uint64 // its own count
+	until    uint64 // offset at which it has done its work; 0: none
 	check    place  // a record that was seen and must come first; zero: none
-	refused  error  // yield's error
 }
 
 // run hands out records until something is in the way, and returns what.
 func (f *follower) run(ctx context.Context) error {
+	if f.log.engine == nil {
+		return f.consume(ctx)
+	}
+	for {
+		if err := f.readRecent(ctx); !errors.Is(err, errFarBack) {
+			return err
+		}
+		f.until, _ = f.log.publisher.recent.last()
+		if err := f.consume(ctx); !errors.Is(err, errCaughtUp) {
+			return err
+		}
+	}
+}
+
+var (
+	// errFarBack ends a read of recent records: the next one is older.
+	errFarBack = errors.New("the record is not a recent one")
+	// errCaughtUp ends a consumer that has handed out what it was to.
+	errCaughtUp = errors.New("caught up")
+)
+
+// readRecent hands out what this process has stored, as long as it is there.
+func (f *follower) readRecent(ctx context.Context) error {
+	var batch [256]chatsvc.Entry
+	for {
+		n, grown, here := f.log.publisher.recent.read(f.next, batch[:])
+		if !here {
+			return errFarBack
+		}
+		for _, e := range batch[:n] {
+			if f.refused = f.yield(e); f.refused != nil {
+				return f.refused
+			}
+			f.next = e.Offset + 1
+		}
+		if n > 0 && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.turned:
+			return errReplaced
+		case <-f.log.closed.Done():
+			return ErrClosed
+		}
+	}
+}
+
+// consume hands out records by a consumer.
+func (f *follower) consume(ctx context.Context) error {
 	f.alive, f.end = context.WithCancelCause(ctx)
 	defer f.end(nil)
-	start, turned := f.start()
-	ask, cancel := context.WithTimeout(ctx, requestTime+backTime)
+	ask, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	consumer, err := f.log.js.CreateConsumer(ask, f.log.stream, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   start,
+		OptStartSeq:   f.start(),
 		AckPolicy:     jetstream.AckNonePolicy,
 		MaxDeliver:    1,
 		Replicas:      1,
 		MemoryStorage: true,
 	})
 	if err == nil {
-		err = f.log.checkIncarnation(ask, f.epoch, f.next-1)
-	}
-	if err == nil {
-		err = f.findEnd(ask)
+		err = f.log.checkIncarnation(ctx, f.epoch, f.next-1)
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return f.log.recreate(ask)
+		return f.log.recreate(ctx)
 	}
 	if err != nil {
 		return err
@@ -131,7 +178,7 @@ func (f *follower) run(ctx context.Context) error {
 	}
 	select {
 	case <-f.alive.Done():
-	case <-turned:
+	case <-f.turned:
 		f.end(errReplaced)
 	case <-f.log.closed.Done():
 		f.end(ErrClosed)
@@ -141,18 +188,18 @@ func (f *follower) run(ctx context.Context) error {
 	return context.Cause(f.alive)
 }
 
-// start returns the offset to begin at: that of the last record that was seen,
-// if it is known, so that a stream that went back is recognized. The channel is
-// closed when the stream gets another epoch.
-func (f *follower) start() (uint64, <-chan struct{}) {
+// start returns the offset that a consumer begins at: that of the last record
+// that was seen, if it is known, so that a stream that went back is recognized.
+func (f *follower) start() uint64 {
 	l := f.log
+	f.consumed, f.check = 0, place{}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.epoch == f.epoch && l.seen.offset > 0 && l.seen.offset == f.next-1 {
 		f.check = l.seen
-		return l.seen.offset, l.turned
+		return l.seen.offset
 	}
-	return f.next, l.turned
+	return f.next
 }
 
 // failed takes what the consumer reports. Some of it is no more than news.
@@ -183,63 +230,41 @@ func (f *follower) take(msg jetstream.Msg) {
 		}
 	case offset < f.next:
 		f.end(fmt.Errorf("offset %d came where %d was due", offset, f.next))
-	case f.log.awaitStored(f.alive, offset):
+	default:
 		f.hand(chatsvc.Entry{Offset: offset, Time: at.Timestamp, Record: msg.Data()})
 		f.handEnd(at.NumPending)
 	}
 }
 
-// findEnd notes the last offset of a stream in this process. The record may be
-// missing: where the server finds the end of its files damaged, it knows the
+// handEnd hands out, when nothing else is left to come, what the stream of this
+// process has lost at its end, as a record that is damaged: its offset will not
+// come. Where the NATS server finds the end of its files damaged, it knows the
 // number from its index.
-func (f *follower) findEnd(ctx context.Context) error {
-	if f.log.engine == nil {
-		return nil
-	}
-	info, err := f.log.info(ctx)
-	if err == nil {
-		f.last = info.State.LastSeq
-	}
-	return err
-}
-
-// handEnd hands out, when nothing else is left to come, what the stream has lost
-// at its end, as a record that is damaged: its offset will not come.
 func (f *follower) handEnd(pending uint64) {
-	if pending == 0 && f.next <= f.last && f.alive.Err() == nil {
-		f.hand(chatsvc.Entry{Offset: f.last})
+	if pending == 0 && f.next <= f.until && f.alive.Err() == nil {
+		f.hand(chatsvc.Entry{Offset: f.until})
 	}
 }
 
 func (f *follower) hand(e chatsvc.Entry) {
+	if f.until > 0 && e.Offset > f.until { // it may not be acknowledged
+		f.end(errCaughtUp)
+		return
+	}
 	if f.refused = f.yield(e); f.refused != nil {
 		f.end(f.refused)
 		return
 	}
 	f.next = e.Offset + 1
+	if f.log.engine != nil { // no other process stores: nothing is there to be checked
+		if f.next > f.until {
+			f.end(errCaughtUp)
+		}
+		return
+	}
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
 	if f.log.epoch == f.epoch {
 		f.log.seen = place{e.Offset, e.Time}
-	}
-}
-
-// awaitStored waits until the record at offset is acknowledged: JetStream shows
-// those of a batch before they are on the disk. It returns false if ctx is done
-// before.
-func (l *Log) awaitStored(ctx context.Context, offset uint64) bool {
-	if l.engine == nil {
-		return true
-	}
-	for {
-		stored, grown := l.publisher.storedSoFar()
-		if offset <= stored {
-			return true
-		}
-		select {
-		case <-grown:
-		case <-ctx.Done():
-			return false
-		}
 	}
 }

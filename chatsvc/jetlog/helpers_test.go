@@ -5,6 +5,10 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
 // testLog is a log that is shown when the test has failed.
@@ -41,5 +45,18 @@ func newTestLog(tb testing.TB) *testLog {
 // logger returns a logger whose lines are shown when the test has failed.
 func logger(tb testing.TB) *slog.Logger {
 	tb.Helper()
-	return slog.New(slog.NewTextHandler(newTestLog(tb), nil))
+	return slogTo(newTestLog(tb))
+}
+
+// slogTo returns a logger that writes to l.
+func slogTo(l *testLog) *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// newRecord returns a message with content as a log stores it.
+func newRecord(tb testing.TB, content string) []byte {
+	tb.Helper()
+	b, err := proto.Marshal(&chatpb.ChatMessages{Messages: []*chatpb.ChatMessage{{Content: []byte(content), From: "user1"}}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
 }

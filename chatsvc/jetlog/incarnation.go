@@ -60,6 +60,8 @@ func (l *Log) wentBack(ctx context.Context, epoch string, why error) error {
 
 // recreate makes the stream anew after somebody has removed it.
 func (l *Log) recreate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
 	if _, err := l.createStream(ctx, l.config); err != nil {
 		return err
 	}

@@ -104,7 +104,11 @@ func (l *Log) connect(urls string, wait time.Duration, options ...nats.Option) e
 	if l.js, err = jetstream.New(l.conn, jetstream.WithDefaultTimeout(requestTime)); err != nil {
 		return err
 	}
-	l.publisher, err = newPublisher(l.conn, l.stream, wait)
+	var recent *recent
+	if l.engine != nil {
+		recent = newRecent()
+	}
+	l.publisher, err = newPublisher(l.conn, l.stream, wait, recent)
 	return err
 }
 
@@ -175,8 +179,6 @@ func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
 	if l.closed.Err() != nil {
 		return chatsvc.State{}, ErrClosed
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
-	defer cancel()
 	info, err := l.info(ctx)
 	if err != nil {
 		return chatsvc.State{}, err
@@ -189,8 +191,10 @@ func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
 	return stateOf(info, l.epoch), nil
 }
 
-// info asks the stream for its settings and its state.
+// info asks the stream for its settings and its state, for at most requestTime.
 func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
 	stream, err := l.js.Stream(ctx, l.stream)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", l.stream, err)

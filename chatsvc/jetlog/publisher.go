@@ -50,9 +50,9 @@ func (a *pendingAppend) end(appended chatsvc.Appended, err error) {
 // flight is what one answer of JetStream's acknowledges: an append, or a batch
 // of them.
 type flight struct {
-	appends  []*pendingAppend
-	deadline *time.Timer
-	refused  func([]*pendingAppend) // called for a batch that was not stored because of a duplicate
+	appends []*pendingAppend
+	begun   time.Time
+	refused func([]*pendingAppend) // called for a batch that was not stored because of a duplicate
 }
 
 // publisher sends records to the stream's subject and matches the answers. One
@@ -66,24 +66,22 @@ type publisher struct {
 	// settle, if it is not nil, is called before an offset is acknowledged.
 	settle func(offset uint64) error
 
+	recent *recent // what was acknowledged; nil where other processes store too
+
 	mu      sync.Mutex // guards all below
 	last    uint64     // flight that left last
 	flights map[uint64]*flight
-
-	// stored is the highest offset that was acknowledged, and grown is closed
-	// and replaced when it grows.
-	stored uint64
-	grown  chan struct{}
+	sweeper *time.Timer // lands flights that get no answer; nil while not armed
 }
 
-func newPublisher(conn *nats.Conn, subject string, wait time.Duration) (*publisher, error) {
+func newPublisher(conn *nats.Conn, subject string, wait time.Duration, recent *recent) (*publisher, error) {
 	p := &publisher{
 		conn:    conn,
 		subject: subject,
 		prefix:  conn.NewInbox() + ".",
 		wait:    wait,
+		recent:  recent,
 		flights: make(map[uint64]*flight),
-		grown:   make(chan struct{}),
 	}
 	answers, err := conn.Subscribe(p.prefix+"*", p.answer)
 	if err != nil {
@@ -136,11 +134,14 @@ const (
 
 // send sends msg, whose answer ends f.
 func (p *publisher) send(msg *nats.Msg, f *flight) error {
+	f.begun = time.Now()
 	p.mu.Lock()
 	p.last++
 	id := p.last
 	p.flights[id] = f
-	f.deadline = time.AfterFunc(p.wait, func() { p.land(id, appendedNowhere, errNoAnswer) })
+	if p.sweeper == nil {
+		p.sweeper = time.AfterFunc(p.wait, p.sweep)
+	}
 	p.mu.Unlock()
 	msg.Reply = p.prefix + strconv.FormatUint(id, 36)
 	if err := p.conn.PublishMsg(msg); err != nil {
@@ -150,15 +151,42 @@ func (p *publisher) send(msg *nats.Msg, f *flight) error {
 	return nil
 }
 
+// sweep ends the flights whose time is over, and comes back for the others.
+func (p *publisher) sweep() {
+	var late []uint64
+	now := time.Now()
+	p.mu.Lock()
+	p.sweeper = nil
+	next := now.Add(p.wait)
+	for id, f := range p.flights {
+		if due := f.begun.Add(p.wait); due.After(now) {
+			next = earlier(next, due)
+		} else {
+			late = append(late, id)
+		}
+	}
+	if len(p.flights) > len(late) {
+		p.sweeper = time.AfterFunc(next.Sub(now), p.sweep)
+	}
+	p.mu.Unlock()
+	for _, id := range late {
+		p.land(id, appendedNowhere, errNoAnswer)
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // take returns a flight that has not landed yet, and forgets it.
 func (p *publisher) take(id uint64) *flight {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := p.flights[id]
-	if f != nil {
-		f.deadline.Stop()
-		delete(p.flights, id)
-	}
+	delete(p.flights, id)
 	return f
 }
 
@@ -175,19 +203,25 @@ func (p *publisher) answer(msg *nats.Msg) {
 	if err != nil {
 		return // not ours
 	}
-	var ack pubAck
-	switch {
-	case len(msg.Data) == 0 && msg.Header.Get("Status") == "503":
-		err = nats.ErrNoResponders
-	default:
-		if err = json.Unmarshal(msg.Data, &ack); err == nil && ack.Error != nil {
-			err = ack.Error
-		}
-		if err == nil && ack.Sequence == 0 {
-			err = fmt.Errorf("nats: an acknowledgement without a sequence: %q", msg.Data)
-		}
+	appended, err := parseAnswer(msg)
+	p.land(id, appended, err)
+}
+
+func parseAnswer(msg *nats.Msg) (chatsvc.Appended, error) {
+	if len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
+		return appendedNowhere, nats.ErrNoResponders
 	}
-	p.land(id, chatsvc.Appended{Offset: ack.Sequence, Duplicate: ack.Duplicate}, err)
+	var ack pubAck
+	if err := json.Unmarshal(msg.Data, &ack); err != nil {
+		return appendedNowhere, fmt.Errorf("nats: acknowledgement %q: %w", msg.Data, err)
+	}
+	if ack.Error != nil {
+		return appendedNowhere, ack.Error
+	}
+	if ack.Sequence == 0 {
+		return appendedNowhere, fmt.Errorf("nats: an acknowledgement without a sequence: %q", msg.Data)
+	}
+	return chatsvc.Appended{Offset: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
 
 // Codes of JetStream's errors.
@@ -219,8 +253,12 @@ func (p *publisher) land(id uint64, appended chatsvc.Appended, err error) {
 	if err == nil && p.settle != nil {
 		err = p.settle(appended.Offset)
 	}
-	if err == nil {
-		p.note(appended.Offset)
+	switch {
+	case err != nil || p.recent == nil:
+	case appended.Duplicate:
+		p.recent.reach(appended.Offset)
+	default:
+		p.recent.add(f.appends, appended.Offset)
 	}
 	n := uint64(len(f.appends))
 	for i, a := range f.appends {
@@ -262,24 +300,4 @@ func (p *publisher) fail(err error) {
 	for _, id := range ids {
 		p.land(id, appendedNowhere, err)
 	}
-}
-
-// note sees to it that stored is at least offset.
-func (p *publisher) note(offset uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if offset <= p.stored {
-		return
-	}
-	p.stored = offset
-	close(p.grown)
-	p.grown = make(chan struct{})
-}
-
-// storedSoFar returns the highest offset that was acknowledged, and a channel
-// that is closed when it grows.
-func (p *publisher) storedSoFar() (uint64, <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.stored, p.grown
 }
