@@ -38,7 +38,8 @@ const readmeAddr = "127.0.0.1:65002"
 // before. 127.0.0.1:65002 and localhost:65002 stand for that server; simplechat
 // and the pinned buf are on the PATH.
 //
-// A command with "simplechat serve" is a server of its own, on a free port: it
+// A name that begins with cluster- is left to TestREADMECluster. Any other
+// command with "simplechat serve" is a server of its own, on a free port: it
 // must say that it listens and, after Ctrl+C, that it stopped. Its output is not
 // looked at.
 //
@@ -67,6 +68,9 @@ func TestREADMECommands(t *testing.T) {
 
 	var streams []*runningSnippet
 	for _, s := range snippets {
+		if s.isOfCluster() {
+			continue // see TestREADMECluster
+		}
 		if s.isServer() {
 			s.runServer(ctx, t, path)
 			continue
@@ -115,6 +119,9 @@ func (s *snippet) String() string { return fmt.Sprintf("README.md:%d: %s", s.lin
 
 // isStream reports whether the snippet runs until the server ends.
 func (s *snippet) isStream() bool { return strings.Contains(s.commands, "messageList") }
+
+// isOfCluster reports whether the snippet needs NATS servers.
+func (s *snippet) isOfCluster() bool { return strings.HasPrefix(s.name, "cluster-") }
 
 // isServer reports whether the snippet is a server.
 func (s *snippet) isServer() bool { return strings.Contains(s.commands, "simplechat serve") }
