@@ -1,11 +1,10 @@
 package jetlog_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,87 +14,89 @@ import (
 	"example.com/simplechat/chatsvc/jetlog"
 )
 
+// appendMany appends n records by as many goroutines as there are senders.
+func appendMany(b *testing.B, log *jetlog.Log, senders, n int) {
+	b.Helper()
+	record := newRecord(b, strings.Repeat("x", 100))
+	var left atomic.Int64
+	left.Store(int64(n))
+	var work sync.WaitGroup
+	for range senders {
+		work.Go(func() {
+			for left.Add(-1) >= 0 {
+				if _, err := log.Append(b.Context(), record, ""); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+}
+
 func BenchmarkAppend(b *testing.B) {
-	for _, sync_ := range []time.Duration{0, time.Second} {
+	for _, interval := range []time.Duration{0, time.Second} {
 		for _, senders := range []int{1, 16, 64, 256} {
-			b.Run(fmt.Sprintf("sync=%v/senders=%d", sync_, senders), func(b *testing.B) {
-				log, err := jetlog.Open(context.Background(), b.TempDir(), sync_, jetlog.Options{Retention: chatsvc.DefaultRetention()})
+			b.Run(fmt.Sprintf("sync=%v/senders=%d", interval, senders), func(b *testing.B) {
+				log, err := jetlog.Open(b.Context(), b.TempDir(), interval, jetlog.Options{Retention: chatsvc.DefaultRetention()})
 				if err != nil {
 					b.Fatal(err)
 				}
-				defer log.Close()
-				record := bytes.Repeat([]byte("x"), 120)
+				defer closeLog(b, log)
 				b.ReportAllocs()
 				b.ResetTimer()
-				var wg sync.WaitGroup
-				var n atomic.Int64
-				for range senders {
-					wg.Go(func() {
-						for n.Add(1) <= int64(b.N) {
-							if _, err := log.Append(context.Background(), record, ""); err != nil {
-								b.Error(err)
-								return
-							}
-						}
-					})
-				}
-				wg.Wait()
+				appendMany(b, log, senders, b.N)
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
 			})
 		}
 	}
 }
 
+// BenchmarkStart measures from Open to the last retained record.
 func BenchmarkStart(b *testing.B) {
 	for _, records := range []int{0, 10_000, 100_000} {
 		b.Run(fmt.Sprint("records=", records), func(b *testing.B) {
-			dir := b.TempDir()
-			opts := jetlog.Options{}
-			log, err := jetlog.Open(context.Background(), dir, time.Minute, opts)
+			dir := filepath.Join(b.TempDir(), "data")
+			log, err := jetlog.Open(b.Context(), dir, time.Minute, jetlog.Options{})
 			if err != nil {
 				b.Fatal(err)
 			}
-			record := bytes.Repeat([]byte("x"), 120)
-			var wg sync.WaitGroup
-			var n atomic.Int64
-			for range 64 {
-				wg.Go(func() {
-					for n.Add(1) <= int64(records) {
-						log.Append(context.Background(), record, "")
-					}
-				})
-			}
-			wg.Wait()
-			log.Close()
-			if os.Getenv("CRASH") != "" {
-				os.Remove(dir + "/nats/jetstream/$G/streams/chat/msgs/index.db")
-			}
+			appendMany(b, log, 64, records)
+			closeLog(b, log)
 			b.ResetTimer()
-			for b.Loop() {
-				log, err := jetlog.Open(context.Background(), dir, time.Minute, opts)
+			for range b.N {
+				log, err := jetlog.Open(b.Context(), dir, 0, jetlog.Options{})
 				if err != nil {
 					b.Fatal(err)
 				}
-				state, err := log.State(context.Background())
-				if err != nil {
-					b.Fatal(err)
-				}
-				enough := errors.New("enough")
-				if state.Next > 1 {
-					err = log.Follow(context.Background(), 1, func(e chatsvc.Entry) error {
-						if e.Offset == state.Next-1 {
-							return enough
-						}
-						return nil
-					})
-					if err != enough {
-						b.Fatal(err)
-					}
-				}
+				readAll(b, log)
 				b.StopTimer()
-				log.Close()
+				closeLog(b, log)
 				b.StartTimer()
 			}
 		})
+	}
+}
+
+var errEnd = errors.New("all are read")
+
+// readAll follows a log to its end.
+func readAll(b *testing.B, log *jetlog.Log) {
+	b.Helper()
+	state, err := log.State(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if state.First == state.Next {
+		return
+	}
+	err = log.Follow(b.Context(), state.First, func(e chatsvc.Entry) error {
+		if e.Offset == state.Next-1 {
+			return errEnd
+		}
+		return nil
+	})
+	if !errors.Is(err, errEnd) {
+		b.Fatal(err)
 	}
 }

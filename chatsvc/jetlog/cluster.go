@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -174,15 +175,19 @@ func (l *Log) sayWorth(ctx context.Context) {
 	} else {
 		logger.Info("an acknowledged message is kept by most of the replicas' nats servers: it survives the loss of the others")
 	}
-	switch sync := l.serverSync(ctx); {
-	case sync == "":
+	switch sync := l.serverSync(ctx); sync {
+	case "":
 		logger.Warn("this user may not see the nats servers' sync_interval: unless it is \"always\", a power cut that takes all of them at once may take the messages of the last interval, 2 minutes by default")
-	case sync == "always":
+	case syncAlways:
 		logger.Info("the nats servers write to the disk before they acknowledge")
 	default:
 		logger.Warn("the nats servers do not write to the disk before they acknowledge: a power cut that takes all of them at once may take the messages of the last interval; set sync_interval: always", "sync_interval", sync)
 	}
 }
+
+// syncAlways is the sync_interval of a server that writes to the disk before it
+// acknowledges.
+const syncAlways = "always"
 
 // serverSync returns the weakest sync_interval among the servers that answer,
 // or an empty string if none does: only users with access to the system account
@@ -199,36 +204,25 @@ func (l *Log) serverSync(ctx context.Context) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime/4)
 	defer cancel()
-	weakest, always := time.Duration(0), false
+	weakest := ""
+	longest := time.Duration(0)
 	for {
 		msg, err := answers.NextMsgWithContext(ctx)
 		if err != nil {
-			break
+			return weakest
 		}
 		var answer struct {
-			Data struct {
-				Disabled bool `json:"disabled"`
-				Config   struct {
-					SyncInterval time.Duration `json:"sync_interval"`
-					SyncAlways   bool          `json:"sync_always"`
-				} `json:"config"`
-			} `json:"data"`
+			Data server.JSInfo `json:"data"`
 		}
 		if len(msg.Data) == 0 || json.Unmarshal(msg.Data, &answer) != nil || answer.Data.Disabled {
 			continue
 		}
-		if answer.Data.Config.SyncAlways {
-			always = true
-			continue
+		switch config := answer.Data.Config; {
+		case !config.SyncAlways && config.SyncInterval >= longest:
+			longest = config.SyncInterval
+			weakest = longest.String()
+		case weakest == "":
+			weakest = syncAlways
 		}
-		weakest = max(weakest, answer.Data.Config.SyncInterval)
-	}
-	switch {
-	case weakest > 0:
-		return weakest.String()
-	case always:
-		return "always"
-	default:
-		return ""
 	}
 }

@@ -186,8 +186,14 @@ func TestCluster(t *testing.T) {
 	newLog := func(_ testing.TB, r chatsvc.Retention) logtest.Opener {
 		return c.opener(fmt.Sprint("s", streams.Add(1)), r)
 	}
-	t.Run("log", func(t *testing.T) { logtest.Log(t, newLog) })
-	t.Run("resume", func(t *testing.T) { logtest.Resume(t, newLog) })
+	t.Run("log", func(t *testing.T) {
+		t.Parallel()
+		logtest.Log(t, newLog)
+	})
+	t.Run("resume", func(t *testing.T) {
+		t.Parallel()
+		logtest.Resume(t, newLog)
+	})
 }
 
 // followEpoch follows a log from the start until Follow fails, and returns why.

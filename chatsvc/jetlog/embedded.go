@@ -354,7 +354,7 @@ func (e *engine) fail(err error) {
 // forget drops what was noted: the server that it is about has ended.
 func (e *engine) forget() {
 	select {
-	case <-e.failures:
+	case <-e.failures: //nolint:errcheck // that is the point
 	default:
 	}
 }

@@ -50,7 +50,7 @@ type Log struct {
 	publisher *publisher
 	group     *group // nil unless appends share writes to the disk
 
-	closed context.Context // done when the log is closed
+	closed context.Context //nolint:containedctx // done when the log is closed: its goroutines outlive every call
 	close  context.CancelFunc
 	tasks  sync.WaitGroup
 

@@ -76,7 +76,7 @@ func decodeMark(data []byte) (mark, error) {
 // readMark returns the mark in a file, or the zero mark, which asks for nothing,
 // if there is no such file.
 func readMark(path string) (mark, error) {
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) //nolint:gosec // the operator names the directory
 	if errors.Is(err, fs.ErrNotExist) {
 		return mark{}, nil
 	}
@@ -102,7 +102,7 @@ func openMark(path string, m mark) (*markWriter, error) {
 	if err := writeDurably(path, data, 0o600); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(path, os.O_WRONLY, 0o600) //nolint:gosec // the operator names the directory
 	if err != nil {
 		return nil, err
 	}
