@@ -17,7 +17,7 @@ var (
 )
 
 // Append implements [chatsvc.Log]. It waits for at most two seconds for a
-// cluster, and ten for a disk. While nothing can be stored it fails at once.
+// cluster, and thirty for a disk. While nothing can be stored it fails at once.
 // Errors have the code unavailable, or resource_exhausted if the disk is full.
 func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
 	if err := ctx.Err(); err != nil {

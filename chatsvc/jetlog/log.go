@@ -20,7 +20,7 @@ const (
 	// embeddedAppendTime and clusterAppendTime bound the wait for an
 	// acknowledgement: of a disk, which may be slow but is there, and of a
 	// cluster, which may be away.
-	embeddedAppendTime = 10 * time.Second
+	embeddedAppendTime = 30 * time.Second
 	clusterAppendTime  = 2 * time.Second
 	// reconnectWait is the time between two tries to connect to NATS.
 	reconnectWait = 200 * time.Millisecond

@@ -144,9 +144,8 @@ func (p *publisher) send(msg *nats.Msg, f *flight) error {
 	}
 	p.mu.Unlock()
 	msg.Reply = p.prefix + strconv.FormatUint(id, 36)
-	if err := p.conn.PublishMsg(msg); err != nil {
-		p.take(id)
-		return err
+	if err := p.conn.PublishMsg(msg); err != nil && p.take(id) != nil {
+		return err // else fail was faster, and has ended the appends
 	}
 	return nil
 }

@@ -93,7 +93,16 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	if err != nil {
 		return err
 	}
-	defer closeLog()
+	err = c.serveLog(ctx, messages, options, tlsConfig, listener, logger, out)
+	closeLog() // when nobody sends any more
+	if err == nil {
+		logger.Info("stopped")
+	}
+	return err
+}
+
+// serveLog serves a log until ctx is done.
+func (c *serveCmd) serveLog(ctx context.Context, messages chatsvc.Log, options []chatsvc.Option, tlsConfig *tls.Config, listener net.Listener, logger *slog.Logger, out *cli.Output) error {
 	svc, err := chatsvc.New(append(options, chatsvc.WithLog(messages))...)
 	if err != nil {
 		return err
@@ -114,7 +123,6 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	logger.Info("shutting down")
 	ready.shutdown()
 	shutdown(svc, srv, logger)
-	logger.Info("stopped")
 	return nil
 }
 

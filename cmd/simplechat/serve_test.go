@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -89,6 +90,19 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"too much content", []string{"serve", "--max-content=3009KiB"}, 2, []string{"--max-content 3081216", "1 to 3080192"}},
 		{"no streams", []string{"serve", "--max-streams=0"}, 2, []string{"--max-streams"}},
 		{"too many streams", []string{"serve", "--max-streams=4294967296"}, 2, []string{"--max-streams", "4294967296"}},
+		{"memory and a directory", []string{"serve", "--memory", "--data=x"}, 2, []string{"--memory", "--data", "contradict"}},
+		{"memory and NATS", []string{"serve", "--memory", "--nats=nats://127.0.0.1:1"}, 2, []string{"--memory", "--nats", "contradict"}},
+		{"a directory and NATS", []string{"serve", "--data=x", "--nats=nats://127.0.0.1:1"}, 2, []string{"--data", "--nats", "contradict"}},
+		{"memory and sync", []string{"serve", "--memory", "--sync=always"}, 2, []string{"--sync", "--memory"}},
+		{"NATS and sync", []string{"serve", "--nats=nats://127.0.0.1:1", "--sync=1s"}, 2, []string{"--sync", "sync_interval"}},
+		{"no interval", []string{"serve", "--sync=0s"}, 2, []string{"--sync", "neither always nor a positive duration"}},
+		{"a stream without NATS", []string{"serve", "--nats-stream=x"}, 2, []string{"--nats-stream", "without --nats"}},
+		{"too many replicas", []string{"serve", "--nats=nats://127.0.0.1:1", "--nats-replicas=7"}, 2, []string{"--nats-replicas 7", "1 to 5"}},
+		{"half a certificate for NATS", []string{"serve", "--nats=nats://127.0.0.1:1", "--nats-tls-key=key.pem"}, 2, []string{"--nats-tls-cert", "--nats-tls-key", "both"}},
+		{"no credentials for NATS", []string{"serve", "--listen=127.0.0.1:0", "--nats=nats://127.0.0.1:1", "--nats-creds=/nonexistent/creds"}, 1, []string{"--nats-creds", "/nonexistent/creds", "no such file"}},
+		{"no certificates of NATS", []string{"serve", "--listen=127.0.0.1:0", "--nats=nats://127.0.0.1:1", "--nats-tls-ca=/nonexistent/ca.pem"}, 1, []string{"--nats-tls-ca", "/nonexistent/ca.pem", "no such file"}},
+		{"a file as the directory", []string{"serve", "--listen=127.0.0.1:0", "--data=/dev/null"}, 1, []string{"--data", "/dev/null", "not a directory"}},
+		{"another program's directory", []string{"serve", "--listen=127.0.0.1:0", "--data", filepath.Dir(tempFile(t, "notes.txt", "mine"))}, 1, []string{"--data", "notes.txt", "empty directory"}},
 		{"negative heartbeat", []string{"serve", "--heartbeat=-1s"}, 2, []string{"--heartbeat", "-1s"}},
 		{"no write deadline", []string{"serve", "--write-deadline=0s"}, 2, []string{"--write-deadline 0s", "positive"}},
 	} {
