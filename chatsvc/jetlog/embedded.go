@@ -95,7 +95,7 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 func (l *Log) openEmbeddedStream(ctx context.Context) (*jetstream.StreamInfo, error) {
 	info, err := l.info(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if err := l.dropDamagedSettings(); err != nil {
+		if err := l.setDamagedSettingsAside(); err != nil {
 			return nil, err
 		}
 		return l.createStream(ctx, l.config)
@@ -115,17 +115,17 @@ func (l *Log) openEmbeddedStream(ctx context.Context) (*jetstream.StreamInfo, er
 	return stream.CachedInfo(), nil
 }
 
-// dropDamagedSettings removes the files with the stream's settings, if they are
-// there. The server does not read damaged ones, and does not replace them either:
-// each start would find no stream. The messages beside them are kept, and belong
-// to the stream that is made next, which has another epoch.
-func (l *Log) dropDamagedSettings() error {
+// setDamagedSettingsAside renames the files with the stream's settings, if they
+// are there. The server does not read damaged ones, and does not replace them
+// either: each start would find no stream. The messages beside them are kept, and
+// belong to the stream that is made next, which has another epoch.
+func (l *Log) setDamagedSettingsAside() error {
 	dir := streamPath(l.engine.dir.store(), l.stream)
 	for _, name := range []string{server.JetStreamMetaFile, server.JetStreamMetaFileSum} {
 		path := filepath.Join(dir, name)
-		switch err := os.Remove(path); {
+		switch err := os.Rename(path, path+".damaged"); {
 		case err == nil:
-			l.logger.Error("the stream's settings are damaged: the log gets another epoch, and keeps its messages", "removed", path)
+			l.logger.Error("the stream's settings are damaged: the log gets another epoch, and keeps its messages", "renamed", path)
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
@@ -230,12 +230,10 @@ func (l *Log) restart() error {
 	for {
 		info, err := l.info(ctx)
 		if err == nil {
-			if err == nil {
-				err = l.engine.disk.reopen()
-			}
-			if err == nil {
-				return l.resume(ctx, info)
-			}
+			err = l.engine.disk.reopen()
+		}
+		if err == nil {
+			return l.resume(ctx, info)
 		}
 		if l.pause(ctx, reconnectWait) != nil {
 			return err

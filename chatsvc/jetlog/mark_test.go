@@ -1,0 +1,83 @@
+package jetlog
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A log's epoch ends where records that were acknowledged are gone, or may be.
+func TestMarkTellsWhatIsLost(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		mark mark
+		last uint64
+		boot string
+		lost bool
+	}{
+		{"no mark", mark{}, 7, "b", false},
+		{"everything is there", mark{Epoch: "e", Offset: 7, Boot: "b"}, 7, "b", false},
+		{"a record that was not acknowledged too", mark{Epoch: "e", Offset: 7, Boot: "b"}, 8, "b", false},
+		{"a record is gone", mark{Epoch: "e", Offset: 8, Boot: "b"}, 7, "b", true},
+		{"a record is gone after a power cut", mark{Epoch: "e", Offset: 8, Boot: "a"}, 7, "b", true},
+		{"another epoch's mark", mark{Epoch: "d", Offset: 8, Boot: "b"}, 7, "b", false},
+		{"power cut", mark{Epoch: "e", Offset: 7, Boot: "a"}, 7, "b", false},
+		{"power cut between syncs", mark{Epoch: "e", Offset: 7, Boot: "a", Interval: true}, 7, "b", true},
+		{"crash between syncs", mark{Epoch: "e", Offset: 7, Boot: "b", Interval: true}, 7, "b", false},
+		{"power cut after the log was closed", mark{Epoch: "e", Offset: 7, Boot: "a", Interval: true, Closed: true}, 7, "b", false},
+		{"system that does not tell its starts apart", mark{Epoch: "e", Offset: 7, Interval: true}, 7, "", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			if err := test.mark.lost("e", test.last, test.boot); (err != nil) != test.lost {
+				t.Errorf("%+v with a last record %d: %v", test.mark, test.last, err)
+			}
+		})
+	}
+}
+
+// What a mark's file held last comes back, and a damaged file is no mark.
+func TestMarkFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), markFile)
+	if m, err := readMark(path); err != nil || m != (mark{}) {
+		t.Errorf("no file: %+v, %v", m, err)
+	}
+	w, err := openMark(path, mark{Epoch: strings.Repeat("e", 128), Interval: true, Boot: bootID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for offset := range uint64(1001) {
+		if err := w.acknowledge(w.Epoch, offset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.acknowledge(w.Epoch, 3); err != nil { // a duplicate's
+		t.Fatal(err)
+	}
+	if m, err := readMark(path); err != nil || m.Offset != 1000 || m.Closed || m != w.mark {
+		t.Errorf("%+v, %v, offset 1000 was due", m, err)
+	}
+	if err := w.close(); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := readMark(path); err != nil || m.Offset != 1000 || !m.Closed {
+		t.Errorf("%+v, %v, a closed one was due", m, err)
+	}
+	data, err := w.encode()
+	if err != nil || len(data) != markSize {
+		t.Fatalf("%d bytes, %v", len(data), err)
+	}
+	for i, b := range data {
+		if b == ' ' {
+			break
+		}
+		data[i]++
+		if m, err := decodeMark(data); !errors.Is(err, errMarkDamaged) {
+			t.Errorf("byte %d damaged: %+v, %v", i, m, err)
+		}
+		data[i]--
+	}
+}
