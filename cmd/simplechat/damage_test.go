@@ -1,3 +1,5 @@
+//go:build !race
+
 package main
 
 import (
@@ -9,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,17 +23,22 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
+// smallFiles makes the NATS server begin another file after 4 MB, so that tests
+// see more than one.
+var smallFiles = []string{"--retain-bytes", "12MiB"}
+
 // Whatever is damaged, the server starts, or says what is damaged and how to go
 // on. It never serves a wrong message, and never another one where a client has
 // seen one, without a new epoch.
 func TestDamageIsNeverServed(t *testing.T) {
 	t.Parallel()
-	chance := newChance(t)
+	seed := newChance(t).Uint64()
 	for name, sig := range map[string]syscall.Signal{"stopped": syscall.SIGTERM, "killed": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := filepath.Join(t.TempDir(), "data")
 			original := fillDirectory(t, dir, sig)
-			for _, d := range damages(t, dir, chance) {
+			for _, d := range damages(t, dir, rand.New(rand.NewPCG(seed, 0))) {
 				t.Run(d.name, func(t *testing.T) {
 					t.Parallel()
 					damaged := filepath.Join(t.TempDir(), "data")
@@ -48,12 +56,12 @@ func TestDamageIsNeverServed(t *testing.T) {
 // fillDirectory lets a server store messages in more than one file, and returns
 // them. The server ends by a signal.
 func fillDirectory(t *testing.T, dir string, sig syscall.Signal) []placed {
-	p := startServer(t, "--data", dir)
+	p := startServer(t, append(smallFiles, "--data", dir)...)
 	l := newLoad(t, newLedger())
 	for _, user := range []string{"user1", "user2"} {
 		l.startSender(user, p.url(""), true, func() int { return 10 << rand.IntN(14) })
 	}
-	l.awaitMore(900)
+	l.awaitMore(500)
 	close(l.stopped)
 	l.senders.Wait()
 	original := readHistory(t, p.url(""), l.sendLast(p.url("")))
@@ -75,7 +83,7 @@ func damages(tb testing.TB, dir string, chance *rand.Rand) (all []damage) {
 	tb.Helper()
 	newest, size := newestMessages(tb, dir)
 	lengths := []int64{0, 1, 21, 22, 30, size - 1, size - 8, size - 9}
-	for range 16 {
+	for range 14 {
 		lengths = append(lengths, chance.Int64N(size))
 	}
 	for _, length := range lengths {
@@ -100,7 +108,7 @@ func damages(tb testing.TB, dir string, chance *rand.Rand) (all []damage) {
 		}})
 		flips := 4
 		if strings.HasSuffix(file, ".blk") {
-			flips = 12
+			flips = 10
 		}
 		for range flips {
 			at, bit := chance.Int64N(info.Size()), chance.IntN(8)
@@ -155,7 +163,7 @@ func flip(tb testing.TB, path string, at int64, bit int) {
 // those who come back: one who has read everything, one who reads all, and one
 // who goes on sending.
 func checkDamaged(t *testing.T, dir, file string, original []placed) {
-	cmd := exec.Command(simplechat(t), "serve", "--listen", "127.0.0.1:0", "--data", dir)
+	cmd := exec.Command(simplechat(t), slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--data", dir}, smallFiles)...)
 	p := startProcess(t, cmd, cmd.Start)
 	if !p.listens() {
 		if text := p.logText(); !strings.Contains(text, filepath.Base(file)) {
@@ -187,7 +195,7 @@ func checkDamaged(t *testing.T, dir, file string, original []placed) {
 	outcome := checkRemains(t, original, history, placed{last, said})
 	// What was put right stays so: the next start finds the same log.
 	p.stop()
-	again := startServer(t, "--data", dir)
+	again := startServer(t, append(smallFiles, "--data", dir)...)
 	if after, want := resumeAt(t, again, place{last.epoch, last.offset + 1}), (place{last.epoch, last.offset + 1}); after != want {
 		t.Errorf("after another start, who was at %v is sent to %v", want, after)
 	}

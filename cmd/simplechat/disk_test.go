@@ -1,3 +1,5 @@
+//go:build !race
+
 package main
 
 import (
@@ -44,9 +46,10 @@ const gone = -1
 
 // event is something that happened to a disk, in the order in which it did.
 type event struct {
+	change
+
 	kind eventKind
 	node int // that it happened to; a directory for new and gone names
-	change
 	seen int // for synced: how many changes of the node its sync has seen begin
 }
 

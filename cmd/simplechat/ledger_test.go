@@ -132,11 +132,17 @@ func (l *ledger) next(watcher string) place {
 	return place{seen[len(seen)-1].epoch, seen[len(seen)-1].offset + 1}
 }
 
-// blame notes what a client finds wrong at once.
-func (l *ledger) blame(format string, args ...any) {
+// blamef notes what a client finds wrong at once.
+func (l *ledger) blamef(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.blamed = append(l.blamed, fmt.Sprintf(format, args...))
+}
+
+func (l *ledger) isBlamed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.blamed) > 0
 }
 
 // behind returns the watchers who have not seen what is at end or behind it.

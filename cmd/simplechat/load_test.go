@@ -47,7 +47,7 @@ type load struct {
 	*ledger
 
 	tb       testing.TB
-	ctx      context.Context // done when everybody is to stop
+	ctx      context.Context //nolint:containedctx // done when everybody is to stop: a load ends with its test
 	stop     context.CancelFunc
 	senders  sync.WaitGroup
 	stopped  chan struct{} // closed when senders are to stop
@@ -96,7 +96,7 @@ func (l *load) startClient(user, urls string, size func() int) {
 			switch {
 			case l.ctx.Err() != nil:
 			case err != nil:
-				l.blame("%s sent %v: %v", user, m, err)
+				l.blamef("%s sent %v: %v", user, m, err)
 			default:
 				l.acknowledge(m, place{sent.Epoch, sent.Offset})
 			}
@@ -111,7 +111,7 @@ func (l *load) startFollower(name, urls string) {
 	l.watchers.Go(func() {
 		err := client.Follow(l.ctx, chatclient.All(), func(e chatclient.Event) error {
 			if e.Lost > 0 || e.NewEpoch {
-				l.blame("follower %s: %d records lost, new epoch %v, at %s %d", name, e.Lost, e.NewEpoch, e.Epoch, e.Offset)
+				l.blamef("follower %s: %d records lost, new epoch %v, at %s %d", name, e.Lost, e.NewEpoch, e.Epoch, e.Offset)
 			}
 			if e.Message != nil {
 				l.see(name, placed{place{e.Epoch, e.Offset}, saidOf(e.Message)})
@@ -119,7 +119,7 @@ func (l *load) startFollower(name, urls string) {
 			return nil
 		})
 		if l.ctx.Err() == nil {
-			l.blame("follower %s ended: %v", name, err)
+			l.blamef("follower %s ended: %v", name, err)
 		}
 	})
 }
@@ -169,12 +169,12 @@ func (l *load) try(client chatconnect.SimpleChatClient, m said, key string, keye
 	case err == nil:
 		p, err := placeOf(call.ResponseHeader())
 		if err != nil {
-			l.blame("%s sent %v: %v", m.from, m, err)
+			l.blamef("%s sent %v: %v", m.from, m, err)
 		}
 		l.acknowledge(m, p)
 		return true
 	case connect.IsWireError(err) && connect.CodeOf(err) != connect.CodeUnavailable:
-		l.blame("%s sent %v: %v", m.from, m, err) // what the server says of itself must be that it is worth to try again
+		l.blamef("%s sent %v: %v", m.from, m, err) // what the server says of itself must be that it is worth to try again
 	}
 	return false
 }
@@ -223,10 +223,10 @@ func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *pla
 		if first {
 			p, err := placeOf(stream.ResponseHeader())
 			if err != nil {
-				l.blame("watcher %s: %v", name, err)
+				l.blamef("watcher %s: %v", name, err)
 			}
 			if p.offset != next.offset || next.epoch != "" && p.epoch != next.epoch {
-				l.blame("watcher %s asked for %v, and was sent to %v", name, *next, p)
+				l.blamef("watcher %s asked for %v, and was sent to %v", name, *next, p)
 			}
 			*next = p
 		}
@@ -290,10 +290,10 @@ func (l *load) sendLast(url string) place {
 	return l.acked[len(l.acked)-1].place
 }
 
-// awaitWatchers waits until all watchers have seen end. Those who have not are
-// found by the checker.
+// awaitWatchers waits until all watchers have seen end, unless something is wrong
+// already: then it may never come. Those who have not are found by the checker.
 func (l *load) awaitWatchers(end place) {
-	for deadline := time.Now().Add(patience); len(l.behind(end)) > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); len(l.behind(end)) > 0 && !l.isBlamed() && time.Now().Before(deadline); {
 		l.wait(pause)
 	}
 }

@@ -1,3 +1,5 @@
+//go:build !race
+
 package main
 
 import (
@@ -37,7 +39,7 @@ func TestPowerCutTestFindsLoss(t *testing.T) {
 // again and again, and returns what is wrong with what a server finds then.
 func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 	chance := newChance(t)
-	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0"}, args)
+	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0"}, smallFiles, args)
 	tr := newTracer(t.TempDir())
 	ledger := traceLoad(t, tr, chance, args)
 	t.Logf("%d events, %d messages acknowledged", len(tr.events), ledger.count())
@@ -68,12 +70,12 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 // traceLoad traces a server under load, which ends and is started again both in
 // good order and not.
 func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledger {
-	const loads, messages = 4, 150 // of up to 100 KiB: more than a file of the store holds
+	const loads, messages = 4, 150 // of up to 50 KiB: more than a file of the store holds
 	ledger := newLedger()
 	ledger.position = tr.position
 	l := newLoad(t, ledger)
 	front := newProxy(t, "")
-	size := func() int { return 50 << rand.IntN(12) }
+	size := func() int { return 50 << rand.IntN(11) }
 	for i := range 4 {
 		l.startSender(fmt.Sprintf("user%d", i+1), front.url(), i > 0, size)
 	}

@@ -67,6 +67,12 @@ const otherProgram = "TEST_PROGRAM"
 
 var otherPrograms = map[string]func() error{}
 
+// addProgram adds one.
+func addProgram(name string, run func() error) bool {
+	otherPrograms[name] = run
+	return true
+}
+
 // simplechat returns the path of the program, which it builds on the first call.
 func simplechat(tb testing.TB) string {
 	tb.Helper()
@@ -268,6 +274,9 @@ func (p *process) stop() {
 func (p *process) cleanup() {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
+	if strings.Contains(p.logText(), "WARNING: DATA RACE") { // the exit code of one that was killed does not say so
+		p.tb.Error("a data race")
+	}
 	if p.tb.Failed() {
 		p.tb.Logf("log of the server:\n%s", p.logText())
 	}

@@ -1,3 +1,5 @@
+//go:build !race
+
 package main
 
 import (
@@ -172,7 +174,7 @@ func (t *tracer) stopped(pid, thread int) (stay bool) {
 	switch {
 	case errno == unix.ESRCH: // it was killed meanwhile
 	case errno != 0:
-		t.fail("what a thread stopped for: %w", errno)
+		t.failf("what a thread stopped for: %w", errno)
 	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY && info.number == unix.SYS_EXIT_GROUP:
 		t.ending = pid
 	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY && t.ending == 0:
@@ -189,8 +191,8 @@ func (t *tracer) stopped(pid, thread int) (stay bool) {
 	return t.ending != 0
 }
 
-// fail notes the first error. The caller holds mu.
-func (t *tracer) fail(format string, args ...any) {
+// failf notes the first error. The caller holds mu.
+func (t *tracer) failf(format string, args ...any) {
 	if t.err == nil {
 		t.err = fmt.Errorf("trace: "+format, args...)
 	}
@@ -273,7 +275,7 @@ func (c call) refuse(tracked bool) {
 		is = true
 	}
 	if is {
-		c.fail("system call %d with arguments %x: the model does not know it", c.number, c.args)
+		c.failf("system call %d with arguments %x: the model does not know it", c.number, c.args)
 	}
 }
 
@@ -287,10 +289,10 @@ func (c call) opened(fd int) {
 	number, ok := c.disk.lookup(names...)
 	switch {
 	case !ok && flags&unix.O_CREAT == 0:
-		c.fail("%v was opened, and nobody has created it", names)
+		c.failf("%v was opened, and nobody has created it", names)
 		return
 	case flags&unix.O_APPEND != 0, flags&unix.O_TMPFILE == unix.O_TMPFILE:
-		c.fail("%v was opened with flags %x: the model does not know them", names, flags)
+		c.failf("%v was opened with flags %x: the model does not know them", names, flags)
 	case !ok:
 		number = c.create(0, 1, nil)
 	case flags&unix.O_TRUNC != 0:
@@ -319,7 +321,7 @@ func (c call) renamed(from, to []string) {
 	}
 	number, ok := c.disk.lookup(from...)
 	if !ok || from == nil {
-		c.fail("%v became %v, and nobody has created it", from, to)
+		c.failf("%v became %v, and nobody has created it", from, to)
 		return
 	}
 	fromDir, fromName := from[:len(from)-1], from[len(from)-1]
@@ -340,7 +342,7 @@ func (c call) renamed(from, to []string) {
 func (c call) rename(dir []string, entries map[string]int) {
 	number, ok := c.disk.lookup(dir...)
 	if !ok {
-		c.fail("a name in %v, which nobody has created", dir)
+		c.failf("a name in %v, which nobody has created", dir)
 		return
 	}
 	c.record(event{kind: changed, node: number, change: change{names: entries}})
@@ -350,7 +352,7 @@ func (c call) rename(dir []string, entries map[string]int) {
 func (c call) written(file openFile, offset, n int64) {
 	data := make([]byte, n)
 	if err := c.memory(c.args[1], data); err != nil {
-		c.fail("bytes written: %w", err)
+		c.failf("bytes written: %w", err)
 	}
 	c.record(event{kind: changed, node: file.node, change: change{offset: offset, data: data}})
 	if file.sync {
@@ -366,7 +368,7 @@ func (c call) seek(fd int) int64 {
 		_, err = fmt.Sscanf(string(info), "pos: %d", &position)
 	}
 	if err != nil {
-		c.fail("position in a file: %w", err)
+		c.failf("position in a file: %w", err)
 	}
 	return position
 }
@@ -382,7 +384,7 @@ func (c call) resolve(dir, path int) []string {
 		}
 		base, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", c.pid, link))
 		if err != nil {
-			c.fail("directory of %s: %w", name, err)
+			c.failf("directory of %s: %w", name, err)
 		}
 		name = filepath.Join(base, name)
 	}
@@ -410,7 +412,7 @@ func (c call) string(address uint64) string {
 	for len(name) < longest {
 		piece := make([]byte, longest-(address+uint64(len(name)))%longest)
 		if err := c.memory(address+uint64(len(name)), piece); err != nil {
-			c.fail("a path: %w", err)
+			c.failf("a path: %w", err)
 			return ""
 		}
 		before, _, ended := bytes.Cut(piece, []byte{0})

@@ -1,3 +1,5 @@
+//go:build !race
+
 package main
 
 import (
@@ -13,7 +15,7 @@ import (
 	"testing"
 )
 
-func init() { otherPrograms["disk steps"] = runDiskSteps }
+var _ = addProgram("disk steps", runDiskSteps)
 
 // diskSteps is what a program may do to files, one after the other, and what is
 // there if the power is cut after each.
