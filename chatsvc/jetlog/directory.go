@@ -78,7 +78,7 @@ func checkMarker(path string) error {
 	var m marker
 	switch err := json.Unmarshal(data, &m); {
 	case err != nil || m.Kind != markerKind:
-		return fmt.Errorf("%s is not that of a SimpleChat log: give another directory", markerFile)
+		return fmt.Errorf("%s is not that of a SimpleChat log: give another directory%s", markerFile, repairHint(path))
 	case m.Format > markerFormat:
 		return fmt.Errorf("the log has format %d, this version knows %d: use the newer version that wrote it", m.Format, markerFormat)
 	default:
@@ -96,10 +96,20 @@ func checkEmpty(path string) error {
 		// A crash before the marker was there leaves the lock; a file system of
 		// its own has lost+found.
 		if name := entry.Name(); name != lockFile && name != "lost+found" && name != markerFile+newSuffix && name != probeFile {
-			return fmt.Errorf("the directory holds %q and no %s, so it is not a log's: give an empty directory", name, markerFile)
+			return fmt.Errorf("the directory holds %q and no %s, so it is not a log's: give an empty directory%s", name, markerFile, repairHint(path))
 		}
 	}
 	return nil
+}
+
+// repairHint says how to go on where markerFile is damaged or gone and the
+// messages are there.
+func repairHint(path string) string {
+	if _, err := os.Stat(filepath.Join(path, storeDir)); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("; or, if the messages in its %s are those of SimpleChat, write {\"kind\":%q,\"format\":%d} to %s to go on with them",
+		storeDir, markerKind, markerFormat, markerFile)
 }
 
 // writeMarker writes markerFile unless it is there.
