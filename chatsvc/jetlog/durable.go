@@ -40,7 +40,7 @@ func makeDirectory(path string, perm fs.FileMode) error {
 // writeDurably writes a file, whole or not at all, whatever happens meanwhile.
 func writeDurably(path string, data []byte, perm fs.FileMode) error {
 	next := path + newSuffix
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm) //nolint:gosec // the operator names the directory
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func writeDurably(path string, data []byte, perm fs.FileMode) error {
 // sync a file does not do that for its name (fsync(2), though common file systems
 // are kinder).
 func syncPath(path string) error {
-	d, err := os.Open(path) //nolint:gosec // below the operator's own directory
+	d, err := os.Open(path) //nolint:gosec // the operator names the directory
 	if err != nil {
 		return err
 	}
