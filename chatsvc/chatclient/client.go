@@ -89,7 +89,7 @@ func (c *Client) newTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         c.dial,
-		TLSClientConfig:     c.tls,
+		TLSClientConfig:     c.tls.Clone(), // net/http changes it
 		TLSHandshakeTimeout: c.timeout,
 		Protocols:           protocols,
 		// Without pings new calls would join a dead connection for as long as

@@ -145,7 +145,7 @@ func WithProtocol(p Protocol) Option {
 }
 
 // WithTLS sets how https URLs are dialled. The default trusts the system's
-// certificate authorities.
+// certificate authorities. The client has a copy of t.
 func WithTLS(t *tls.Config) Option {
 	return optionFunc(func(c *config) { c.tls = t })
 }
