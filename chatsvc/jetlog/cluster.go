@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -57,9 +58,20 @@ func Connect(ctx context.Context, c Cluster, opts Options) (*Log, error) {
 	l := newLog(c.Stream, streamConfig(c.Stream, opts.Retention, c.Replicas), opts)
 	if err := l.join(ctx, c); err != nil {
 		_ = l.Close() // it never came to be
-		return nil, fmt.Errorf("%s: %w", strings.Join(c.URLs, ","), err)
+		return nil, fmt.Errorf("%s: %w", c.redacted(), err)
 	}
 	return l, nil
+}
+
+// redacted returns the URLs without passwords.
+func (c Cluster) redacted() string {
+	var all []string
+	for _, raw := range c.URLs {
+		if u, err := url.Parse(raw); err == nil {
+			all = append(all, u.Redacted())
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 func (l *Log) join(ctx context.Context, c Cluster) error {
