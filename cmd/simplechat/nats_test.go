@@ -3,20 +3,26 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
+	"connectrpc.com/connect"
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// startNATS starts a NATS server on loopback with these options set.
-func startNATS(tb testing.TB, set func(*server.Options)) (addr string) {
+// natsOptions returns those of a NATS server on a free port of loopback.
+func natsOptions(tb testing.TB) *server.Options {
 	tb.Helper()
-	options := &server.Options{
+	return &server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
 		MaxPayload: 8 << 20, JetStream: true, StoreDir: tb.TempDir(),
 	}
-	set(options)
+}
+
+// startNATS starts a NATS server, which ends with the test.
+func startNATS(tb testing.TB, options *server.Options) *server.Server {
+	tb.Helper()
 	srv, err := server.NewServer(options)
 	if err != nil {
 		tb.Fatal(err)
@@ -29,7 +35,7 @@ func startNATS(tb testing.TB, set func(*server.Options)) (addr string) {
 	if !srv.ReadyForConnections(patience) {
 		tb.Fatal("the NATS server does not start")
 	}
-	return srv.Addr().String()
+	return srv
 }
 
 // NATS may ask for TLS, a certificate and a password.
@@ -40,11 +46,11 @@ func TestNATSWithTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := startNATS(t, func(o *server.Options) {
-		o.TLS, o.TLSVerify, o.TLSTimeout = true, true, patience.Seconds()
-		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots, MinVersion: tls.VersionTLS12}
-		o.Username, o.Password = "chat", "s3cr3t"
-	})
+	o := natsOptions(t)
+	o.TLS, o.TLSVerify, o.TLSTimeout = true, true, patience.Seconds()
+	o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots, MinVersion: tls.VersionTLS12}
+	o.Username, o.Password = "chat", "s3cr3t"
+	addr := startNATS(t, o).Addr().String()
 	url := fmt.Sprintf("nats://chat:s3cr3t@%s", addr)
 	all := []string{"--nats", url, "--nats-replicas=1", "--nats-stream=conversation", "--nats-tls-ca", cert, "--nats-tls-cert", cert, "--nats-tls-key", key}
 	p := startServer(t, all...)
@@ -70,5 +76,44 @@ func TestNATSWithTLS(t *testing.T) {
 			}
 			checkOneLine(t, got, "--nats: nats://chat:xxxxx@"+addr)
 		})
+	}
+}
+
+// While NATS is away sends are refused and health checks say so; a stream that is
+// open stays so, and goes on when NATS is back, without a gap or a duplicate.
+func TestNATSAwayAndBack(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	options := natsOptions(t)
+	nats := startNATS(t, options)
+	options.Port = nats.Addr().(*net.TCPAddr).Port // it comes back to the same one
+	p := startServer(t, "--nats", "nats://"+nats.Addr().String(), "--nats-replicas=1")
+	client := p.client("user1")
+	sub := subscribe(ctx, t, client)
+	send(ctx, t, client, text("before"))
+	sub.next()
+
+	nats.Shutdown()
+	nats.WaitForShutdown()
+	awaitHealth(t, p, notServing)
+	if _, err := client.SendMessage(ctx, text("lost")); codeOf(t, err) != connect.CodeUnavailable {
+		t.Errorf("send while NATS is away: %v", err)
+	}
+	startNATS(t, options)
+	awaitHealth(t, p, serving)
+	send(ctx, t, client, text("after"))
+	if got := string(sub.next().GetContent()); got != "after" {
+		t.Errorf("message %q on the stream that was open", got)
+	}
+	p.stop()
+}
+
+// awaitHealth returns when a health check answers status.
+func awaitHealth(tb testing.TB, p *process, status string) {
+	tb.Helper()
+	for ctx := testContext(tb); health(tb, p) != status; {
+		if ctx.Err() != nil {
+			tb.Fatalf("no health check answered %s", status)
+		}
 	}
 }
