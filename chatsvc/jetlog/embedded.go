@@ -245,11 +245,8 @@ func (l *Log) restart() error {
 func (l *Log) resume(ctx context.Context, info *jetstream.StreamInfo) error {
 	stored, _ := l.publisher.recent.last()
 	if last := info.State.LastSeq; last < stored {
-		l.mu.Lock()
-		epoch := l.epoch
-		l.mu.Unlock()
 		why := fmt.Errorf("offset %d was there, the last one is %d", stored, last)
-		if err := l.wentBack(ctx, epoch, why); !errors.Is(err, errReplaced) {
+		if err := l.wentBack(ctx, l.currentEpoch(), why); !errors.Is(err, errReplaced) {
 			return err
 		}
 		if err := l.look(ctx); err != nil {
