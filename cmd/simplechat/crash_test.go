@@ -39,14 +39,10 @@ func TestCrashTestFindsLoss(t *testing.T) {
 // returns what is wrong in the end.
 func crash(t *testing.T, rounds int, args ...string) []string {
 	chance := newChance(t)
-	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--retain-messages", "0", "--retain-bytes", "0"}, args)
+	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", crowdFile(t), "--retain-messages", "0", "--retain-bytes", "0"}, args)
 	front := newProxy(t, "")
 	l := newLoad(t, newLedger())
-	size := func() int { return 100 }
-	l.startSender("user1", front.url(), false, size)
-	l.startSender("user2", front.url(), true, size)
-	l.startSender("user3", front.url(), true, size)
-	l.startClient("user4", front.url(), size)
+	l.startCrowd(front.url(), func() int { return 100 })
 	l.startWatcher("left", front.url)
 	l.startFollower("right", front.url())
 	for range rounds {

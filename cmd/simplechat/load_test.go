@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -35,6 +36,31 @@ func newChance(tb testing.TB) *rand.Rand {
 	}
 	tb.Logf("%s=%d", seedVariable, seed)
 	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// crowd is a number of senders that is large enough for the log to let them share
+// writes to the disk.
+const crowd = 24
+
+// crowdFile returns a user database with user1 and so on for a crowd, all with
+// the demo users' password.
+func crowdFile(tb testing.TB) string {
+	tb.Helper()
+	type user struct {
+		Name     string `json:"name"`
+		Password string `json:"password"`
+	}
+	var users struct {
+		Users []user `json:"users"`
+	}
+	for i := range crowd {
+		users.Users = append(users.Users, user{fmt.Sprintf("user%d", i+1), "qwerty"})
+	}
+	data, err := json.Marshal(users)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return tempFile(tb, "users.json", string(data))
 }
 
 // pause is how long a client waits before it tries again.
@@ -132,6 +158,15 @@ func (l *load) chatclient(user, urls string) *chatclient.Client {
 	}
 	l.tb.Cleanup(client.Close)
 	return client
+}
+
+// startCrowd starts all kinds of senders: most of them with keys, some without,
+// and one that uses chatclient.
+func (l *load) startCrowd(url string, size func() int) {
+	for i := range crowd - 1 {
+		l.startSender(fmt.Sprintf("user%d", i+1), url, i%6 > 0, size)
+	}
+	l.startClient(fmt.Sprintf("user%d", crowd), url, size)
 }
 
 // done reports whether senders are to stop.

@@ -39,7 +39,7 @@ func TestPowerCutTestFindsLoss(t *testing.T) {
 // again and again, and returns what is wrong with what a server finds then.
 func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 	chance := newChance(t)
-	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0"}, smallFiles, args)
+	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", crowdFile(t)}, smallFiles, args)
 	tr := newTracer(t.TempDir())
 	ledger := traceLoad(t, tr, chance, args)
 	t.Logf("%d events, %d messages acknowledged", len(tr.events), ledger.count())
@@ -75,10 +75,7 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 	ledger.position = tr.position
 	l := newLoad(t, ledger)
 	front := newProxy(t, "")
-	size := func() int { return 50 << rand.IntN(11) }
-	for i := range 4 {
-		l.startSender(fmt.Sprintf("user%d", i+1), front.url(), i > 0, size)
-	}
+	l.startCrowd(front.url(), func() int { return 50 << rand.IntN(11) })
 	l.startWatcher("watcher", front.url)
 	for i := range loads {
 		cmd := exec.Command(simplechat(t), append(args, "--data", filepath.Join(tr.root, "data"))...)
