@@ -15,7 +15,7 @@ import (
 )
 
 // cuts is how many times the power-cut test cuts the power.
-const cuts = 40
+const cuts = 100
 
 // With --sync always, a cut of the power at any moment leaves all that was
 // acknowledged until then, at its place, and what subscribers had seen: also
