@@ -27,6 +27,7 @@ export default defineConfig({
     assetsInlineLimit: 0, // the Content-Security-Policy allows no data: URL
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    license: { fileName: 'licenses.md' }, // of what is bundled
   },
   plugins: [precompress()],
   server: { proxy: { '/qtgrpc.examples.chat.SimpleChat': 'http://127.0.0.1:65002' } },

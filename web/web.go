@@ -83,6 +83,7 @@ type encoding struct {
 var contentTypes = map[string]string{
 	".css": "text/css; charset=utf-8",
 	".js":  "text/javascript; charset=utf-8",
+	".md":  "text/plain; charset=utf-8",
 	".svg": "image/svg+xml",
 }
 
@@ -102,7 +103,7 @@ func (p page) add(name string, content []byte, o options) {
 		f.encode("gzip", compress(content))
 		p["/"] = f
 	default:
-		f := &file{contentType: contentTypes[ext], immutable: true}
+		f := &file{contentType: contentTypes[ext], immutable: strings.HasPrefix(name, "assets/")}
 		f.encode("", content)
 		p["/"+name] = f
 	}

@@ -174,7 +174,7 @@ test('a slow upload shows its progress', async ({ page, server, context }) => {
 test('an image can be seen large and saved', async ({ page, server }) => {
   await login(page, server);
   const client = server.client('user2');
-  const png = await draw(page, 'image/png', 900, 700);
+  const png = await draw(page, 'image/png', 600, 400);
   await client.send(Type.Image, png.subarray(0, png.length));
   await page.getByRole('button', { name: 'Image from user2: enlarge' }).click();
   const dialog = page.getByRole('dialog');

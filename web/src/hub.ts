@@ -140,6 +140,9 @@ export class Hub {
   }
 }
 
+/** Milliseconds between two drawings. */
+const frame = 16;
+
 /** One user's stream and conversation, and the tabs that show it. */
 class Session {
   /** Called once, when the server has answered for the first time, or cannot be reached. */
@@ -155,6 +158,9 @@ class Session {
   private epoch = '';
   private keys = 0;
   private wasLive = false;
+  /** Rows that the tabs do not have yet. */
+  private queue: Row[] = [];
+  private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     open: Open,
@@ -184,6 +190,7 @@ class Session {
   }
 
   join(port: Port): void {
+    this.flush();
     this.ports.add(port);
     const { credentials, epoch, status } = this;
     port.postMessage({ type: 'joined', credentials, epoch, rows: this.conversation.rows, status });
@@ -194,6 +201,7 @@ class Session {
   }
 
   private onStatus(status: Status): void {
+    this.flush(); // a tab that hears that the stream is live has all that was stored before
     this.status = status;
     if (!this.admitted) {
       this.admitted = status === 'live';
@@ -206,6 +214,7 @@ class Session {
   }
 
   private onBatch(epoch: string, offset: number, messages: ChatMessage[]): void {
+    if (epoch !== this.epoch) this.flush();
     this.epoch = epoch;
     this.append(
       messages.map((msg, i): Message => ({
@@ -218,7 +227,21 @@ class Session {
     );
   }
 
+  /** Hands rows on at once, and what follows within a frame together: a tab cannot draw more often. */
   private append(rows: Row[]): void {
+    this.queue.push(...rows);
+    if (this.timer !== undefined) return;
+    this.flush();
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      if (this.queue.length > 0) this.append([]);
+    }, frame);
+  }
+
+  private flush(): void {
+    if (this.queue.length === 0) return;
+    const rows = this.queue;
+    this.queue = [];
     this.conversation.append(rows);
     this.post({ type: 'rows', epoch: this.epoch, rows, fresh: this.wasLive });
   }

@@ -13,8 +13,11 @@ export interface Link {
  */
 export function connect(url: string): Link {
   if (typeof SharedWorker === 'function') {
-    const worker = new SharedWorker(url, { type: 'module', name: 'simplechat' });
-    return worker.port;
+    try {
+      return new SharedWorker(url, { type: 'module', name: 'simplechat' }).port;
+    } catch {
+      // The browser has them, but not here: some private windows, some frames.
+    }
   }
   const channel = new MessageChannel();
   attach(new Hub(open), channel.port1);

@@ -38,7 +38,8 @@ class FakeTab implements Port {
 
 let server: FakeServer;
 let hub: Hub;
-const after = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+/** Lets time pass, and at least the frame in which rows are handed on. */
+const after = (ms: number) => vi.advanceTimersByTimeAsync(ms + 20);
 
 beforeEach(() => {
   vi.useFakeTimers();

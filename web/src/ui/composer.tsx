@@ -28,6 +28,8 @@ export function Composer({ handle, onSend }: Props) {
   const picker = useRef<HTMLInputElement>(null);
   const [attachments, setAttachments] = useState<Attachment[]>([]);
   const [busy, setBusy] = useState(0);
+  /** Whether to send as soon as the images are prepared. */
+  const [wanted, setWanted] = useState(false);
   const [problem, setProblem] = useState('');
   useEffect(() => input.current?.focus(), []);
 
@@ -41,6 +43,7 @@ export function Composer({ handle, onSend }: Props) {
         setAttachments(all => [...all, { ...prepared, id: ++ids }]);
       } catch (err) {
         const why = err instanceof NotSendable ? err.message : 'It cannot be read.';
+        setWanted(false);
         setProblem(file.name ? `${file.name}: ${why}` : why);
       }
       setBusy(n => n - 1);
@@ -49,6 +52,7 @@ export function Composer({ handle, onSend }: Props) {
   useImperativeHandle(handle, () => ({ addFiles: files => void addFiles(files) }));
 
   const send = (): void => {
+    setWanted(busy > 0);
     if (busy > 0) return;
     const text = input.current!.value;
     const bytes = new TextEncoder().encode(text);
@@ -66,6 +70,10 @@ export function Composer({ handle, onSend }: Props) {
     grow(input.current!);
     input.current!.focus();
   };
+
+  useEffect(() => {
+    if (wanted && busy === 0) send();
+  });
 
   const onKeyDown = (event: KeyboardEvent): void => {
     // Enter that ends an input method's composition chooses a word.
@@ -107,7 +115,7 @@ export function Composer({ handle, onSend }: Props) {
               onRemove={() => setAttachments(all => all.filter(a => a !== image))}
             />
           ))}
-          {busy > 0 && <li class="preparing">Preparing…</li>}
+          {busy > 0 && <li class="preparing">{wanted ? 'Sending…' : 'Preparing…'}</li>}
         </ul>
       )}
       <p class="problem" role="alert">
@@ -154,8 +162,12 @@ export function Composer({ handle, onSend }: Props) {
 
 /** Makes a text area as high as its text; the style sheet says where that ends. */
 function grow(area: HTMLTextAreaElement): void {
+  // Or the list above would grow and shrink meanwhile, and lose its place.
+  const around = area.parentElement!;
+  around.style.minHeight = `${around.offsetHeight}px`;
   area.style.height = 'auto';
   area.style.height = `${area.scrollHeight + area.offsetHeight - area.clientHeight}px`;
+  around.style.minHeight = '';
 }
 
 function Preview({ image, onRemove }: { image: Attachment; onRemove: () => void }) {

@@ -49,6 +49,8 @@ export class List extends Component<Props, State> {
   private readonly observer = new ResizeObserver(entries => this.onResize(entries));
   private width = 0;
   private height = 0;
+  /** Where the window was when it was last looked at. */
+  private top = 0;
   /** The item that keeps its place, and where its top is. */
   private anchor = { key: '', top: 0 };
   /** How far the rows are from where their heights would put them, while the user scrolls. */
@@ -106,6 +108,7 @@ export class List extends Component<Props, State> {
       this.space();
       const end = view.scrollHeight - view.clientHeight;
       if (end - view.scrollTop > 1) view.scrollTop = end;
+      this.top = view.scrollTop;
     } else {
       this.keepPlace();
     }
@@ -205,10 +208,11 @@ export class List extends Component<Props, State> {
     const view = this.scroller.current!;
     clearTimeout(this.scrolling);
     this.scrolling = setTimeout(this.onScrolled, 'onscrollend' in view ? scrollEnd : scrollPause);
-    // A list that has become lower or higher has not been scrolled.
-    const stuck =
-      view.scrollHeight - view.scrollTop - view.clientHeight < sticky ||
-      (this.state.stuck && view.clientHeight !== this.height);
+    const gap = view.scrollHeight - view.scrollTop - view.clientHeight;
+    // Only a scroll upwards leaves the end: a list that grows or changes its height goes on following it.
+    const left = view.scrollTop < this.top - 1 && view.clientHeight === this.height && gap >= sticky;
+    const stuck = this.state.stuck ? !left : gap < sticky;
+    this.top = view.scrollTop;
     this.noteAnchor();
     if (stuck !== this.state.stuck) this.setState({ stuck, unseen: 0 });
     this.updateRange();
