@@ -8,10 +8,11 @@ import (
 
 // securityHeaders come with every answer. The policy lets the page run its own
 // script and nothing else, so that whatever slipped from a message into the
-// document could do nothing; images come from messages, as blobs.
+// document could do nothing. Images come from messages, as blobs; the login
+// form is the script's, and without it no password leaves in an address.
 var securityHeaders = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; " +
-		"img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+		"img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	"Cross-Origin-Opener-Policy":   "same-origin",
 	"Cross-Origin-Resource-Policy": "same-origin",
 	"Permissions-Policy":           "camera=(), geolocation=(), microphone=()",

@@ -39,6 +39,31 @@ test('password managers find their fields, and the page stores nothing', async (
   expect(stored).toEqual([0, 0, '', 0, false]);
 });
 
+test('the form is there before the script, the same as after, and keeps its secrets', async ({
+  browser,
+  server,
+}) => {
+  const form = async (javaScriptEnabled: boolean): Promise<string> => {
+    const context = await browser.newContext({ javaScriptEnabled });
+    const page = await context.newPage();
+    await page.goto(server.url);
+    await page.getByLabel('Name').fill('user1');
+    await page.getByLabel('Password').fill('qwerty');
+    const html = (await page.locator('#app').innerHTML())
+      .replace(/\s*([<>])\s*/g, '$1')
+      .replace(/="(true)?"/g, '');
+    if (!javaScriptEnabled) {
+      const blocked = page.waitForEvent('console', { predicate: msg => msg.text().includes('form-action') });
+      await page.keyboard.press('Enter');
+      await blocked;
+      expect(page.url()).toBe(server.url);
+    }
+    await context.close();
+    return html;
+  };
+  expect(await form(true)).toBe(await form(false));
+});
+
 test('a server that is gone says so', async ({ page, server }) => {
   await page.goto(server.url);
   await server.kill();

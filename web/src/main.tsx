@@ -1,4 +1,4 @@
-import { render } from 'preact';
+import { hydrate } from 'preact';
 import { connect, serve, type SharedWorkerGlobalScope } from './link';
 import { Tab } from './tab';
 import { App } from './ui/app';
@@ -8,5 +8,5 @@ import './style.css';
 if (typeof document === 'undefined') {
   serve(globalThis as unknown as SharedWorkerGlobalScope);
 } else {
-  render(<App tab={new Tab(connect(import.meta.url))} />, document.getElementById('app')!);
+  hydrate(<App tab={new Tab(connect(import.meta.url))} />, document.getElementById('app')!);
 }

@@ -11,7 +11,10 @@ const problems: Record<LoginProblem, string> = {
 export function Login({ tab }: { tab: Tab }) {
   const name = useRef<HTMLInputElement>(null);
   const password = useRef<HTMLInputElement>(null);
-  useEffect(() => name.current?.focus(), []);
+  useEffect(() => {
+    // Who was faster than the script is typing somewhere already.
+    if (document.activeElement === document.body) name.current?.focus();
+  }, []);
   useEffect(() => {
     if (tab.problem === 'credentials') password.current?.select();
   }, [tab.problem, tab.busy]);
@@ -23,7 +26,7 @@ export function Login({ tab }: { tab: Tab }) {
   const wrong = tab.problem === 'credentials';
   return (
     <main class="login">
-      <form onSubmit={submit} aria-labelledby="title">
+      <form method="post" onSubmit={submit} aria-labelledby="title">
         <Logo />
         <h1 id="title">SimpleChat</h1>
         {tab.others.map(other => (
