@@ -223,6 +223,7 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		"write-deadline":  "-1s",
 		"tls-cert":        "/nonexistent/cert.pem",
 		"tls-key":         "/nonexistent/key.pem",
+		"no-page":         "perhaps",
 		"cors-origin":     "", // no value is bad: see TestVariables
 		"log-format":      "xml",
 		"log-level":       "loud",

@@ -75,7 +75,9 @@ export class Server {
 export class Wire {
   /** The connections that are open. */
   readonly open = new Set<Socket>();
+  private readonly ends = new Set<Socket>();
   private isDown = false;
+  private isStalled = false;
   private readonly listener: NetServer;
 
   constructor(private readonly server: Server) {
@@ -96,8 +98,17 @@ export class Wire {
     for (const socket of this.open) socket.destroy();
   }
 
+  /** Keeps all connections, and each new one, and lets nothing through. */
+  stall(): void {
+    this.isStalled = true;
+    for (const socket of this.open) socket.pause().unpipe();
+    for (const there of this.ends) there.pause().unpipe();
+  }
+
+  /** Lets new connections through. Those that were stalled stay so. */
   mend(): void {
     this.isDown = false;
+    this.isStalled = false;
   }
 
   close(): void {
@@ -110,11 +121,14 @@ export class Wire {
       socket.destroy();
       return;
     }
+    if (this.isStalled) return;
     const [host, port] = this.server.address.split(':');
     const there = connect(Number(port), host);
     this.open.add(socket);
+    this.ends.add(there);
     socket.on('close', () => {
       this.open.delete(socket);
+      this.ends.delete(there);
       there.destroy();
     });
     there.on('close', () => socket.destroy());
