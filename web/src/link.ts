@@ -1,5 +1,6 @@
 import { open } from './api';
-import { Hub, type FromHub, type ToHub } from './hub';
+import { Hub } from './hub';
+import type { FromHub, ToHub } from './wire';
 
 /** A tab's end of the channel to the hub. */
 export interface Link {

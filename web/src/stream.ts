@@ -17,9 +17,11 @@ export type Loss =
   | { kind: 'epoch' }; // the log is another one
 
 export interface Listener {
+  /** The server has taken the credentials; what comes now is of this epoch. */
+  opened(epoch: string): void;
   status(status: Status): void;
   /** Messages with consecutive offsets, the first of which is offset. Never an empty batch. */
-  batch(epoch: string, offset: number, messages: ChatMessage[]): void;
+  batch(offset: number, messages: ChatMessage[]): void;
   lost(loss: Loss): void;
 }
 
@@ -110,7 +112,7 @@ export class Stream {
       if (messages.length > 0) {
         const offset = position.next;
         position.next += messages.length;
-        this.listener.batch(position.epoch, offset, messages);
+        this.listener.batch(offset, messages);
       }
       if (position.next >= caughtUp) {
         this.failures = 0;
@@ -133,7 +135,9 @@ export class Stream {
   /** Tells the listener what lies between the position that was asked for and the one that was given. */
   private resume(opened: Opened): void {
     const known = this.position;
-    if (this.stopped || !known) return;
+    if (this.stopped) return;
+    this.listener.opened(opened.epoch);
+    if (!known) return;
     if (known.epoch !== opened.epoch) {
       this.listener.lost({ kind: 'epoch' });
     } else if (opened.offset > known.next) {

@@ -1,10 +1,10 @@
 import { send, type Credentials } from './api';
 import { Conversation } from './conversation';
-import type { FromHub } from './hub';
 import type { Link } from './link';
 import { isMessage, type Message, type Row } from './message';
 import { Outbox, type Pending } from './outbox';
 import type { Status } from './stream';
+import type { FromHub } from './wire';
 
 /** Why the login form is there again, or what was wrong with the last try. */
 export type LoginProblem = 'credentials' | 'unreachable' | 'expired';
@@ -24,6 +24,7 @@ export class Tab {
   said: Message[] = [];
 
   private outbox: Outbox | undefined;
+  private epoch = '';
   private readonly listeners = new Set<() => void>();
 
   constructor(private readonly link: Link) {
@@ -92,23 +93,21 @@ export class Tab {
       case 'joined':
         this.enter(msg.credentials);
         this.status = msg.status;
-        this.onRows(msg.epoch, msg.rows, false);
-        this.outbox?.setLive(msg.status === 'live', msg.epoch);
         this.epoch = msg.epoch;
+        this.onRows(msg.rows, false);
         break;
       case 'rows':
         this.epoch = msg.epoch;
-        this.onRows(msg.epoch, msg.rows, msg.fresh);
+        this.onRows(msg.rows, msg.fresh);
         break;
       case 'status':
         this.status = msg.status;
-        this.outbox?.setLive(msg.status === 'live', this.epoch);
+        this.epoch = msg.epoch;
+        this.outbox?.setLive(msg.status === 'live', msg.epoch);
         break;
     }
     this.changed();
   }
-
-  private epoch = '';
 
   private enter(credentials: Credentials): void {
     this.reset();
@@ -128,8 +127,8 @@ export class Tab {
     this.showUnread();
   }
 
-  private onRows(epoch: string, rows: Row[], fresh: boolean): void {
-    this.outbox?.settle(epoch, rows);
+  private onRows(rows: Row[], fresh: boolean): void {
+    this.outbox?.settle(this.epoch, rows);
     this.conversation.append(rows);
     if (!fresh) return;
     const news = rows.filter(isMessage).filter(msg => msg.from !== this.user);

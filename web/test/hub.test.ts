@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Hub, type FromHub, type Port } from '../src/hub';
+import { Hub } from '../src/hub';
 import { isMessage, type Row } from '../src/message';
 import { timing } from '../src/stream';
+import type { FromHub, Port } from '../src/wire';
 import { FakeServer } from './fakeserver';
 
 /** A tab that does what it is told. */
@@ -61,7 +62,8 @@ describe('login', () => {
     expect(tab.last).toEqual({ type: 'denied', reason: 'credentials' });
     tab.login('user1');
     await after(0);
-    expect(tab.last).toMatchObject({ type: 'joined', status: 'live' });
+    expect(tab.got.at(-2)).toMatchObject({ type: 'joined', status: 'connecting' });
+    expect(tab.last).toEqual({ type: 'status', epoch: 'first', status: 'live' });
   });
 
   it('at a server that is down says so, and gives up', async () => {
@@ -83,7 +85,8 @@ describe('login', () => {
     server.say('new');
     await after(0);
     expect(tab.texts.join(' ')).toBe('0 1 2 3 4 5 6 7 8 9 new');
-    expect(tab.got.filter(msg => msg.type === 'rows').map(msg => msg.fresh)).toEqual([true]);
+    const fresh = tab.got.flatMap(msg => (msg.type === 'rows' ? msg.rows.map(() => msg.fresh) : []));
+    expect(fresh).toEqual([...Array<boolean>(10).fill(false), true]);
   });
 });
 
@@ -175,6 +178,17 @@ it('a password that has changed ends the session, and says why', async () => {
   server.cut();
   await after(timing.backoff);
   expect(tab.got).toContainEqual({ type: 'ended', reason: 'credentials' });
+});
+
+it('tells of a new epoch even if nothing has been said in it', async () => {
+  server.say('a');
+  const tab = new FakeTab(hub);
+  tab.login('user1');
+  await after(0);
+  server.restart('second');
+  await after(timing.backoff);
+  expect(tab.last).toEqual({ type: 'status', epoch: 'second', status: 'live' });
+  expect(tab.texts).toEqual(['a', '--']);
 });
 
 it('puts a notice where something was lost', async () => {

@@ -8,12 +8,17 @@ class Heard {
   losses: Loss[] = [];
   statuses: Status[] = [];
 
+  private epoch = '';
+
+  opened(epoch: string): void {
+    this.epoch = epoch;
+  }
   status(status: Status): void {
     this.statuses.push(status);
   }
-  batch(epoch: string, offset: number, messages: { content: Uint8Array }[]): void {
+  batch(offset: number, messages: { content: Uint8Array }[]): void {
     messages.forEach((msg, i) =>
-      this.messages.push(`${epoch} ${offset + i} ${new TextDecoder().decode(msg.content)}`),
+      this.messages.push(`${this.epoch} ${offset + i} ${new TextDecoder().decode(msg.content)}`),
     );
   }
   lost(loss: Loss): void {

@@ -1,11 +1,14 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Message } from '../message';
+import type { Message, Row } from '../message';
 import type { Tab } from '../tab';
 import { Composer, type ComposerHandle } from './composer';
 import { Logo } from './icons';
 import { List } from './list';
 import { say } from './format';
 import { Viewer, type Picture } from './viewer';
+
+/** While the history comes in, it would only rush by. */
+const noRows: Row[] = [];
 
 export function Chat({ tab, user }: { tab: Tab; user: string }) {
   const [picture, setPicture] = useState<Picture>();
@@ -27,9 +30,9 @@ export function Chat({ tab, user }: { tab: Tab; user: string }) {
       </header>
       <main>
         <List
-          rows={tab.conversation.shown}
+          rows={tab.status === 'connecting' ? noRows : tab.conversation.shown}
           pending={tab.pending}
-          loading={tab.status === 'connecting'}
+          loading={tab.status === 'connecting' ? tab.conversation.rows.length : undefined}
           user={user}
           onRetry={key => tab.box.retry(key)}
           onDiscard={key => tab.box.discard(key)}

@@ -9,7 +9,8 @@ import type { Picture } from './viewer';
 interface Props {
   rows: readonly Row[];
   pending: readonly Pending[];
-  loading: boolean;
+  /** The number of messages that are there already, while the history comes in. */
+  loading: number | undefined;
   user: string;
   onRetry: (key: string) => void;
   onDiscard: (key: string) => void;
@@ -258,14 +259,16 @@ export class List extends Component<Props, State> {
           tabIndex={0}
           role="region"
           aria-label="Conversation"
-          aria-busy={loading}
+          aria-busy={loading !== undefined}
           onScroll={this.onScroll}
           onKeyDown={this.onKeyDown}
         >
           <div ref={this.above} class="space" />
           {count > 0 && <ol>{shown}</ol>}
           <div ref={this.below} class="space" />
-          {count === 0 && <p class="empty">{loading ? 'Loading…' : 'Nothing has been said yet.'}</p>}
+          {count === 0 && (
+            <p class="empty">{loading === undefined ? 'Nothing has been said yet.' : progress(loading)}</p>
+          )}
         </div>
         {!stuck && (
           <button type="button" class="to-end" onClick={this.toEnd}>
@@ -297,4 +300,8 @@ export class List extends Component<Props, State> {
     }
     return undefined;
   }
+}
+
+function progress(messages: number): string {
+  return messages === 0 ? 'Loading…' : `Loading… ${messages.toLocaleString()} messages`;
 }

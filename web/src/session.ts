@@ -1,0 +1,140 @@
+import type { Credentials, Open } from './api';
+import { Conversation } from './conversation';
+import type { ChatMessage } from './gen/qtgrpc/examples/chat/simplechat_pb';
+import { contentOf, type Message, type Row } from './message';
+import { Stream, type Loss, type Status } from './stream';
+import type { FromHub, Port } from './wire';
+
+/** Milliseconds between two drawings. */
+const frame = 16;
+
+/** One user's stream and conversation, and the tabs that show it. */
+export class Session {
+  /** Called once: the server has taken the credentials, or not, or cannot be reached. */
+  onFirst: (answer: 'admitted' | 'credentials' | 'unreachable') => void = () => undefined;
+  onRefused: () => void = () => undefined;
+  /** Tells whether the server has taken the credentials. */
+  admitted = false;
+
+  private readonly ports = new Set<Port>();
+  private readonly conversation = new Conversation();
+  private readonly stream: Stream;
+  private status: Status = 'connecting';
+  private epoch = '';
+  private keys = 0;
+  private wasLive = false;
+  /** Rows that the tabs do not have yet. */
+  private queue: Row[] = [];
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    open: Open,
+    readonly credentials: Credentials,
+  ) {
+    this.stream = new Stream(open, credentials, {
+      status: status => this.onStatus(status),
+      opened: epoch => this.onOpened(epoch),
+      batch: (offset, messages) => this.onBatch(offset, messages),
+      lost: loss => this.append([{ key: this.key(), notice: describe(loss) }]),
+    });
+  }
+
+  get empty(): boolean {
+    return this.ports.size === 0;
+  }
+
+  start(): void {
+    void this.stream.run();
+  }
+
+  stop(): void {
+    this.stream.stop();
+  }
+
+  wake(): void {
+    this.stream.wake();
+  }
+
+  join(port: Port): void {
+    this.flush();
+    this.ports.add(port);
+    const { credentials, epoch, status } = this;
+    port.postMessage({ type: 'joined', credentials, epoch, rows: this.conversation.rows, status });
+  }
+
+  part(port: Port): void {
+    this.ports.delete(port);
+  }
+
+  private onOpened(epoch: string): void {
+    this.flush(); // what waits is of the epoch before
+    this.epoch = epoch;
+    if (this.admitted) return;
+    this.admitted = true;
+    this.onFirst('admitted');
+  }
+
+  private onStatus(status: Status): void {
+    this.flush(); // a tab that hears that the stream is live has all that was stored before
+    this.status = status;
+    if (!this.admitted) {
+      this.onFirst(status === 'refused' ? 'credentials' : 'unreachable');
+      return;
+    }
+    this.post({ type: 'status', epoch: this.epoch, status });
+    this.wasLive ||= status === 'live';
+    if (status === 'refused') this.onRefused();
+  }
+
+  private onBatch(offset: number, messages: ChatMessage[]): void {
+    this.append(
+      messages.map((msg, i): Message => ({
+        key: this.key(),
+        offset: offset + i,
+        timestamp: Number(msg.timestamp),
+        from: msg.from,
+        content: contentOf(msg),
+      })),
+    );
+  }
+
+  /** Hands rows on at once, and what follows within a frame together: a tab cannot draw more often. */
+  private append(rows: Row[]): void {
+    this.queue.push(...rows);
+    if (this.timer !== undefined) return;
+    this.flush();
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      if (this.queue.length > 0) this.append([]);
+    }, frame);
+  }
+
+  private flush(): void {
+    if (this.queue.length === 0) return;
+    const rows = this.queue;
+    this.queue = [];
+    this.conversation.append(rows);
+    this.post({ type: 'rows', epoch: this.epoch, rows, fresh: this.wasLive });
+  }
+
+  private post(msg: FromHub): void {
+    for (const port of this.ports) port.postMessage(msg);
+  }
+
+  private key(): string {
+    return String(++this.keys);
+  }
+}
+
+function describe(loss: Loss): string {
+  switch (loss.kind) {
+    case 'retention':
+      return loss.count === 1
+        ? 'One message came and went while you were away: the server no longer keeps it.'
+        : `${loss.count.toLocaleString()} messages came and went while you were away: the server no longer keeps them.`;
+    case 'rewound':
+      return 'The server has lost the end of the conversation: who joins now does not see the last messages above.';
+    case 'epoch':
+      return 'The server has begun a new conversation: who joins now does not see what is above.';
+  }
+}

@@ -1,0 +1,25 @@
+import type { Credentials } from './api';
+import type { Row } from './message';
+import type { Status } from './stream';
+
+/** What a tab says to the hub. */
+export type ToHub =
+  | { type: 'login'; credentials: Credentials }
+  | { type: 'join'; name: string } // a session that another tab is in
+  | { type: 'leave' } // this tab only
+  | { type: 'logout' } // all tabs of this user
+  | { type: 'wake' };
+
+/** What the hub says to a tab. */
+export type FromHub =
+  | { type: 'sessions'; names: string[] }
+  | { type: 'joined'; credentials: Credentials; epoch: string; rows: Row[]; status: Status }
+  | { type: 'rows'; epoch: string; rows: Row[]; fresh: boolean }
+  | { type: 'status'; epoch: string; status: Status }
+  | { type: 'denied'; reason: 'credentials' | 'unreachable' } // the answer to login
+  | { type: 'ended'; reason: 'logout' | 'credentials' };
+
+/** The end of a channel that leads to a tab. */
+export interface Port {
+  postMessage(msg: FromHub): void;
+}
