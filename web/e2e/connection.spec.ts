@@ -1,9 +1,10 @@
-import type { BrowserContext, CDPSession, Page } from '@playwright/test';
+import type { BrowserContext, Page } from '@playwright/test';
 import {
   allTexts,
   bubbles,
   expect,
   fillLogin,
+  inWorker,
   itemCount,
   login,
   say,
@@ -173,26 +174,10 @@ test('the shared worker notices an hour of silence, too', async ({ page, server,
   await expect(bubbles(page)).toHaveCount(1);
   wire.stall(); // the connection stays, and nothing comes any more
   await server.client('user2').text('while asleep');
-  await skipAnHour(await browser.newBrowserCDPSession());
+  const expression = 'const now = Date.now.bind(Date); Date.now = () => now() + 3_600_000;';
+  await inWorker(browser, 'Runtime.evaluate', { expression }); // as after a sleep
   await expect(page.getByRole('status')).toHaveText('Reconnecting…');
   wire.mend();
   await expect(bubbles(page)).toHaveCount(2, { timeout: 30_000 });
   expect(await texts(page)).toEqual(['before', 'while asleep']);
 });
-
-/** Puts the clock of the shared worker forward by an hour, as it is after a machine has slept. */
-async function skipAnHour(browser: CDPSession): Promise<void> {
-  const { targetInfos } = await browser.send('Target.getTargets');
-  const worker = targetInfos.find(target => target.type === 'shared_worker')!;
-  const { sessionId } = await browser.send('Target.attachToTarget', {
-    targetId: worker.targetId,
-    flatten: false,
-  });
-  const expression = 'const now = Date.now.bind(Date); Date.now = () => now() + 3_600_000;';
-  const message = JSON.stringify({ id: 1, method: 'Runtime.evaluate', params: { expression } });
-  const answered = new Promise<void>(resolve =>
-    browser.once('Target.receivedMessageFromTarget', () => resolve()),
-  );
-  await browser.send('Target.sendMessageToTarget', { sessionId, message });
-  await answered;
-}

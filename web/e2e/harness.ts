@@ -1,4 +1,4 @@
-import { test as base, expect, type Locator, type Page } from '@playwright/test';
+import { test as base, expect, type Browser, type Locator, type Page } from '@playwright/test';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
@@ -238,4 +238,25 @@ export async function allTexts(page: Page): Promise<string[]> {
 export async function itemCount(page: Page): Promise<number> {
   const size = await page.locator('.list li').last().getAttribute('aria-setsize');
   return Number(size);
+}
+
+/** Calls a method of the DevTools protocol in the shared worker, which Playwright has no handle of. */
+export async function inWorker<T>(browser: Browser, method: string, params: object = {}): Promise<T> {
+  const session = await browser.newBrowserCDPSession();
+  const { targetInfos } = await session.send('Target.getTargets');
+  const { targetId } = targetInfos.find(target => target.type === 'shared_worker')!;
+  const { sessionId } = await session.send('Target.attachToTarget', { targetId, flatten: false });
+  const answered = new Promise<T>(resolve =>
+    session.on('Target.receivedMessageFromTarget', ({ message }) => {
+      const answer = JSON.parse(message) as { id?: number; result: T };
+      if (answer.id === 1) resolve(answer.result);
+    }),
+  );
+  await session.send('Target.sendMessageToTarget', {
+    sessionId,
+    message: JSON.stringify({ id: 1, method, params }),
+  });
+  const result = await answered;
+  await session.detach();
+  return result;
 }

@@ -1,6 +1,6 @@
 import type { Page } from '@playwright/test';
 import type { GRPCClient } from './grpc';
-import { bubbles, expect, itemCount, login, say, sent, test } from './harness';
+import { bubbles, expect, inWorker, itemCount, login, say, sent, test } from './harness';
 
 const lorem =
   'Sed ut perspiciatis unde omnis iste natus error sit voluptatem accusantium doloremque laudantium. ';
@@ -74,16 +74,17 @@ test.describe('10,000 messages', () => {
     await expect.poll(() => atEnd(page)).toBe(true);
   });
 
-  test('and 10,000 more leave the memory as it was', async ({ page, server, context }, info) => {
+  test('and 10,000 more leave the memory as it was', async ({ page, server, context, browser }) => {
     const client = server.client('user2');
     await fill(client, 10_000);
     await login(page, server);
     await expect.poll(() => itemCount(page)).toBeGreaterThanOrEqual(10_000);
     const cdp = await context.newCDPSession(page);
-    const heap = async (): Promise<number> => {
+    const heap = async (): Promise<{ page: number; worker: number }> => {
       await cdp.send('HeapProfiler.collectGarbage');
-      const { usedSize } = await cdp.send('Runtime.getHeapUsage');
-      return usedSize;
+      await inWorker(browser, 'HeapProfiler.collectGarbage');
+      const worker = await inWorker<{ usedSize: number }>(browser, 'Runtime.getHeapUsage');
+      return { page: (await cdp.send('Runtime.getHeapUsage')).usedSize, worker: worker.usedSize };
     };
     const before = await heap();
     for (let i = 1; i <= 2; i++) {
@@ -91,10 +92,12 @@ test.describe('10,000 messages', () => {
       await expect(page.getByText(new RegExp(`^message ${10_000 * (i + 1)} `))).toBeInViewport();
     }
     const after = await heap();
-    console.log(`heap ${(before / 1e6).toFixed(1)} MB, then ${(after / 1e6).toFixed(1)} MB`);
-    expect(info.errors).toEqual([]);
+    const words = ({ page, worker }: typeof before) =>
+      `page ${(page / 1e6).toFixed(1)} MB, worker ${(worker / 1e6).toFixed(1)} MB`;
+    console.log(`heap: ${words(before)}; then ${words(after)}`);
     expect(await itemCount(page)).toBeLessThanOrEqual(10_001);
-    expect(after).toBeLessThan(before * 1.5);
+    expect(after.page).toBeLessThan(before.page * 1.5);
+    expect(after.worker).toBeLessThan(before.worker * 1.5);
   });
 });
 

@@ -204,6 +204,45 @@ test('what Qt’s client sends, a PNG, is shown, and so is an image of unknown t
   }
 });
 
+test('an image of any shape keeps its place small', async ({ page, server }) => {
+  await login(page, server);
+  const client = server.client('user2');
+  const shapes = [
+    [1, 3000],
+    [3000, 1],
+    [1, 1],
+    [1000, 500],
+  ] as const;
+  for (const [width, height] of shapes)
+    await client.send(Type.Image, await draw(page, 'image/jpeg', width, height));
+  await expect(bubbles(page).locator('img')).toHaveCount(shapes.length);
+  for (const image of await bubbles(page).locator('img').all()) {
+    const { width, height } = (await image.boundingBox())!;
+    expect(Math.min(width, height)).toBeGreaterThanOrEqual(24);
+    expect(width).toBeLessThanOrEqual(361);
+    expect(height).toBeLessThanOrEqual(321);
+  }
+});
+
+test('a camera’s picture stands upright', async ({ page, server }) => {
+  await login(page, server);
+  const jpeg = await draw(page, 'image/jpeg', 300, 200);
+  // Exif with one tag: orientation 6, a quarter turn (TIFF, little endian).
+  const exif = Buffer.from(
+    'ffe1002245786966000049492a000800000001001201030001000000060000000000000000',
+    'hex',
+  ).subarray(0, 36);
+  await server.client('user2').send(Type.Image, Buffer.concat([jpeg.subarray(0, 2), exif, jpeg.subarray(2)]));
+  const image = bubbles(page).locator('img');
+  await expect.poll(() => image.evaluate(el => (el as HTMLImageElement).naturalHeight)).toBe(300);
+  await expect
+    .poll(async () => {
+      const { width, height } = (await image.boundingBox())!;
+      return [Math.round(width), Math.round(height)];
+    })
+    .toEqual([200, 300]);
+});
+
 test('bytes that are no image are a file to save', async ({ page, server }) => {
   await login(page, server);
   const client = server.client('user2');

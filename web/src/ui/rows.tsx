@@ -180,7 +180,8 @@ interface PictureProps {
 
 function PictureButton({ content, name, alt, onPicture, onBroken }: PictureProps) {
   const url = useObjectURL(content.blob);
-  const { width, height } = pictureSize(content);
+  const [turned, setTurned] = useState(false);
+  const { width, height } = pictureSize(turned ? { width: content.height, height: content.width } : content);
   return (
     <button
       type="button"
@@ -188,7 +189,21 @@ function PictureButton({ content, name, alt, onPicture, onBroken }: PictureProps
       aria-label={`${alt}: enlarge`}
       onClick={() => onPicture({ blob: content.blob, name, alt })}
     >
-      <img src={url} width={Math.round(width)} height={Math.round(height)} alt="" onError={onBroken} />
+      <img
+        src={url}
+        alt=""
+        style={{ width: `${width}px`, aspectRatio: `${width} / ${height}` }}
+        onError={onBroken}
+        onLoad={event => {
+          // An EXIF orientation lays a camera's picture on its side.
+          const { naturalWidth, naturalHeight } = event.currentTarget;
+          setTurned(
+            naturalWidth !== naturalHeight &&
+              naturalWidth === content.height &&
+              naturalHeight === content.width,
+          );
+        }}
+      />
     </button>
   );
 }
