@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/term"
@@ -73,7 +74,7 @@ func (c *serveCmd) Validate() error {
 
 // Run serves until ctx is done.
 func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
-	setHeapFloor()
+	defer runtime.KeepAlive(newHeapFloor())
 	logger := c.newLogger(out.Stderr)
 	// The log comes last: a mistake in any other flag leaves no directory behind.
 	options, err := c.serviceOptions(logger)
