@@ -263,6 +263,9 @@ func (s *natsServer) start() {
 // kill ends the server at once.
 func (s *natsServer) kill() {
 	s.tb.Helper()
+	for _, p := range append(s.incoming, s.clients) {
+		p.refuse()
+	}
 	s.process.signal(syscall.SIGKILL)
 	s.process.wait(patience)
 }
@@ -291,6 +294,7 @@ func (s *chatServer) start() {
 // kill ends the server at once.
 func (s *chatServer) kill() {
 	s.tb.Helper()
+	s.front.refuse()
 	s.process.signal(syscall.SIGKILL)
 	s.process.wait(patience)
 }

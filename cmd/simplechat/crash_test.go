@@ -57,6 +57,7 @@ func crash(t *testing.T, rounds int, args ...string) []string {
 			l.awaitMore(1 + chance.IntN(300))
 			time.Sleep(time.Duration(chance.IntN(3000)) * time.Microsecond)
 		}
+		front.refuse()
 		p.signal(syscall.SIGKILL)
 		p.wait(patience)
 	}

@@ -90,6 +90,7 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 		if i == loads-1 {
 			l.end()
 		}
+		front.refuse()
 		if i%2 == 0 {
 			tr.kill(cmd.Process.Pid)
 		} else {

@@ -60,6 +60,14 @@ func (p *proxy) to(backend string) {
 	clear(p.conns)
 }
 
+// refuse lets further connections end at once; those that there are stay. It is
+// called before a backend dies: its port may be another server's then.
+func (p *proxy) refuse() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.backend = ""
+}
+
 // count returns the number of connections.
 func (p *proxy) count() int {
 	p.mu.Lock()
