@@ -63,8 +63,7 @@ func fillDirectory(t *testing.T, dir string, sig syscall.Signal) []placed {
 		l.startSender(user, p.url(""), true, func() int { return 10 << rand.IntN(14) })
 	}
 	l.awaitMore(500)
-	close(l.stopped)
-	l.senders.Wait()
+	l.stopSenders()
 	original := readHistory(t, p.url(""), l.sendLast(p.url("")))
 	p.signal(sig)
 	p.wait(patience)

@@ -288,13 +288,28 @@ func (l *load) awaitMore(n int) {
 // at url tells.
 func (l *load) finish(url string) []string {
 	l.tb.Helper()
-	close(l.stopped)
-	l.senders.Wait()
+	l.stopSenders()
 	end := l.sendLast(url)
 	history := readHistory(l.tb, url, end)
 	l.awaitWatchers(end)
 	l.end()
 	return l.check(history)
+}
+
+// stopSenders lets each sender get its message acknowledged, and no more.
+func (l *load) stopSenders() {
+	l.tb.Helper()
+	close(l.stopped)
+	ended := make(chan struct{})
+	go func() {
+		l.senders.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		l.tb.Fatal("there are messages that nobody takes")
+	}
 }
 
 // report makes problems the test's.

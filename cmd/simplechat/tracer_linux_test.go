@@ -50,7 +50,8 @@ func newTracer(root string) *tracer {
 // nil, when the program has ended.
 func (t *tracer) start(cmd *exec.Cmd) (<-chan error, error) {
 	t.files, t.calls, t.ending = map[int]openFile{}, map[int]func(int64){}, 0
-	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL}
+	// A process group of its own tells it from other children of the same thread.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error), make(chan error, 1)
 	go func() {
 		// All of ptrace belongs to the thread that began it. It dies with the
@@ -88,8 +89,7 @@ func (t *tracer) trace(pid int) error {
 	threads := map[int]bool{pid: true}
 	for {
 		var status unix.WaitStatus
-		// WNOTHREAD leaves the test's other children to those who wait for them.
-		thread, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		thread, err := unix.Wait4(-pid, &status, unix.WALL|unix.WNOTHREAD, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
