@@ -81,6 +81,9 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 	if l.engine.disk, err = dir.openDisk(l.stream, m, l.currentEpoch); err != nil {
 		return err
 	}
+	// What the server complained about while it recovered the stream, such as a
+	// batch that a power cut has torn, it has dealt with: the stream is there.
+	l.engine.forget()
 	l.publisher.recent.set(info.State.LastSeq)
 	l.tasks.Go(l.watch)
 	if interval == 0 {
@@ -233,6 +236,7 @@ func (l *Log) restart() error {
 			err = l.engine.disk.reopen()
 		}
 		if err == nil {
+			l.engine.forget() // see open
 			return l.resume(ctx, info)
 		}
 		if l.pause(ctx, reconnectWait) != nil {
