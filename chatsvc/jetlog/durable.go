@@ -68,10 +68,10 @@ func syncPath(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// syncTree syncs all directories from root down, and the files too if it is told.
-func syncTree(root string, files bool) error {
-	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.IsDir() && !files {
+// syncTree syncs all directories and files from root down.
+func syncTree(root string) error {
+	return filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
 			return err
 		}
 		return syncPath(path)
@@ -96,8 +96,10 @@ func streamPath(store, stream string) string {
 // names are on the disk when it returns.
 func openBlocks(store, stream string) (*blocks, error) {
 	b := &blocks{dir: filepath.Join(streamPath(store, stream), "msgs")}
-	if err := syncTree(filepath.Dir(store), false); err != nil { // store's own name is there
-		return nil, fmt.Errorf("sync directories: %w", err)
+	// The files too: what a process that was killed had written and not synced is
+	// in the stream, and is about to be handed out. Store's own name is above it.
+	if err := syncTree(filepath.Dir(store)); err != nil {
+		return nil, fmt.Errorf("sync: %w", err)
 	}
 	entries, err := os.ReadDir(b.dir)
 	if err != nil {
@@ -182,7 +184,7 @@ func (d *disk) reopen() error {
 
 // close is called when the server has ended: all that it wrote gets to the disk.
 func (d *disk) close() error {
-	if err := syncTree(d.dir.store(), true); err != nil {
+	if err := syncTree(d.dir.store()); err != nil {
 		return err
 	}
 	d.mu.Lock()
