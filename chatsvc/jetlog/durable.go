@@ -71,10 +71,13 @@ func syncPath(path string) error {
 // syncTree syncs all directories and files from root down.
 func syncTree(root string) error {
 	return filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+		if err == nil {
+			err = syncPath(path)
 		}
-		return syncPath(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // the server tidies up
+		}
+		return err
 	})
 }
 
