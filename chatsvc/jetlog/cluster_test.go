@@ -3,6 +3,7 @@ package jetlog_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -67,17 +68,19 @@ func newCluster(tb testing.TB, n int) *cluster {
 	return c
 }
 
-// freePorts returns ports of loopback that nobody listens on.
+// freePorts returns ports of loopback that nobody listens on, and that no system
+// hands out by itself: until they are used nobody else gets them.
 func freePorts(tb testing.TB, n int) []int {
 	tb.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	var ports []int
+	for len(ports) < n {
+		port := 10_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			tb.Fatal(err)
+			continue
 		}
 		defer l.Close() // all are open at a time, so that they differ
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+		ports = append(ports, port)
 	}
 	return ports
 }

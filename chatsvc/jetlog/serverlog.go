@@ -29,8 +29,25 @@ func (l serverLog) Fatalf(format string, v ...any) { l.Errorf(format, v...) }
 // Errorf implements [server.Logger].
 func (l serverLog) Errorf(format string, v ...any) {
 	l.log(slog.LevelError, format, v)
-	l.failed(fmt.Errorf(format, v...))
+	err := loggedError{text: fmt.Sprintf(format, v...)}
+	for _, arg := range v {
+		if cause, ok := arg.(error); ok {
+			err.cause = cause
+		}
+	}
+	l.failed(err)
 }
+
+// loggedError is an error that the server has logged. It is what its cause is: a
+// full disk is told from others by that.
+type loggedError struct {
+	text  string
+	cause error
+}
+
+func (e loggedError) Error() string { return e.text }
+
+func (e loggedError) Unwrap() error { return e.cause }
 
 // Debugf implements [server.Logger].
 func (l serverLog) Debugf(format string, v ...any) { l.log(slog.LevelDebug, format, v) }

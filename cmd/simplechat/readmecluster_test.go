@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestREADMECluster runs README's recipe for more than one machine, in an empty
@@ -58,19 +60,19 @@ type recipe struct {
 	ports     *strings.Replacer
 }
 
-// freePorts returns what replaces README's ports by free ones.
+// freePorts returns what replaces README's ports by free ones, that no system
+// hands out by itself: until they are used nobody else gets them.
 func freePorts(tb testing.TB, ports ...string) *strings.Replacer {
 	tb.Helper()
 	var pairs []string
 	for _, port := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		defer l.Close() // all are open at a time, so that they differ
-		_, free, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			tb.Fatal(err)
+		var free string
+		for free == "" {
+			some := strconv.Itoa(10_000 + rand.IntN(20_000))
+			if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", some)); err == nil {
+				defer l.Close() // all are open at a time, so that they differ
+				free = some
+			}
 		}
 		pairs = append(pairs, ":"+port, ":"+free, "-p "+port, "-p "+free)
 	}
@@ -142,6 +144,8 @@ func killFirst(tb testing.TB, file string) {
 // await returns when as many lines of the log match.
 func (g *group) await(tb testing.TB, pattern *regexp.Regexp, lines int) {
 	tb.Helper()
+	timer := time.AfterFunc(patience, func() { _ = g.cmd.Cancel() }) // the log ends with it
+	defer timer.Stop()
 	for lines > 0 && g.log.Scan() {
 		fmt.Fprintln(&g.seen, g.log.Text())
 		if pattern.Match(g.log.Bytes()) {
