@@ -20,6 +20,12 @@
 // Bytes of a large write are not copied. Handlers run on goroutines that are
 // used again, so that their stacks need not grow anew for each call.
 //
+// A subscriber of the chat that is idle on a connection of its own takes about
+// 25 KiB, half of what it takes with net/http: 4 for the stack that reads, 8 for
+// the handler's, 2.5 for the connection with its framer and HPACK table, 1.5 for
+// the request, 4.5 for what connect and the service keep of the call, and 4 for
+// what Go's runtime notes of goroutines, timers, sockets and spans.
+//
 // # What it is not
 //
 // It has no server push, no priorities and no CONNECT. Of [http.Server] it heeds
