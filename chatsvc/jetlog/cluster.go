@@ -142,7 +142,8 @@ func (l *Log) openStream(ctx context.Context) (*jetstream.StreamInfo, error) {
 func isPassing(err error) bool {
 	apiError := new(jetstream.APIError)
 	if errors.As(err, &apiError) {
-		return apiError.Code == 503 || apiError.ErrorCode == codeNoPeers
+		// A stream that another server has just made is not known everywhere yet.
+		return apiError.Code == 503 || apiError.ErrorCode == codeNoPeers || errors.Is(err, jetstream.ErrStreamNotFound)
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoServers) ||
 		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected)

@@ -199,6 +199,31 @@ func TestCluster(t *testing.T) {
 	})
 }
 
+// Servers that start together make one stream, though not every NATS server
+// knows it at once.
+func TestServersStartTogether(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	for n := range 10 {
+		epochs := make(chan string, 3)
+		for range cap(epochs) {
+			go func() {
+				log, err := jetlog.Connect(t.Context(), c.settings(fmt.Sprint("chat", n)), jetlog.Options{})
+				if err != nil {
+					t.Errorf("stream %d: %v", n, err)
+					epochs <- ""
+					return
+				}
+				defer closeLog(t, log)
+				epochs <- state(t, log).Epoch
+			}()
+		}
+		if first, second, third := <-epochs, <-epochs, <-epochs; first != second || second != third {
+			t.Errorf("stream %d: epochs %q, %q and %q", n, first, second, third)
+		}
+	}
+}
+
 // followEpoch follows a log from the start until Follow fails, and returns why.
 func followEpoch(log *jetlog.Log) <-chan error {
 	ended := make(chan error, 1)
