@@ -42,11 +42,12 @@ func isFinal(err error) bool {
 
 // mayBeStored reports whether a message may have been stored although the
 // attempt to send it ended with err: not if there was no connection, or the
-// server refused to look at it.
-func mayBeStored(err error) bool {
+// server refused to look at it. The error alone does not tell whether a request
+// was written: net/http repeats one that has an idempotency key by itself.
+func mayBeStored(err error, wrote bool) bool {
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
-		return false
+		return wrote
 	}
 	// Without a position it was acknowledged, and on a full disk the code
 	// resource_exhausted comes from the log.

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -90,11 +92,11 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 	pause := s.client.backoff()
 	for {
 		began := time.Now()
-		sent, err := s.attempt(ctx)
+		sent, wrote, err := s.attempt(ctx)
 		if err == nil {
 			return sent, nil
 		}
-		if s.uncertain.IsZero() && mayBeStored(err) {
+		if s.uncertain.IsZero() && mayBeStored(err, wrote) {
 			s.uncertain = began
 		}
 		if isFinal(err) {
@@ -127,8 +129,10 @@ func (s *sending) timeout() time.Duration {
 	return s.client.timeout + time.Duration(len(s.msg.GetContent()))*time.Second/slowestUpload
 }
 
-// attempt sends the message once.
-func (s *sending) attempt(ctx context.Context) (Sent, error) {
+// attempt sends the message once, and reports whether a request was written.
+func (s *sending) attempt(ctx context.Context) (_ Sent, wrote bool, _ error) {
+	var headers atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { headers.Store(true) }})
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	server, failures := s.client.replica()
@@ -140,12 +144,12 @@ func (s *sending) attempt(ctx context.Context) (Sent, error) {
 			s.client.failed(failures)
 			s.client.logger.Warn("send", slog.String("url", server.url), slog.Any("error", err))
 		}
-		return Sent{}, err
+		return Sent{}, headers.Load(), err
 	}
 	epoch, offset, err := readPosition(call.ResponseHeader())
 	if err != nil {
-		return Sent{}, err
+		return Sent{}, true, err
 	}
 	duplicate := call.ResponseHeader().Get(chatsvc.HeaderDuplicate) == "true"
-	return Sent{Epoch: epoch, Offset: offset, Duplicate: duplicate}, nil
+	return Sent{Epoch: epoch, Offset: offset, Duplicate: duplicate}, true, nil
 }

@@ -1,9 +1,12 @@
 package chatclient_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -189,4 +192,47 @@ func TestSendWithAKey(t *testing.T) {
 			}
 		}
 	})
+}
+
+// net/http repeats a request that has a key by itself, so the error of a send may
+// be that of a second dial.
+func TestSendIsUncertainAfterARepeatedRequest(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		requests := bufio.NewReader(conn)
+		for n := 1; ; n++ {
+			r, err := http.ReadRequest(requests)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, r.Body)
+			if n == 2 { // it is stored, and the server dies
+				_ = listener.Close()
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/proto\r\nContent-Length: 0\r\nChat-Epoch: E\r\nChat-Offset: 1\r\n\r\n")
+		}
+	}()
+	client, err := chatclient.New("http://"+listener.Addr().String(), chatclient.WithProtocol(chatclient.Connect))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.SendText(testContext(t), "a"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := client.SendText(ctx, "b"); !errors.Is(err, chatclient.ErrUncertain) {
+		t.Errorf("it was written, and the error is %v", err)
+	}
 }
