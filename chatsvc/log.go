@@ -9,13 +9,15 @@ import (
 	"time"
 )
 
-// KeyWindow is how long a [MemoryLog] knows the key of an append.
+// KeyWindow is how long a log knows the key of an append. Clients that send again
+// rely on it.
 const KeyWindow = 2 * time.Minute
 
 // Entry is one stored record.
 type Entry struct {
-	// Offset is the record's number in its log. Offsets start at 1 and have no
-	// gaps.
+	// Offset is the record's number in its log. Offsets start at 1 and grow
+	// by one; a log that has lost a record leaves a gap there, and a [Service]
+	// begins its history anew behind it.
 	Offset uint64
 	// Time is when the log took the record.
 	Time time.Time
@@ -63,7 +65,9 @@ type Log interface {
 	// higher, then for each new one, in the order of offsets, from one
 	// goroutine. It returns yield's error if that is not nil, ctx.Err() when
 	// ctx is done, and its own error when it cannot go on; the caller may then
-	// follow again from where it was.
+	// follow again from where it was. It fails when the log has another epoch
+	// than State returned last: what follows has nothing to do with what was
+	// before.
 	Follow(ctx context.Context, from uint64, yield func(Entry) error) error
 }
 

@@ -165,6 +165,10 @@ func (s *Service) internal(doing string, err error) error {
 	return wireError(err)
 }
 
+// startTime is how long a log may hand out nothing of what it retains at the
+// start.
+const startTime = 30 * time.Second
+
 // startFollowing starts the goroutine that moves records from the log to the
 // broker, and returns when all that the log retained at state is there, or
 // with the log's error.
@@ -174,12 +178,19 @@ func (s *Service) startFollowing(state State) error {
 	start, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
 	go s.follow(ctx, failed)
+	moved, at := time.Now(), s.broker.Load().next()
 	for state.First < state.Next {
 		tick, cancel := context.WithTimeout(start, time.Second)
 		err := s.broker.Load().await(tick, state.Next-1)
 		cancel()
 		if err == nil {
 			return nil
+		}
+		if next := s.broker.Load().next(); next > at {
+			moved, at = time.Now(), next
+		} else if time.Since(moved) > startTime {
+			stop()
+			return fmt.Errorf("it hands out nothing more: record %d of %d is due", next, state.Next-1)
 		}
 		// The log is long, or what was retained is so no longer: look again.
 		if err = context.Cause(start); err == nil {
@@ -236,7 +247,9 @@ func (s *Service) replaced(ctx context.Context) bool {
 		return false
 	}
 	s.logger.Error("the log has another epoch: all streams end", "was", old.epoch, "is", state.Epoch)
-	s.broker.Store(newBroker(state.Epoch, state.First, s.retention))
+	fresh := newBroker(state.Epoch, state.First, s.retention)
+	fresh.acknowledge(state.Next - 1) // until the history is read, its end is not where new subscribers begin
+	s.broker.Store(fresh)
 	old.close(errReplaced)
 	return true
 }

@@ -55,27 +55,40 @@ type Cluster struct {
 // What was acknowledged is kept by most of the replicas' servers; whether it is
 // on their disks is their setting sync_interval.
 func Connect(ctx context.Context, c Cluster, opts Options) (*Log, error) {
+	urls, redacted, err := c.parse()
+	if err != nil {
+		return nil, err
+	}
+	c.URLs = urls
 	l := newLog(c.Stream, streamConfig(c.Stream, opts.Retention, c.Replicas), opts)
 	if err := l.join(ctx, c); err != nil {
 		_ = l.Close() // it never came to be
-		return nil, fmt.Errorf("%s: %w", c.redacted(), err)
+		return nil, fmt.Errorf("%s: %w", redacted, err)
 	}
 	return l, nil
 }
 
-// redacted returns the URLs without passwords.
-func (c Cluster) redacted() string {
-	var all []string
-	for _, raw := range c.URLs {
-		if u, err := url.Parse(raw); err == nil {
-			all = append(all, u.Redacted())
+// parse returns the URLs, and their text without passwords. An error does not
+// repeat a URL: it may hold one.
+func (c Cluster) parse() (urls []string, redacted string, err error) {
+	var shown []string
+	for i, raw := range c.URLs {
+		if !strings.Contains(raw, "://") {
+			raw = "nats://" + raw
 		}
+		u, err := url.Parse(raw)
+		if err != nil || u.Host == "" {
+			return nil, "", fmt.Errorf("URL %d of the nats servers: it must be nats://HOST:PORT", i+1)
+		}
+		urls, shown = append(urls, raw), append(shown, u.Redacted())
 	}
-	return strings.Join(all, ",")
+	return urls, strings.Join(shown, ","), nil
 }
 
 func (l *Log) join(ctx context.Context, c Cluster) error {
-	options := []nats.Option{nats.ReconnectHandler(func(*nats.Conn) { l.logger.Info("connected to nats again", "server", l.conn.ConnectedUrlRedacted()) })}
+	options := []nats.Option{nats.ReconnectHandler(func(conn *nats.Conn) {
+		l.logger.Info("connected to nats again", "server", conn.ConnectedUrlRedacted())
+	})}
 	if c.Credentials != "" {
 		options = append(options, nats.UserCredentials(c.Credentials))
 	}

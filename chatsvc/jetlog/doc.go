@@ -22,12 +22,13 @@
 //
 // An acknowledged record of a directory is on the disk, unless [Open] was given
 // an interval; sends that come together share a write to it. Nobody sees a record
-// before it is acknowledged. One of a cluster is stored by most of its replicas;
+// of a directory before it is stored like that. One of a cluster is stored by most of its replicas;
 // whether they write it to their disks first is their setting sync_interval,
 // which Connect logs if it may see it.
 //
 // The stream keeps what fits in the retention, and somewhat more. It knows keys
-// for [chatsvc.KeyWindow], also after a restart.
+// for [chatsvc.KeyWindow]; after a restart, those of the records that it still
+// has.
 //
 // # Failures
 //

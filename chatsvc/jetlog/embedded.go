@@ -297,6 +297,7 @@ func (e *engine) start() error {
 		MaxPayload:            maxRecord,
 		MaxPending:            maxPending,
 		StreamMaxBufferedMsgs: 1 << 20,           // never more than there are senders
+		StreamMaxBufferedSize: math.MaxInt64 / 4, // nor more bytes than theirs
 		JetStreamMaxStore:     math.MaxInt64 / 4, // not three quarters of what is free now: a full disk is found by writing
 	})
 	if err != nil {
@@ -340,6 +341,13 @@ func (e *engine) close() error {
 		err = e.disk.close()
 	}
 	return errors.Join(err, e.dir.close())
+}
+
+// running reports whether there is a server: one that stop has not ended.
+func (e *engine) running() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.srv != nil
 }
 
 // fail notes that something went wrong.

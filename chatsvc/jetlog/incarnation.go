@@ -84,10 +84,16 @@ func (l *Log) look(ctx context.Context) error {
 	if l.epoch == "" || epochOf(info) == l.epoch {
 		return nil
 	}
+	l.endFollows()
+	return nil
+}
+
+// endFollows ends those who follow the epoch that State returned last. The
+// caller holds mu.
+func (l *Log) endFollows() {
 	select {
 	case <-l.turned:
 	default:
 		close(l.turned)
 	}
-	return nil
 }

@@ -86,6 +86,7 @@ func (l *Log) connect(urls string, wait time.Duration, options ...nats.Option) e
 	options = append(options,
 		nats.Name("simplechat"),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // it may pass: an account that is not there yet, credentials that are renewed
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectWait, reconnectWait),
 		nats.ReconnectBufSize(-1), // a send that was answered unavailable does not leave later
@@ -108,7 +109,10 @@ func (l *Log) connect(urls string, wait time.Duration, options ...nats.Option) e
 	if l.engine != nil {
 		recent = newRecent()
 	}
-	l.publisher, err = newPublisher(l.conn, l.stream, wait, recent)
+	p, err := newPublisher(l.conn, l.stream, wait, recent)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.publisher = p
 	return err
 }
 
@@ -121,6 +125,11 @@ func (l *Log) disconnected(err error) {
 		err = nats.ErrDisconnected
 	}
 	l.setDown(fmt.Errorf("nats: %w", err))
+	if l.engine != nil && l.engine.running() {
+		// It has cut off this connection, as after a standstill of the process:
+		// what it stored of the appends that have just ended is not known here.
+		l.engine.fail(err)
+	}
 }
 
 // setDown notes why nothing can be stored, and ends the wait of all appends.
@@ -128,11 +137,14 @@ func (l *Log) setDown(err error) {
 	l.mu.Lock()
 	first := l.down == nil
 	l.down = err
+	p := l.publisher
 	l.mu.Unlock()
 	if first {
 		l.logger.Error("the log cannot store messages now", "error", err)
 	}
-	l.publisher.fail(err)
+	if p != nil { // else the connection has ended before it was used
+		p.fail(err)
+	}
 }
 
 // setUp notes that messages can be stored again.
@@ -154,7 +166,12 @@ func (l *Log) Err() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.down
+	select {
+	case <-l.turned: // until State tells the new epoch, an offset would go with the old one
+		return errReplaced
+	default:
+		return l.down
+	}
 }
 
 // Close ends all appends and Follows with [ErrClosed], and closes the log. What
@@ -167,6 +184,9 @@ func (l *Log) Close() error {
 	l.tasks.Wait()
 	if l.conn != nil {
 		l.conn.Close()
+	}
+	if l.publisher != nil {
+		l.publisher.fail(ErrClosed) // what was sent meanwhile
 	}
 	if l.engine == nil {
 		return nil
@@ -186,6 +206,7 @@ func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if epoch := epochOf(info); epoch != l.epoch {
+		l.endFollows()
 		l.epoch, l.seen, l.turned = epoch, place{}, make(chan struct{})
 	}
 	return stateOf(info, l.epoch), nil

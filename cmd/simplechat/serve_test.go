@@ -97,7 +97,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"NATS and sync", []string{"serve", "--nats=nats://127.0.0.1:1", "--sync=1s"}, 2, []string{"--sync", "sync_interval"}},
 		{"no interval", []string{"serve", "--sync=0s"}, 2, []string{"--sync", "neither always nor a positive duration"}},
 		{"a stream without NATS", []string{"serve", "--nats-stream=x"}, 2, []string{"--nats-stream", "without --nats"}},
-		{"too many replicas", []string{"serve", "--nats=nats://127.0.0.1:1", "--nats-replicas=7"}, 2, []string{"--nats-replicas 7", "1 to 5"}},
+		{"too many replicas", []string{"serve", "--nats=nats://127.0.0.1:1", "--nats-replicas=7"}, 2, []string{"--nats-replicas 7", "1, 3 or 5"}},
 		{"half a certificate for NATS", []string{"serve", "--nats=nats://127.0.0.1:1", "--nats-tls-key=key.pem"}, 2, []string{"--nats-tls-cert", "--nats-tls-key", "both"}},
 		{"no credentials for NATS", []string{"serve", "--listen=127.0.0.1:0", "--nats=nats://127.0.0.1:1", "--nats-creds=/nonexistent/creds"}, 1, []string{"--nats-creds", "/nonexistent/creds", "no such file"}},
 		{"no certificates of NATS", []string{"serve", "--listen=127.0.0.1:0", "--nats=nats://127.0.0.1:1", "--nats-tls-ca=/nonexistent/ca.pem"}, 1, []string{"--nats-tls-ca", "/nonexistent/ca.pem", "no such file"}},

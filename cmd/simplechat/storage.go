@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,8 +89,8 @@ func (f *storageFlags) checkNATS() error {
 		return nil
 	}
 	switch {
-	case f.NATSReplicas < 0 || f.NATSReplicas > 5:
-		return fmt.Errorf("--nats-replicas %d: it must be 1 to 5", f.NATSReplicas)
+	case !slices.Contains([]int{0, 1, 3, 5}, f.NATSReplicas): // 0: not given
+		return fmt.Errorf("--nats-replicas %d: it must be 1, 3 or 5", f.NATSReplicas)
 	case strings.ContainsAny(f.NATSStream, " \t\r\n\f.*>/\\"):
 		return fmt.Errorf("--nats-stream %q: a name has no spaces, dots, slashes, * or >", f.NATSStream)
 	case (f.NATSTLSCert == "") != (f.NATSTLSKey == ""):
