@@ -81,6 +81,28 @@ func syncTree(root string) error {
 	})
 }
 
+// checkTree fails if there is a file below root that cannot be read and written.
+// The NATS server removes a stream that it cannot open.
+func checkTree(root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // it is about to be made
+		case err != nil:
+			return err
+		case path == root && !entry.IsDir():
+			return fmt.Errorf("%s is not a directory", path)
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // the operator names the directory
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	})
+}
+
 // blocks are the files that the NATS server keeps a stream's messages in: 1.blk,
 // 2.blk and so on. It syncs each message's file before it acknowledges, but not
 // the name of a file that it has just made: after a power cut a file may be gone

@@ -140,6 +140,9 @@ func (l *Log) setDamagedSettingsAside() error {
 // be, gone: their offsets will be those of others.
 func (l *Log) checkMark(ctx context.Context, info *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
 	m, err := readMark(l.engine.dir.markPath())
+	if err == nil && m.Epoch != epochOf(info) && m.Offset > info.State.LastSeq {
+		l.logger.Error("acknowledged records are gone, and the log has another epoch", "epoch", m.Epoch, "from", info.State.LastSeq+1, "to", m.Offset)
+	}
 	if errors.Is(err, errMarkDamaged) && l.engine.interval == 0 {
 		l.logger.Warn("it cannot be told whether records are missing", "error", err)
 		return info, nil
@@ -283,8 +286,11 @@ type engine struct {
 	srv *server.Server
 }
 
-// start starts the server.
+// start starts the server. It touches nothing if a file of it cannot be opened.
 func (e *engine) start() error {
+	if err := checkTree(e.dir.store()); err != nil {
+		return fmt.Errorf("%w: nothing was changed; let this user read and write all that is in the directory", err)
+	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName:            "simplechat",
 		DontListen:            true,
@@ -303,8 +309,14 @@ func (e *engine) start() error {
 	if err != nil {
 		return fmt.Errorf("nats server: %w", err)
 	}
-	srv.SetLoggerV2(serverLog{e.logger, e.fail}, false, false, false)
+	fatal := make(chan error, 1)
+	srv.SetLoggerV2(serverLog{e.logger, e.fail, fatal}, false, false, false)
 	srv.Start()
+	if len(fatal) > 0 {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return fmt.Errorf("nats server: %w", <-fatal)
+	}
 	if !srv.JetStreamEnabled() || !srv.ReadyForConnections(startTime) {
 		srv.Shutdown()
 		srv.WaitForShutdown()

@@ -13,6 +13,7 @@ import (
 type serverLog struct {
 	logger *slog.Logger
 	failed func(error) // called with each error: the disk's are only found here
+	fatal  chan error  // gets what ends the server, if there is room
 }
 
 var _ server.Logger = serverLog{}
@@ -23,8 +24,14 @@ func (l serverLog) Noticef(format string, v ...any) { l.log(slog.LevelDebug, for
 // Warnf implements [server.Logger].
 func (l serverLog) Warnf(format string, v ...any) { l.log(slog.LevelWarn, format, v) }
 
-// Fatalf implements [server.Logger]. The server goes on to report what failed.
-func (l serverLog) Fatalf(format string, v ...any) { l.Errorf(format, v...) }
+// Fatalf implements [server.Logger]. The server expects the process to end here.
+func (l serverLog) Fatalf(format string, v ...any) {
+	l.log(slog.LevelError, format, v)
+	select {
+	case l.fatal <- fmt.Errorf(format, v...):
+	default:
+	}
+}
 
 // Errorf implements [server.Logger].
 func (l serverLog) Errorf(format string, v ...any) {

@@ -2,10 +2,13 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/nats-io/nats-server/v2/server"
@@ -115,5 +118,33 @@ func awaitHealth(tb testing.TB, p *process, status string) {
 		if ctx.Err() != nil {
 			tb.Fatalf("no health check answered %s", status)
 		}
+	}
+}
+
+// Who comes while the server waits for NATS is refused, and not left without an
+// answer.
+func TestWaitingForNATSRefusesConnections(t *testing.T) {
+	t.Parallel()
+	some, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := some.Addr().String()
+	_ = some.Close()
+	cmd := exec.Command(simplechat(t), "serve", "--listen", addr, "--nats", "nats://127.0.0.1:1")
+	startProcess(t, cmd, cmd.Start)
+	var conn net.Conn
+	for deadline := time.Now().Add(patience); conn == nil; {
+		if conn, err = net.Dial("tcp", addr); err != nil && time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	var timeout net.Error
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+		t.Errorf("the connection: %v", err)
 	}
 }

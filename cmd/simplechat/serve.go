@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -90,7 +91,9 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 		return err
 	}
 	defer listener.Close() //nolint:errcheck // the server has closed it, unless it never came to serve
+	admit := refuse(listener)
 	messages, closeLog, err := c.Storage.open(ctx, c.retention(), int(c.MaxContent), logger)
+	admit()
 	if err != nil {
 		return err
 	}
@@ -182,10 +185,35 @@ func (c *serveCmd) listen(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
-	return quickACK(listener), nil
+	return listener, nil
+}
+
+// refuse closes the connections to listener until admit is called: who comes
+// before the log is open learns it at once.
+func refuse(listener net.Listener) (admit func()) {
+	deadline, ok := listener.(interface{ SetDeadline(t time.Time) error })
+	if !ok {
+		return func() {}
+	}
+	var refusing sync.WaitGroup
+	refusing.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	})
+	return func() {
+		_ = deadline.SetDeadline(time.Unix(1, 0))
+		refusing.Wait()
+		_ = deadline.SetDeadline(time.Time{})
+	}
 }
 
 func (c *serveCmd) serve(srv *h2.Server, listener net.Listener) error {
+	listener = quickACK(listener)
 	if c.TLSCert != "" {
 		return srv.ServeTLS(listener)
 	}

@@ -30,7 +30,7 @@ type storageFlags struct {
 	Memory bool     `help:"Keep messages in memory, gone when the server ends."`
 	Sync   syncMode `placeholder:"always|DURATION" help:"When messages in --data reach the disk. always: before a send is answered, so an acknowledged message survives a power cut. A duration: that often, so a power cut may take that much; a crash of the server alone takes nothing (always)."`
 
-	NATS         []string `name:"nats" placeholder:"URL" help:"Keep messages in a NATS cluster with JetStream, shared by all servers that name its stream. URLs of the cluster's servers, with commas between them."`
+	NATS         natsURLs `name:"nats" placeholder:"URL" help:"Keep messages in a NATS cluster with JetStream, shared by all servers that name its stream. URLs of the cluster's servers, with commas between them."`
 	NATSStream   string   `name:"nats-stream" placeholder:"NAME" help:"Stream of the cluster; it is made if it is missing (simplechat)."`
 	NATSReplicas int      `name:"nats-replicas" placeholder:"N" help:"NATS servers that keep each message, 1, 3 or 5. With 3 an acknowledged message survives the loss of one (3)."`
 	NATSCreds    string   `name:"nats-creds" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
@@ -52,10 +52,24 @@ func (m *syncMode) UnmarshalText(text []byte) error {
 		return nil
 	}
 	interval, err := time.ParseDuration(string(text))
-	if err != nil || interval <= 0 {
-		return fmt.Errorf("%q is neither always nor a positive duration such as 200ms", text)
+	if err != nil || interval < time.Millisecond {
+		return fmt.Errorf("%q is neither always nor a duration of at least 1ms, such as 200ms", text)
 	}
 	*m = syncMode{true, interval}
+	return nil
+}
+
+// natsURLs are a flag's URLs.
+type natsURLs []string
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (u *natsURLs) UnmarshalText(text []byte) error {
+	for one := range strings.SplitSeq(string(text), ",") {
+		if one = strings.TrimSpace(one); one == "" {
+			return errors.New("there is an empty URL: give nats://HOST:PORT, or more of them with commas between them")
+		}
+		*u = append(*u, one)
+	}
 	return nil
 }
 
