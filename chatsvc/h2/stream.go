@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -16,6 +17,11 @@ var (
 	errPanic = errors.New("the handler panicked")
 	errEnded = errors.New("the response has ended")
 )
+
+// restTime is what a client has to send the rest of a request that was answered
+// early, before its stream is reset: curl 7.88 may drop an answer whose stream
+// was reset before it was read.
+const restTime = 100 * time.Millisecond
 
 // stream is one call. Its fields are guarded by the connection's mu, those of
 // the response excepted.
@@ -102,17 +108,32 @@ func (s *stream) end() {
 	if !s.sent {
 		s.abort(net.ErrClosed, http2.ErrCodeCancel)
 	}
-	if !s.received { // the client need not send the rest (section 8.1)
-		c.out.reset(s.id, http2.ErrCodeNo)
-		s.received = true
-	}
 	if s.err == nil {
 		c.refused = 0
 	}
 	s.cond.Broadcast() // whatever still reads the body, or writes
-	delete(c.streams, s.id)
 	c.running--
+	if s.received {
+		delete(c.streams, s.id)
+	} else {
+		time.AfterFunc(restTime, s.refuseRest)
+	}
 	_ = c.out.flush(false)
+	c.endIfDrained()
+}
+
+// refuseRest tells the client that it need not send the rest of the request
+// (section 8.1), unless it has.
+func (s *stream) refuseRest() {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !s.received {
+		s.received = true
+		c.out.reset(s.id, http2.ErrCodeNo)
+		c.out.flushLater()
+	}
+	delete(c.streams, s.id)
 	c.endIfDrained()
 }
 

@@ -229,3 +229,28 @@ func TestDeadlines(t *testing.T) {
 		})
 	}
 }
+
+// A client whose call was answered early may send the rest; one that does not is
+// told that it need not.
+func TestRestOfARequest(t *testing.T) {
+	t.Parallel()
+	handler := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
+		p := b.dial()
+		p.request(1, false, post)
+		p.untilAnswered(1)
+		p.check(p.WriteData(1, true, []byte("late")))
+		time.Sleep(time.Second)
+		p.request(3, false, post)
+		p.untilAnswered(3)
+		start := time.Now()
+		p.until(func(f http2.Frame) bool {
+			reset, ok := f.(*http2.RSTStreamFrame)
+			if ok && (reset.StreamID != 3 || reset.ErrCode != http2.ErrCodeNo) {
+				t.Errorf("%v", reset)
+			}
+			return ok
+		})
+		between(t, start, 50*time.Millisecond, 200*time.Millisecond)
+	})
+}
