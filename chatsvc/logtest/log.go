@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"example.com/simplechat/chatsvc"
-	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
+
+// Opener opens one log. Called again it opens the same one once more: for
+// another replica, or anew after all that it returned have been closed.
+type Opener func(tb testing.TB) (log chatsvc.Log, closeLog func())
 
 // Log tests what the documentation of [chatsvc.Log] promises. Each call of
 // newLog returns the opener of another, empty log that retains at least what r
@@ -38,78 +39,6 @@ func Log(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener) {
 			test(t, newLog)
 		})
 	}
-}
-
-// opened returns a log that is closed when the test ends.
-func opened(tb testing.TB, open Opener) chatsvc.Log {
-	tb.Helper()
-	log, closeLog := open(tb)
-	tb.Cleanup(closeLog)
-	return log
-}
-
-// record returns a message with content as a log stores it.
-func record(tb testing.TB, content string) []byte {
-	tb.Helper()
-	b, err := proto.Marshal(&chatpb.ChatMessages{Messages: []*chatpb.ChatMessage{
-		{Timestamp: 1_790_000_000_000, Content: []byte(content), Type: chatpb.ChatMessage_Text, From: "user1"},
-	}})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
-}
-
-// contentOf returns the content of the only message of a record.
-func contentOf(tb testing.TB, record []byte) string {
-	tb.Helper()
-	var messages chatpb.ChatMessages
-	if err := proto.Unmarshal(record, &messages); err != nil || len(messages.GetMessages()) != 1 {
-		tb.Fatalf("record %q: %d messages, %v", record, len(messages.GetMessages()), err)
-	}
-	return string(messages.GetMessages()[0].GetContent())
-}
-
-// add appends a message and fails the test if the log does not take it.
-func add(tb testing.TB, log chatsvc.Log, content, key string) chatsvc.Appended {
-	tb.Helper()
-	got, err := log.Append(tb.Context(), record(tb, content), key)
-	if err != nil {
-		tb.Fatalf("append %q: %v", content, err)
-	}
-	return got
-}
-
-func stateOf(tb testing.TB, log chatsvc.Log) chatsvc.State {
-	tb.Helper()
-	state, err := log.State(tb.Context())
-	if err != nil {
-		tb.Fatalf("state: %v", err)
-	}
-	return state
-}
-
-var errEnough = errors.New("enough")
-
-// read follows a log from an offset until the record at last, and returns the
-// entries. It fails the test if offsets are not each one more than the one
-// before.
-func read(tb testing.TB, log chatsvc.Log, from, last uint64) []chatsvc.Entry {
-	tb.Helper()
-	var got []chatsvc.Entry
-	err := log.Follow(tb.Context(), from, func(e chatsvc.Entry) error {
-		if n := len(got); n > 0 && e.Offset != got[n-1].Offset+1 {
-			return fmt.Errorf("offset %d came behind %d", e.Offset, got[n-1].Offset)
-		}
-		if got = append(got, e); e.Offset >= last {
-			return errEnough
-		}
-		return nil
-	})
-	if !errors.Is(err, errEnough) {
-		tb.Fatalf("follow from %d to %d: %v, after %d records", from, last, err, len(got))
-	}
-	return got
 }
 
 // Writers of all replicas get one order, which all followers see, whole.
@@ -269,75 +198,6 @@ func testBurst(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) 
 	work.Wait()
 	if entries := <-got; len(entries) != 1001 {
 		t.Errorf("%d records arrived, 1001 were due", len(entries))
-	}
-}
-
-func testDuplicates(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
-	open := newLog(t, chatsvc.Retention{})
-	log, other := opened(t, open), opened(t, open)
-	first := add(t, log, "first", "key")
-	add(t, log, "without a key", "")
-	second := add(t, log, "second", "other key, with any bytes: \r\n\x00\xff")
-	if first.Duplicate || second.Duplicate || second.Offset != first.Offset+2 {
-		t.Errorf("first appends: %+v, %+v", first, second)
-	}
-	for _, l := range []chatsvc.Log{log, other} {
-		if got := add(t, l, "first", "key"); !got.Duplicate || got.Offset != first.Offset {
-			t.Errorf("the key again: %+v, offset %d was due", got, first.Offset)
-		}
-		if got := add(t, l, "second", "other key, with any bytes: \r\n\x00\xff"); !got.Duplicate || got.Offset != second.Offset {
-			t.Errorf("the other key again: %+v, offset %d was due", got, second.Offset)
-		}
-	}
-	if entries := read(t, log, 0, second.Offset); len(entries) != 3 {
-		t.Errorf("%d records are stored, 3 were due", len(entries))
-	}
-}
-
-// Of racing appends with one key one is stored, and all learn its offset, among
-// others that have keys of their own or none.
-func testRacingDuplicates(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
-	const rounds, racers = 20, 32
-	open := newLog(t, chatsvc.Retention{})
-	logs := []chatsvc.Log{opened(t, open), opened(t, open)}
-	stored := 0
-	for round := range rounds {
-		results := make([]chatsvc.Appended, racers)
-		var work sync.WaitGroup
-		for i := range results {
-			key := "one of round " + fmt.Sprint(round)
-			switch i % 4 {
-			case 2:
-				key = ""
-			case 3:
-				key = fmt.Sprint(round, "of its own", i)
-			}
-			work.Go(func() { results[i] = add(t, logs[i/4%2], fmt.Sprint(round, i), key) })
-		}
-		work.Wait()
-		offset, firsts := uint64(0), 0
-		for i, got := range results {
-			switch {
-			case i%4 >= 2:
-				if got.Duplicate {
-					t.Errorf("round %d: append %d is a duplicate: %+v", round, i, got)
-				}
-				stored++
-			case offset != 0 && got.Offset != offset:
-				t.Errorf("round %d: offset %d and offset %d for one key", round, offset, got.Offset)
-			default:
-				offset = got.Offset
-			}
-			if i%4 < 2 && !got.Duplicate {
-				firsts++
-			}
-		}
-		if stored++; firsts != 1 {
-			t.Errorf("round %d: %d appends count as the first", round, firsts)
-		}
-	}
-	if got := stateOf(t, logs[0]); got.Next != uint64(stored)+1 {
-		t.Errorf("%d records are stored, %d were due", got.Next-1, stored)
 	}
 }
 

@@ -17,10 +17,6 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// Opener opens one log. Called again it opens the same one once more: for
-// another replica, or anew after all that it returned have been closed.
-type Opener func(tb testing.TB) (log chatsvc.Log, closeLog func())
-
 // Resume tests what clients are promised about offsets, epochs and
 // idempotency keys, over HTTP, with replicas and restarts of the service. Each
 // call of newLog returns the opener of another, empty log that retains at least
