@@ -3,9 +3,11 @@ package jetlog
 import (
 	"context"
 	"errors"
+	"net/http"
 	"syscall"
 
 	"connectrpc.com/connect"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/simplechat/chatsvc"
 )
@@ -27,9 +29,10 @@ func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Ap
 		return appendedNowhere, refusal(err)
 	}
 	a := newAppend(record, key)
-	if l.group != nil {
-		l.group.add(a)
-	} else if err := l.publisher.publish(a); err != nil {
+	if offset, ok := l.knownBefore(a.id); ok {
+		return chatsvc.Appended{Offset: offset, Duplicate: true}, nil
+	}
+	if err := l.publisher.publish(a); err != nil {
 		return appendedNowhere, refusal(err)
 	}
 	select {
@@ -40,11 +43,26 @@ func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Ap
 	if a.err == nil {
 		return a.appended, nil
 	}
-	if l.Err() == nil {
-		l.logger.Warn("append", "error", a.err)
+	if l.Err() == nil && !isOverload(a.err) {
 		l.suspect(a.err)
 	}
 	return appendedNowhere, refusal(a.err)
+}
+
+// knownBefore returns the offset of the append that had the message id before
+// this process started, which JetStream may know no longer.
+func (l *Log) knownBefore(id string) (offset uint64, known bool) {
+	if id == "" || l.engine == nil {
+		return 0, false
+	}
+	return l.engine.disk.known(id)
+}
+
+// isOverload reports whether JetStream has taken too much on, and nothing is
+// wrong otherwise.
+func isOverload(err error) bool {
+	apiError := new(jetstream.APIError)
+	return errors.As(err, &apiError) && apiError.Code == http.StatusTooManyRequests
 }
 
 // refusal returns what the sender sees, with the cause beside it.

@@ -21,14 +21,18 @@
 // # Durability
 //
 // An acknowledged record of a directory is on the disk, unless [Open] was given
-// an interval; sends that come together share a write to it. Nobody sees a record
-// of a directory before it is stored like that. One of a cluster is stored by most of its replicas;
-// whether they write it to their disks first is their setting sync_interval,
-// which Connect logs if it may see it.
+// an interval; appends that come together share a sync. Nobody sees a record of a
+// directory before it is stored like that. The NATS server in this process does
+// not sync: it would do so for each record. The log does, and knows what else
+// must be on the disk then.
 //
-// The stream keeps what fits in the retention, and somewhat more. It knows keys
-// for [chatsvc.KeyWindow]; after a restart, those of the records that it still
-// has.
+// One of a cluster is stored by most of its replicas; whether they write it to
+// their disks first is their setting sync_interval, which Connect logs if it may
+// see it.
+//
+// The stream keeps what fits in the retention, and somewhat more. Keys are known
+// for [chatsvc.KeyWindow], also after a restart and where the record is retained
+// no longer.
 //
 // # Failures
 //

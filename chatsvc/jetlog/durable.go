@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -104,53 +105,75 @@ func checkTree(root string) error {
 }
 
 // blocks are the files that the NATS server keeps a stream's messages in: 1.blk,
-// 2.blk and so on. It syncs each message's file before it acknowledges, but not
-// the name of a file that it has just made: after a power cut a file may be gone
-// with all that it held. See newMsgBlockForWrite in nats-server's filestore.go.
+// 2.blk and so on. It writes each message to the last one before it acknowledges,
+// and syncs neither the file nor its name: sync does. Files go in their order, and
+// none is written anew as long as the server does not sync by itself: see
+// removeMsg and syncBlocks in nats-server's filestore.go. It is safe for concurrent
+// use.
 type blocks struct {
-	dir  string
-	last int // the highest file whose name is on the disk
+	dir string
+
+	mu   sync.Mutex // guards last
+	last int        // the highest file that was synced; those before it are durable
 }
+
+// indexFile is where the NATS server notes from time to time what a stream has,
+// so that it need not read all files at its next start.
+const indexFile = "index.db"
 
 // streamPath returns a stream's directory in that of a NATS server.
 func streamPath(store, stream string) string {
 	return filepath.Join(store, server.JetStreamStoreDir, "$G", "streams", stream)
 }
 
-// openBlocks returns the blocks of a stream in a NATS server's directory, whose
-// names are on the disk when it returns.
+// blocksPath returns the directory of a stream's blocks.
+func blocksPath(store, stream string) string { return filepath.Join(streamPath(store, stream), "msgs") }
+
+// openBlocks returns the blocks of a stream in a NATS server's directory. They,
+// their names and the stream's settings are on the disk when it returns: what a
+// process that was killed had written and not synced is in the stream, and is
+// about to be handed out.
 func openBlocks(store, stream string) (*blocks, error) {
-	b := &blocks{dir: filepath.Join(streamPath(store, stream), "msgs")}
-	// The files too: what a process that was killed had written and not synced is
-	// in the stream, and is about to be handed out. Store's own name is above it.
-	if err := syncTree(filepath.Dir(store)); err != nil {
+	b := &blocks{dir: blocksPath(store, stream)}
+	if err := syncTree(filepath.Dir(store)); err != nil { // store's own name is above it
 		return nil, fmt.Errorf("sync: %w", err)
 	}
+	numbers, err := b.list()
+	if err != nil {
+		return nil, err
+	}
+	b.last = slices.Max(append(numbers, 0))
+	return b, nil
+}
+
+// list returns the numbers of the files that are there.
+func (b *blocks) list() ([]int, error) {
 	entries, err := os.ReadDir(b.dir)
 	if err != nil {
 		return nil, err
 	}
+	var numbers []int
 	for _, entry := range entries {
 		var n int
 		if _, err := fmt.Sscanf(entry.Name(), "%d.blk", &n); err == nil {
-			b.last = max(b.last, n)
+			numbers = append(numbers, n)
 		}
 	}
-	return b, nil
+	return numbers, nil
 }
 
-// settle sees to it that the names of all files are on the disk. It costs one
-// look for a file that is not there, unless there is a new one.
-func (b *blocks) settle() error {
-	last := b.last
-	for {
-		if _, err := os.Lstat(filepath.Join(b.dir, fmt.Sprintf("%d.blk", last+1))); err != nil {
-			break
-		}
-		last++
+func (b *blocks) path(n int) string { return filepath.Join(b.dir, fmt.Sprintf("%d.blk", n)) }
+
+// sync writes to the disk what the server acknowledged before it was called.
+func (b *blocks) sync() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last, err := b.syncFrom(b.last)
+	if errors.Is(err, fs.ErrNotExist) { // the retention has removed it
+		last, err = b.syncListed()
 	}
-	if last == b.last {
-		return nil
+	if err != nil || last == b.last {
+		return err
 	}
 	if err := syncPath(b.dir); err != nil {
 		return fmt.Errorf("sync the names of message files: %w", err)
@@ -159,60 +182,35 @@ func (b *blocks) settle() error {
 	return nil
 }
 
-// disk sees to what the NATS server leaves open about a log's files: see blocks
-// and mark. It is safe for concurrent use.
-type disk struct {
-	dir    *directory
-	stream string
-	epoch  func() string
-
-	mu     sync.Mutex // guards all below
-	blocks *blocks
-	mark   *markWriter
+// syncFrom syncs the file n and those after it, and returns which is the last. It
+// fails with [fs.ErrNotExist] if one is gone: others may have come and gone too.
+// What is not the last one before it is synced will not change any more.
+func (b *blocks) syncFrom(n int) (last int, err error) {
+	last = n
+	for {
+		if _, err := os.Lstat(b.path(last + 1)); err != nil {
+			break
+		}
+		last++
+	}
+	for ; n <= last; n++ {
+		if err := syncPath(b.path(n)); err != nil {
+			return 0, err
+		}
+	}
+	return last, nil
 }
 
-// openDisk is called before anything is acknowledged.
-func (d *directory) openDisk(stream string, m mark, epoch func() string) (*disk, error) {
-	blocks, err := openBlocks(d.store(), stream)
+// syncListed syncs all files, and returns which is the last. The caller holds mu.
+func (b *blocks) syncListed() (last int, err error) {
+	numbers, err := b.list()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	mark, err := openMark(d.markPath(), m)
-	if err != nil {
-		return nil, err
+	for _, n := range numbers {
+		if err := syncPath(b.path(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, err
+		}
 	}
-	return &disk{dir: d, stream: stream, epoch: epoch, blocks: blocks, mark: mark}, nil
-}
-
-// settle is called before the records up to offset are acknowledged.
-func (d *disk) settle(offset uint64) error {
-	epoch := d.epoch()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.blocks.settle(); err != nil {
-		return err
-	}
-	return d.mark.acknowledge(epoch, offset)
-}
-
-// reopen is called after the server was started anew: it may have removed files.
-func (d *disk) reopen() error {
-	blocks, err := openBlocks(d.dir.store(), d.stream)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.blocks = blocks
-	return nil
-}
-
-// close is called when the server has ended: all that it wrote gets to the disk.
-func (d *disk) close() error {
-	if err := syncTree(d.dir.store()); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.mark.close()
+	return slices.Max(append(numbers, b.last)), nil
 }

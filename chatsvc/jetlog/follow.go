@@ -102,7 +102,7 @@ func (f *follower) run(ctx context.Context) error {
 		if err := f.readRecent(ctx); !errors.Is(err, errFarBack) {
 			return err
 		}
-		f.until, _ = f.log.publisher.recent.last()
+		f.until = f.log.recent.last()
 		if err := f.consume(ctx); !errors.Is(err, errCaughtUp) {
 			return err
 		}
@@ -120,7 +120,7 @@ var (
 func (f *follower) readRecent(ctx context.Context) error {
 	var batch [256]chatsvc.Entry
 	for {
-		n, grown, here := f.log.publisher.recent.read(f.next, batch[:])
+		n, grown, here := f.log.recent.read(f.next, batch[:])
 		if !here {
 			return errFarBack
 		}

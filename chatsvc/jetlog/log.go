@@ -44,11 +44,14 @@ type Log struct {
 	logger    *slog.Logger
 	stream    string
 	config    jetstream.StreamConfig // of the stream, without its epoch
-	engine    *engine                // nil where NATS is elsewhere
 	conn      *nats.Conn
 	js        jetstream.JetStream
 	publisher *publisher
-	group     *group // nil unless appends share writes to the disk
+
+	// Of a log in this process, nil where NATS is elsewhere.
+	engine    *engine
+	committer *committer
+	recent    *recent
 
 	closed context.Context //nolint:containedctx // done when the log is closed: its goroutines outlive every call
 	close  context.CancelFunc
@@ -105,15 +108,20 @@ func (l *Log) connect(urls string, wait time.Duration, options ...nats.Option) e
 	if l.js, err = jetstream.New(l.conn, jetstream.WithDefaultTimeout(requestTime)); err != nil {
 		return err
 	}
-	var recent *recent
-	if l.engine != nil {
-		recent = newRecent()
-	}
-	p, err := newPublisher(l.conn, l.stream, wait, recent)
+	p, err := newPublisher(l.conn, l.stream, wait, l.stored)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.publisher = p
 	return err
+}
+
+// stored ends an append that JetStream has stored.
+func (l *Log) stored(a *pendingAppend) {
+	if l.committer != nil {
+		l.committer.add(a)
+		return
+	}
+	a.end(a.appended, nil)
 }
 
 // disconnected ends the wait of all appends: their answers will not come.
@@ -187,6 +195,9 @@ func (l *Log) Close() error {
 	}
 	if l.publisher != nil {
 		l.publisher.fail(ErrClosed) // what was sent meanwhile
+	}
+	if l.committer != nil {
+		l.committer.close()
 	}
 	if l.engine == nil {
 		return nil

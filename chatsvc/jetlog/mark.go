@@ -18,8 +18,9 @@ const markFile = "acknowledged"
 // drops what it finds damaged and gives the numbers to what comes next; the mark
 // tells.
 //
-// It is written before each acknowledgement but not synced: it outlives a crash
-// of the process, and after a power cut it is an older one, which asks for less.
+// It is written before each acknowledgement, and synced later: it outlives a
+// crash of the process, and after a power cut it may be an older one, which asks
+// for less.
 type mark struct {
 	Epoch  string `json:"epoch"`
 	Offset uint64 `json:"offset"` // the highest one that was acknowledged
@@ -109,12 +110,18 @@ func openMark(path string, m mark) (*markWriter, error) {
 	return &markWriter{m, file}, nil
 }
 
-// acknowledge notes that offset is about to be acknowledged.
-func (w *markWriter) acknowledge(epoch string, offset uint64) error {
-	if epoch == w.Epoch && offset <= w.Offset {
-		return nil
+// acknowledge notes that appends are about to be acknowledged.
+func (w *markWriter) acknowledge(epoch string, appends []*pendingAppend) error {
+	before := w.mark
+	if epoch != w.Epoch {
+		w.Epoch, w.Offset = epoch, 0
 	}
-	w.Epoch, w.Offset = epoch, offset
+	for _, a := range appends {
+		w.Offset = max(w.Offset, a.appended.Offset)
+	}
+	if w.mark == before {
+		return nil // duplicates
+	}
 	return w.write()
 }
 

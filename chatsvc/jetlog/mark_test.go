@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"example.com/simplechat/chatsvc"
 )
 
 // A log's epoch ends where records that were acknowledged are gone, or may be.
@@ -49,13 +51,14 @@ func TestMarkFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for offset := range uint64(1001) {
-		if err := w.acknowledge(w.Epoch, offset); err != nil {
+	for _, offsets := range [][]uint64{{1, 2, 3}, {1000, 999}, {3}} { // the last one is a duplicate's
+		var appends []*pendingAppend
+		for _, offset := range offsets {
+			appends = append(appends, &pendingAppend{appended: chatsvc.Appended{Offset: offset}})
+		}
+		if err := w.acknowledge(w.Epoch, appends); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := w.acknowledge(w.Epoch, 3); err != nil { // a duplicate's
-		t.Fatal(err)
 	}
 	if m, err := readMark(path); err != nil || m.Offset != 1000 || m.Closed || m != w.mark {
 		t.Errorf("%+v, %v, offset 1000 was due", m, err)

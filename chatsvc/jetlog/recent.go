@@ -27,35 +27,28 @@ type recent struct {
 
 func newRecent() *recent { return &recent{} }
 
-// add adds records that were acknowledged; offset is that of the last.
-func (r *recent) add(appends []*pendingAppend, offset uint64) {
+// add adds records that were acknowledged, in the stream's order.
+func (r *recent) add(appends []*pendingAppend) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	first := offset - uint64(len(appends)) + 1
-	if first <= r.stored {
-		return // known: it was found in the stream before its acknowledgement came
-	}
-	if first != r.stored+1 {
-		r.clear() // what is between was not acknowledged: the stream has it
-	}
-	for i, a := range appends {
-		r.entries = append(r.entries, chatsvc.Entry{Offset: first + uint64(i), Time: now, Record: a.record})
-		r.bytes += len(a.record)
+	stored := r.stored
+	for _, a := range appends {
+		offset := a.appended.Offset
+		if offset <= stored {
+			continue // known: a duplicate, or found in the stream before its acknowledgement came
+		}
+		if a.appended.Duplicate || offset != stored+1 {
+			r.clear() // what is between was not acknowledged: the stream has it
+		}
+		if !a.appended.Duplicate {
+			r.entries = append(r.entries, chatsvc.Entry{Offset: offset, Time: now, Record: a.record})
+			r.bytes += len(a.record)
+		}
+		stored = offset
 	}
 	r.trim()
-	r.advance(offset)
-}
-
-// reach says that the record at offset is stored. If that is news, the stream
-// has it.
-func (r *recent) reach(offset uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if offset > r.stored {
-		r.clear()
-		r.advance(offset)
-	}
+	r.advance(stored)
 }
 
 // set says that the stream ends with offset.
@@ -64,12 +57,15 @@ func (r *recent) set(offset uint64) {
 	defer r.mu.Unlock()
 	if offset != r.stored {
 		r.clear()
-		r.advance(offset)
 	}
+	r.advance(offset)
 }
 
-// advance sets stored, and wakes who waits for it. The caller holds mu.
+// advance sets stored, and wakes who waits for another one. The caller holds mu.
 func (r *recent) advance(offset uint64) {
+	if offset == r.stored {
+		return
+	}
 	r.stored = offset
 	if r.grown != nil {
 		close(r.grown)
@@ -110,12 +106,11 @@ func (r *recent) read(next uint64, batch []chatsvc.Entry) (n int, grown <-chan s
 	}
 }
 
-// last returns the highest offset that is acknowledged, and a channel that is
-// closed when that is another one.
-func (r *recent) last() (uint64, <-chan struct{}) {
+// last returns the highest offset that is acknowledged.
+func (r *recent) last() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.stored, r.wait()
+	return r.stored
 }
 
 // wait returns grown. The caller holds mu.

@@ -1,0 +1,183 @@
+package jetlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"example.com/simplechat/chatsvc"
+)
+
+const (
+	// keysFile has the keys of the last appends, and oldKeysFile those before.
+	keysFile    = "keys"
+	oldKeysFile = "keys.old"
+	// keyRecordSize is the size in bytes of a key in its file: its message id,
+	// the offset, the time in nanoseconds since 1970, and a checksum.
+	keyRecordSize = messageIDSize + 8 + 8 + 4
+)
+
+// keyUse is what became of the append with a key.
+type keyUse struct {
+	offset uint64
+	time   time.Time
+}
+
+// keyJournal is on the disk what JetStream knows of keys in memory. After a
+// start JetStream knows those of the messages that the stream still has; the
+// journal has all of [chatsvc.KeyWindow]. All but find are not safe for
+// concurrent use.
+type keyJournal struct {
+	dir    string
+	opened time.Time
+	now    func() time.Time
+
+	file  *os.File
+	size  int64 // of the records that are whole
+	begun time.Time
+
+	// known has the keys from before the start, nil when they are too old.
+	known atomic.Pointer[map[string]keyUse]
+}
+
+// openKeys opens the journal in the directory dir, and forgets in it what does
+// not belong to a stream with this epoch and last offset: what a power cut has
+// taken was not acknowledged.
+func openKeys(dir, epoch string, last uint64) (*keyJournal, error) {
+	now := time.Now()
+	j := &keyJournal{dir: dir, opened: now, now: time.Now, begun: now}
+	known := map[string]keyUse{}
+	for _, name := range []string{oldKeysFile, keysFile} {
+		data, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // the operator names the directory
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for ; len(data) >= keyRecordSize; data = data[keyRecordSize:] {
+			id, use, ok := decodeKey(data[:keyRecordSize], epoch)
+			if ok && use.offset <= last && now.Sub(use.time) <= chatsvc.KeyWindow {
+				known[id] = use
+			}
+		}
+	}
+	var data []byte
+	for id, use := range known {
+		data = appendKey(data, epoch, id, use)
+	}
+	path := filepath.Join(dir, keysFile)
+	if err := writeDurably(path, data, 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(filepath.Join(dir, oldKeysFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY, 0o600) //nolint:gosec // the operator names the directory
+	if err != nil {
+		return nil, err
+	}
+	j.file, j.size = file, int64(len(data))
+	j.known.Store(&known)
+	return j, nil
+}
+
+// appendKey appends a key's record to data. Its checksum is that of the epoch
+// too: in another one the record means nothing.
+func appendKey(data []byte, epoch, id string, use keyUse) []byte {
+	start := len(data)
+	data = append(data, id...)
+	data = binary.BigEndian.AppendUint64(data, use.offset)
+	data = binary.BigEndian.AppendUint64(data, uint64(use.time.UnixNano())) //nolint:gosec // back in decodeKey
+	return binary.BigEndian.AppendUint32(data, keyChecksum(epoch, data[start:]))
+}
+
+// decodeKey returns a key and its use, and false for a record that is damaged
+// or of another epoch.
+func decodeKey(record []byte, epoch string) (id string, use keyUse, ok bool) {
+	content, sum := record[:keyRecordSize-4], record[keyRecordSize-4:]
+	if binary.BigEndian.Uint32(sum) != keyChecksum(epoch, content) {
+		return "", keyUse{}, false
+	}
+	numbers := content[messageIDSize:]
+	return string(content[:messageIDSize]), keyUse{
+		offset: binary.BigEndian.Uint64(numbers),
+		time:   time.Unix(0, int64(binary.BigEndian.Uint64(numbers[8:]))), //nolint:gosec // see appendKey
+	}, true
+}
+
+func keyChecksum(epoch string, content []byte) uint32 {
+	return crc32.Update(crc32.ChecksumIEEE([]byte(epoch)), crc32.IEEETable, content)
+}
+
+// find returns the offset of the append that had the message id, if it was
+// before the start and within [chatsvc.KeyWindow].
+func (j *keyJournal) find(id string) (uint64, bool) {
+	known := j.known.Load()
+	if known == nil {
+		return 0, false
+	}
+	now := j.now()
+	if now.Sub(j.opened) > chatsvc.KeyWindow {
+		j.known.Store(nil)
+		return 0, false
+	}
+	use, ok := (*known)[id]
+	return use.offset, ok && now.Sub(use.time) <= chatsvc.KeyWindow
+}
+
+// add notes the keys of appends, and returns whether there were any.
+func (j *keyJournal) add(epoch string, appends []*pendingAppend) (bool, error) {
+	var data []byte
+	now := j.now()
+	for _, a := range appends {
+		if a.id != "" && !a.appended.Duplicate {
+			data = appendKey(data, epoch, a.id, keyUse{a.appended.Offset, now})
+		}
+	}
+	if data == nil {
+		return false, nil
+	}
+	if now.Sub(j.begun) > chatsvc.KeyWindow {
+		if err := j.rotate(now); err != nil {
+			return false, fmt.Errorf("begin a new file of keys: %w", err)
+		}
+	}
+	if _, err := j.file.WriteAt(data, j.size); err != nil {
+		return false, err
+	}
+	j.size += int64(len(data))
+	return true, nil
+}
+
+// rotate begins a new file. The one before the last is forgotten.
+func (j *keyJournal) rotate(now time.Time) error {
+	path := filepath.Join(j.dir, keysFile)
+	if err := j.file.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(path, filepath.Join(j.dir, oldKeysFile)); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the operator names the directory
+	if err != nil {
+		return err
+	}
+	err = errors.Join(syncPath(j.dir), j.file.Close())
+	j.file, j.size, j.begun = file, 0, now
+	return err
+}
+
+// sync writes what was added to the disk. It may run beside the others.
+func (j *keyJournal) sync() error {
+	err := syncPath(filepath.Join(j.dir, keysFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // rotate is at work, and syncs
+	}
+	return err
+}
+
+func (j *keyJournal) close() error { return errors.Join(j.file.Sync(), j.file.Close()) }

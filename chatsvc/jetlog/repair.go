@@ -1,0 +1,98 @@
+package jetlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// watch starts the server in this process anew when it has failed: after an
+// error of the disk it stores nothing more.
+func (l *Log) watch() {
+	for {
+		select {
+		case err := <-l.engine.failures:
+			l.repair(err)
+		case <-l.closed.Done():
+			return
+		}
+	}
+}
+
+// repair waits until the disk can be written to, and starts the server anew.
+func (l *Log) repair(cause error) {
+	probe := l.engine.dir.probe()
+	if probe != nil {
+		cause = probe
+	}
+	l.setDown(fmt.Errorf("data directory %s: %w", l.engine.dir.path, cause))
+	for {
+		if l.pause(l.closed, probePause) != nil {
+			return
+		}
+		if err := l.engine.dir.probe(); err != nil {
+			continue
+		}
+		if err := l.restart(); err != nil {
+			l.logger.Error("start the nats server anew", "error", err)
+			continue
+		}
+		l.setUp()
+		return
+	}
+}
+
+// restart starts the server anew, and returns when the stream is there.
+func (l *Log) restart() error {
+	l.engine.stop()
+	l.engine.forget()
+	if err := l.engine.start(false); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(l.closed, startTime)
+	defer cancel()
+	for {
+		err := l.resume(ctx)
+		if err == nil {
+			return nil
+		}
+		if l.pause(ctx, reconnectWait) != nil {
+			return err
+		}
+	}
+}
+
+// resume goes on with the stream as it is after a restart.
+func (l *Log) resume(ctx context.Context) error {
+	info, err := l.info(ctx)
+	if err != nil {
+		return err
+	}
+	if stored := l.recent.last(); info.State.LastSeq < stored {
+		why := fmt.Errorf("offset %d was there, the last one is %d", stored, info.State.LastSeq)
+		if err := l.wentBack(ctx, l.currentEpoch(), why); !errors.Is(err, errReplaced) {
+			return err
+		}
+		if err := l.look(ctx); err != nil {
+			return err
+		}
+		if info, err = l.info(ctx); err != nil {
+			return err
+		}
+	}
+	if err := l.engine.disk.reopen(epochOf(info), info.State.LastSeq); err != nil {
+		return err
+	}
+	l.engine.forget() // see open
+	l.recent.set(info.State.LastSeq)
+	return nil
+}
+
+// suspect takes an error of an append: something may have to be repaired.
+func (l *Log) suspect(err error) {
+	if l.engine != nil {
+		l.engine.fail(err)
+		return
+	}
+	l.setDown(err)
+}
