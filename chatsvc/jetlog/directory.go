@@ -124,8 +124,19 @@ func (d *directory) writeMarker() error {
 	return writeDurably(filepath.Join(d.path, markerFile), append(data, '\n'), 0o600)
 }
 
+// errRemoved is the state of a directory that is no longer the one that was
+// locked. Nothing is made in its place: another process may do that.
+var errRemoved = errors.New("it was removed or replaced while this process used it: put it back, or stop the process")
+
 // probe finds out whether something can be written to the disk.
 func (d *directory) probe() error {
+	locked, err := d.lock.Stat()
+	if err != nil {
+		return err
+	}
+	if there, err := os.Stat(d.lock.Path()); errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(locked, there) {
+		return errRemoved
+	}
 	path := filepath.Join(d.path, probeFile)
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // the operator names the directory
 	if err != nil {

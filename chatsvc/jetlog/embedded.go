@@ -46,9 +46,9 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 		return err
 	}
 	l.engine, l.recent = &engine{dir: dir, logger: l.logger, failures: make(chan error, 1)}, newRecent()
-	before, damaged := readMark(dir.markPath())
-	if damaged != nil && !errors.Is(damaged, errMarkDamaged) {
-		return damaged
+	before, err := readMark(dir.markPath())
+	if err != nil {
+		return err
 	}
 	if err := l.engine.start(before.Closed); err != nil {
 		return err
@@ -60,7 +60,7 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 	if err != nil {
 		return err
 	}
-	if info, err = l.checkMark(ctx, info, before, damaged, interval); err != nil {
+	if info, err = l.checkMark(ctx, info, before, interval > 0); err != nil {
 		return err
 	}
 	l.epoch = epochOf(info)
@@ -122,17 +122,15 @@ func (l *Log) setDamagedSettingsAside() error {
 
 // checkMark gives the stream another epoch if acknowledged records are, or may
 // be, gone: their offsets will be those of others.
-func (l *Log) checkMark(ctx context.Context, info *jetstream.StreamInfo, m mark, damaged error, interval time.Duration) (*jetstream.StreamInfo, error) {
+func (l *Log) checkMark(ctx context.Context, info *jetstream.StreamInfo, m mark, interval bool) (*jetstream.StreamInfo, error) {
 	if m.Epoch != epochOf(info) && m.Offset > info.State.LastSeq {
 		l.logger.Error("acknowledged records are gone, and the log has another epoch", "epoch", m.Epoch, "from", info.State.LastSeq+1, "to", m.Offset)
 	}
-	lost := m.lost(epochOf(info), info.State.LastSeq, bootID())
-	if damaged != nil && interval > 0 {
-		lost = damaged
-	} else if damaged != nil { // as by a power cut, which takes nothing that was acknowledged
-		l.logger.Warn("it cannot be told whether records are missing", "error", damaged)
-	}
+	lost := m.lost(epochOf(info), info.State.LastSeq, bootID(), interval)
 	if lost == nil {
+		if m.damaged {
+			l.logger.Warn("it cannot be told whether records are missing", "error", errMarkDamaged)
+		}
 		return info, nil
 	}
 	if err := l.wentBack(ctx, epochOf(info), lost); !errors.Is(err, errReplaced) {

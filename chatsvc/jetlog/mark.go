@@ -31,12 +31,17 @@ type mark struct {
 	// Boot names the run of the operating system. It is another one after a
 	// power cut, empty where it is not known.
 	Boot string `json:"boot"`
+
+	damaged bool // the file was, and nothing else is known
 }
 
 // lost returns what says that acknowledged records are, or may be, gone from a
-// stream that has this epoch and last offset.
-func (m mark) lost(epoch string, last uint64, boot string) error {
+// stream that has this epoch and last offset. A power cut may damage the mark:
+// only where records reach the disk later is that a sign.
+func (m mark) lost(epoch string, last uint64, boot string, interval bool) error {
 	switch {
+	case m.damaged && interval:
+		return errMarkDamaged
 	case m.Epoch != epoch:
 		return nil
 	case m.Offset > last:
@@ -74,8 +79,8 @@ func decodeMark(data []byte) (mark, error) {
 	return m, nil
 }
 
-// readMark returns the mark in a file, or the zero mark, which asks for nothing,
-// if there is no such file.
+// readMark returns the mark in a file, which may be damaged, or the zero mark,
+// which asks for nothing, if there is no such file.
 func readMark(path string) (mark, error) {
 	data, err := os.ReadFile(path) //nolint:gosec // the operator names the directory
 	if errors.Is(err, fs.ErrNotExist) {
@@ -84,7 +89,9 @@ func readMark(path string) (mark, error) {
 	if err != nil {
 		return mark{}, err
 	}
-	return decodeMark(data)
+	m, err := decodeMark(data)
+	m.damaged = err != nil
+	return m, nil
 }
 
 // markWriter keeps a mark in its file. It is not safe for concurrent use.

@@ -29,11 +29,13 @@ func TestMarkTellsWhatIsLost(t *testing.T) {
 		{"power cut between syncs", mark{Epoch: "e", Offset: 7, Boot: "a", Interval: true}, 7, "b", true},
 		{"crash between syncs", mark{Epoch: "e", Offset: 7, Boot: "b", Interval: true}, 7, "b", false},
 		{"power cut after the log was closed", mark{Epoch: "e", Offset: 7, Boot: "a", Interval: true, Closed: true}, 7, "b", false},
+		{"damaged", mark{damaged: true}, 7, "b", false},
+		{"damaged between syncs", mark{damaged: true, Interval: true}, 7, "b", true},
 		{"system that does not tell its starts apart", mark{Epoch: "e", Offset: 7, Interval: true}, 7, "", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			if err := test.mark.lost("e", test.last, test.boot); (err != nil) != test.lost {
+			if err := test.mark.lost("e", test.last, test.boot, test.mark.Interval); (err != nil) != test.lost {
 				t.Errorf("%+v with a last record %d: %v", test.mark, test.last, err)
 			}
 		})

@@ -1,9 +1,14 @@
 package jetlog
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
 )
@@ -110,4 +115,45 @@ func TestKeyOfForgottenMessageIsKnownAfterRestart(t *testing.T) {
 		known("after a restart")
 	}
 	shut(l)
+}
+
+// A directory that is removed while it is in use is noticed by the next append:
+// nothing is acknowledged until it is back. Another one in its place is left
+// alone.
+func TestRemovedDirectoryIsNoticed(t *testing.T) {
+	t.Parallel()
+	dir, aside := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "aside")
+	l, err := Open(t.Context(), dir, 0, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := appendUntilStored(t, l, "one"); got.Offset != 1 {
+		t.Errorf("%+v", got)
+	}
+	if err := os.Rename(dir, aside); err != nil {
+		t.Fatal(err)
+	}
+	for _, replaced := range []bool{false, true} {
+		if replaced {
+			if err := os.CopyFS(dir, os.DirFS(aside)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := l.Append(t.Context(), []byte("nowhere"), ""); connect.CodeOf(err) != connect.CodeUnavailable {
+			t.Errorf("append: %+v, %v", got, err)
+		}
+		for !errors.Is(l.Err(), errRemoved) {
+			time.Sleep(time.Millisecond)
+		}
+		l.engine.fail(errors.New("try again"))
+	}
+	if err := errors.Join(os.RemoveAll(dir), os.Rename(aside, dir)); err != nil {
+		t.Fatal(err)
+	}
+	if got := appendUntilStored(t, l, "two"); got.Offset < 2 || got.Duplicate {
+		t.Errorf("%+v after the directory was put back", got)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
 }
