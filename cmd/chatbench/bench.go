@@ -49,6 +49,9 @@ type bench struct {
 // login is who the generator says it is.
 type login struct{ user, password string }
 
+// demoUser is one of those whom simplechat and the peers know.
+var demoUser = login{"user1", "qwerty"}
+
 // newBench prepares a run.
 func newBench(w workload, addr string, who login) *bench {
 	w = w.normalized()

@@ -16,41 +16,53 @@ import (
 )
 
 type compareCmd struct {
+	roundFlags
+
+	Only    []string `group:"load" placeholder:"LOAD" help:"Workloads to run, without it all: ${loads}."`
+	Systems []string `group:"server" placeholder:"SYSTEM" help:"What to measure beside simplechat, without it all: connect-go, grpc-go, nats, floor."`
+	Out     string   `group:"report" type:"path" placeholder:"FILE.md" help:"Write the report there, and the plot beside it as FILE.svg."`
+}
+
+// roundFlags are those of commands that run workloads in rounds.
+type roundFlags struct {
 	Server   string        `group:"server" type:"path" placeholder:"PATH" help:"simplechat to measure; without it, it is built from this module with go build."`
-	Only     []string      `group:"load" placeholder:"LOAD" help:"Workloads to run, without it all: ${loads}."`
-	Systems  []string      `group:"server" placeholder:"SYSTEM" help:"What to measure beside simplechat, without it all: connect-go, grpc-go, nats, floor."`
 	Rounds   int           `group:"load" default:"3" placeholder:"N" help:"Runs of each workload on each system, in alternation; the medians count (${default})."`
 	Warmup   time.Duration `group:"load" default:"1s" placeholder:"DURATION" help:"Load before each measurement (${default})."`
 	Duration time.Duration `group:"load" short:"d" default:"5s" placeholder:"DURATION" help:"Measured load of each run (${default})."`
 	Quick    bool          `group:"load" help:"One short round with few subscribers: it shows that all works, not how fast."`
-	Out      string        `group:"report" type:"path" placeholder:"FILE.md" help:"Write the report there, and the plot beside it as FILE.svg."`
 }
 
-// Validate implements kong's hook.
-func (c *compareCmd) Validate() error {
-	if c.Rounds < 1 || c.Duration <= 0 || c.Warmup < 0 {
+// check names what makes no sense, and loads in only that are not among all.
+func (f *roundFlags) check(only []string, all []load) error {
+	if f.Rounds < 1 || f.Duration <= 0 || f.Warmup < 0 {
 		return errors.New("--rounds and --duration must be positive, --warmup not negative")
 	}
-	for _, name := range c.Only {
-		if !slices.ContainsFunc(loads(), func(l load) bool { return l.name == name }) {
-			return fmt.Errorf("--only %s: there are %s", name, loadNames())
-		}
-	}
-	for _, name := range c.Systems {
-		if _, ok := systems[name]; !ok {
-			return fmt.Errorf("--systems %s: there are connect-go, grpc-go, nats and floor", name)
+	for _, name := range only {
+		if !slices.ContainsFunc(all, func(l load) bool { return l.name == name }) {
+			return fmt.Errorf("--only %s: there are %s", name, loadNames(all))
 		}
 	}
 	return nil
 }
 
+// Validate implements kong's hook.
+func (c *compareCmd) Validate() error {
+	for _, name := range c.Systems {
+		if !slices.Contains(systemNames, name) {
+			return fmt.Errorf("--systems %s: there are connect-go, grpc-go, nats and floor", name)
+		}
+	}
+	return c.check(c.Only, loads())
+}
+
 // comparison is what all runs found.
 type comparison struct {
-	cmd     *compareCmd
+	flags   *roundFlags
 	loads   []load
-	systems []string
+	systems []string // the first one is compared with the others
 	started time.Time
 	took    time.Duration
+	dir     string // for simplechat, if it is built
 	version string // simplechat's
 	runs    map[runKey][]*result
 }
@@ -61,24 +73,15 @@ type runKey struct{ load, system string }
 // Run measures, prints the table of ratios, and writes the report. It returns
 // an error if simplechat lost something.
 func (c *compareCmd) Run(ctx context.Context, out *cli.Output) error {
-	dir, err := os.MkdirTemp("", "chatbench-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if c.Server == "" {
-		if c.Server, err = buildServer(ctx, dir); err != nil {
-			return err
-		}
-	}
 	cmp := c.plan()
-	if cmp.version, err = serverVersion(ctx, c.Server); err != nil {
+	defer cmp.clean()
+	if err := cmp.prepare(ctx); err != nil {
 		return err
 	}
 	if err := cmp.measure(ctx, out); err != nil {
 		return err
 	}
-	if err := cmp.report(out.Stdout); err != nil {
+	if err := cmp.report(out.Stdout, c.Out); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return cmp.faults(ours)
@@ -86,20 +89,7 @@ func (c *compareCmd) Run(ctx context.Context, out *cli.Output) error {
 
 // plan chooses what to run.
 func (c *compareCmd) plan() *comparison {
-	if c.Quick {
-		c.Rounds, c.Warmup, c.Duration = 1, quickTime/4, quickTime
-	}
-	cmp := &comparison{cmd: c, started: time.Now(), runs: make(map[runKey][]*result)}
-	for _, l := range loads() {
-		if len(c.Only) > 0 && !slices.Contains(c.Only, l.name) {
-			continue
-		}
-		l.workload.Warmup, l.workload.Duration = c.Warmup, c.Duration
-		if c.Quick {
-			l = l.shrunk()
-		}
-		cmp.loads = append(cmp.loads, l)
-	}
+	cmp := c.choose(c.Only, loads())
 	for _, name := range systemNames {
 		if name == ours || len(c.Systems) == 0 || slices.Contains(c.Systems, name) {
 			cmp.systems = append(cmp.systems, name)
@@ -108,17 +98,53 @@ func (c *compareCmd) plan() *comparison {
 	return cmp
 }
 
+// choose returns a comparison under the loads that are named, or all.
+func (f *roundFlags) choose(only []string, all []load) *comparison {
+	if f.Quick {
+		f.Rounds, f.Warmup, f.Duration = 1, quickTime/4, quickTime
+	}
+	cmp := &comparison{flags: f, started: time.Now(), runs: make(map[runKey][]*result)}
+	for _, l := range all {
+		if len(only) > 0 && !slices.Contains(only, l.name) {
+			continue
+		}
+		l.workload.Warmup, l.workload.Duration = f.Warmup, f.Duration
+		if f.Quick {
+			l = l.shrunk()
+		}
+		cmp.loads = append(cmp.loads, l)
+	}
+	return cmp
+}
+
+// prepare builds simplechat unless there is one. The caller calls clean.
+func (cmp *comparison) prepare(ctx context.Context) (err error) {
+	if cmp.dir, err = os.MkdirTemp("", "chatbench-"); err != nil {
+		return err
+	}
+	if cmp.flags.Server == "" {
+		if cmp.flags.Server, err = buildServer(ctx, cmp.dir); err != nil {
+			return err
+		}
+	}
+	cmp.version, err = serverVersion(ctx, cmp.flags.Server)
+	return err
+}
+
+// clean removes what prepare has made.
+func (cmp *comparison) clean() { _ = os.RemoveAll(cmp.dir) }
+
 // measure runs everything in alternation: what the machine does meanwhile hits
 // all systems alike.
 func (cmp *comparison) measure(ctx context.Context, out *cli.Output) error {
-	for round := range cmp.cmd.Rounds {
+	for round := range cmp.flags.Rounds {
 		for _, l := range cmp.loads {
 			for i := range cmp.systems {
 				name := cmp.systems[(i+round)%len(cmp.systems)]
 				if !slices.Contains(l.systems, name) {
 					continue
 				}
-				fmt.Fprintf(out.Stderr, "round %d of %d, %s: %s\n", round+1, cmp.cmd.Rounds, l.title(), name)
+				fmt.Fprintf(out.Stderr, "round %d of %d, %s: %s\n", round+1, cmp.flags.Rounds, l.title(), name)
 				r, err := cmp.one(ctx, l, name, out)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", l.title(), name, err)
@@ -134,13 +160,13 @@ func (cmp *comparison) measure(ctx context.Context, out *cli.Output) error {
 
 // one runs a workload on a new process of a system.
 func (cmp *comparison) one(ctx context.Context, l load, name string, out *cli.Output) (*result, error) {
-	child, err := systems[name].start(ctx, cmp.cmd.Server)
+	child, err := systems[name].start(ctx, cmp.flags.Server)
 	if err != nil {
 		return nil, err
 	}
 	defer child.stop()
 	l.workload.Protocol = systems[name].protocol
-	b := newBench(l.workload, child.addr, login{"user1", "qwerty"})
+	b := newBench(l.workload, child.addr, demoUser)
 	b.target = &target{child.pid()}
 	b.settle = l.settle
 	b.progress = newProgress(out.Stderr)
@@ -150,11 +176,11 @@ func (cmp *comparison) one(ctx context.Context, l load, name string, out *cli.Ou
 	return r, err
 }
 
-// faults returns an error if a run of the system had any.
-func (cmp *comparison) faults(system string) error {
+// faults returns an error if a run of the systems had any.
+func (cmp *comparison) faults(systems ...string) error {
 	for key, runs := range cmp.runs {
 		for _, r := range runs {
-			if key.system == system && r.Faults.err() != nil {
+			if slices.Contains(systems, key.system) && r.Faults.err() != nil {
 				return r.Faults.err()
 			}
 		}

@@ -77,12 +77,12 @@ func TestCompareQuick(t *testing.T) {
 // A comparison in which simplechat loses messages says so first, and fails.
 func TestCompareReportsFaults(t *testing.T) {
 	t.Parallel()
-	cmp := (&compareCmd{Rounds: 1, Only: []string{"1x20"}}).plan()
+	cmp := (&compareCmd{roundFlags: roundFlags{Rounds: 1}, Only: []string{"1x20"}}).plan()
 	fine := &result{Server: &serverResult{}}
 	lossy := &result{Server: &serverResult{}, Faults: faults{Lost: 7}}
 	cmp.runs = map[runKey][]*result{{"1x20", ours}: {fine}, {"1x20", grpcGo}: {lossy}}
 	var b strings.Builder
-	if err := cmp.report(&b); err != nil {
+	if err := cmp.report(&b, ""); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(b.String(), "- FAULTS: 1 subscriber, 20/s, grpc-go, round 1: 7 deliveries lost") {
@@ -100,7 +100,7 @@ func TestCompareReportsFaults(t *testing.T) {
 // Medians, ratios and goals.
 func TestFigures(t *testing.T) {
 	t.Parallel()
-	cmp := (&compareCmd{Rounds: 3}).plan()
+	cmp := (&compareCmd{roundFlags: roundFlags{Rounds: 3}}).plan()
 	cmp.runs = make(map[runKey][]*result)
 	set := func(load, system string, values ...float64) {
 		for _, v := range values {

@@ -70,16 +70,16 @@ func (cmp *comparison) reference(load string, g goal) (float64, bool) {
 		v, ok := cmp.median(load, g.system, g.figure)
 		return g.factor * v, ok
 	case g.load != "":
-		v, ok := cmp.median(g.load, ours, g.figure)
+		v, ok := cmp.median(g.load, cmp.systems[0], g.figure)
 		return g.factor * v, ok
 	default:
 		return g.limit, true
 	}
 }
 
-// reached reports whether simplechat reached a goal, and whether that is known.
+// reached reports whether the first system reached a goal, and whether that is known.
 func (cmp *comparison) reached(load string, g goal) (reached, known bool) {
-	v, ok := cmp.median(load, ours, g.figure)
+	v, ok := cmp.median(load, cmp.systems[0], g.figure)
 	reference, ok2 := cmp.reference(load, g)
 	if !ok || !ok2 {
 		return false, false

@@ -23,7 +23,7 @@ type goal struct {
 	least  bool    // at least that much; else at most
 	factor float64 // of the reference
 	system string  // the reference is this system under the same load,
-	load   string  // or simplechat under this load,
+	load   string  // or the system itself under this load,
 	limit  float64 // or a number
 }
 
@@ -189,8 +189,7 @@ func (l load) shrunk() load {
 	return l
 }
 
-func loadNames() string {
-	all := loads()
+func loadNames(all []load) string {
 	names := make([]string, len(all))
 	for i, l := range all {
 		names[i] = l.name

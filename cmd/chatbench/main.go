@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return cli.Run(ctx, &commands{}, args, &cli.Output{Stdout: stdout, Stderr: stderr},
 		kong.Name("chatbench"),
 		kong.Description("Measure a SimpleChat server under load, and compare it with its peers."),
-		kong.Vars{"loads": loadNames(), "slowRate": strconv.Itoa(defaultSlowRate)},
+		kong.Vars{"loads": loadNames(loads()), "slowRate": strconv.Itoa(defaultSlowRate)},
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "server", Title: "The server:"},
 			{Key: "crowd", Title: "Subscribers:"},

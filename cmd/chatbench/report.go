@@ -12,48 +12,56 @@ import (
 
 // report prints the table of ratios, and writes the whole report with its plot
 // if it has a file.
-func (cmp *comparison) report(w io.Writer) error {
+func (cmp *comparison) report(w io.Writer, file string) error {
 	if _, err := io.WriteString(w, cmp.faultList()+cmp.caution()+cmp.ratioTable()); err != nil {
 		return err
 	}
-	if cmp.cmd.Out == "" {
+	if file == "" {
 		return nil
 	}
-	plotFile := strings.TrimSuffix(cmp.cmd.Out, filepath.Ext(cmp.cmd.Out)) + ".svg"
+	plotFile := strings.TrimSuffix(file, filepath.Ext(file)) + ".svg"
 	if err := cmp.plot(plotFile); err != nil {
 		return fmt.Errorf("plot: %w", err)
 	}
-	return os.WriteFile(cmp.cmd.Out, []byte(cmp.markdown(filepath.Base(plotFile))), 0o644) //nolint:gosec // a report is for everybody
+	return os.WriteFile(file, []byte(cmp.markdown(filepath.Base(plotFile))), 0o644) //nolint:gosec // a report is for everybody
 }
 
 // markdown is the whole report.
 func (cmp *comparison) markdown(plotFile string) string {
 	var b strings.Builder
 	b.WriteString("# simplechat and its peers\n\n")
-	c := cmp.cmd
-	fmt.Fprintf(&b, "Written by `chatbench compare`, not edited: %d rounds of %v, each after %v of warm-up.\n\n", c.Rounds, c.Duration, c.Warmup)
+	b.WriteString(cmp.origin("compare"))
 	b.WriteString(cmp.faultList() + cmp.caution())
 	b.WriteString(cmp.ratioTable())
 	fmt.Fprintf(&b, "\n![CPU and latency by workload](%s)\n\n", plotFile)
-	b.WriteString("## Medians\n\nIn parentheses the lowest and the highest of the rounds.\n\n")
-	b.WriteString(cmp.absoluteTable())
+	b.WriteString(mediansHeading + cmp.absoluteTable())
 	b.WriteString("\n## What was measured\n\n")
 	b.WriteString(cmp.circumstances())
 	return b.String()
 }
 
+// mediansHeading stands above the absolute tables.
+const mediansHeading = "## Medians\n\nIn parentheses the lowest and the highest of the rounds.\n\n"
+
+// origin says which command has written a report.
+func (cmp *comparison) origin(command string) string {
+	f := cmp.flags
+	return fmt.Sprintf("Written by `chatbench %s`, not edited: %d rounds of %v, each after %v of warm-up.\n\n", command, f.Rounds, f.Duration, f.Warmup)
+}
+
 // caution says what numbers of a quick comparison are worth.
 func (cmp *comparison) caution() string {
-	if !cmp.cmd.Quick {
+	if !cmp.flags.Quick {
 		return ""
 	}
 	return "This was a quick comparison, with few subscribers and for a moment: it shows that all works, not how fast.\n\n"
 }
 
-// ratioTable has simplechat's figures, and what they are of those of the others.
+// ratioTable has the figures of the first system, and what they are of those of
+// the others.
 func (cmp *comparison) ratioTable() string {
 	var b strings.Builder
-	b.WriteString("| workload | figure | simplechat |")
+	fmt.Fprintf(&b, "| workload | figure | %s |", cmp.systems[0])
 	for _, name := range cmp.systems[1:] {
 		fmt.Fprintf(&b, " ÷ %s |", name)
 	}
@@ -67,7 +75,7 @@ func (cmp *comparison) ratioTable() string {
 }
 
 func (cmp *comparison) ratioRow(b *strings.Builder, l load, name string) {
-	v, _ := cmp.median(l.name, ours, name)
+	v, _ := cmp.median(l.name, cmp.systems[0], name)
 	fmt.Fprintf(b, "| %s | %s | %s |", l.title(), name, figures[name].human(v))
 	for _, system := range cmp.systems[1:] {
 		other, ok := cmp.median(l.name, system, name)
@@ -79,7 +87,7 @@ func (cmp *comparison) ratioRow(b *strings.Builder, l load, name string) {
 	}
 	var texts, verdicts []string
 	for _, g := range l.goals {
-		if g.figure != name || cmp.cmd.Quick {
+		if g.figure != name || cmp.flags.Quick {
 			continue
 		}
 		texts = append(texts, g.text())
@@ -170,12 +178,17 @@ func (cmp *comparison) faultList() string {
 	return b.String()
 }
 
+// occasion is when and where.
+func (cmp *comparison) occasion() string {
+	m := thisMachine()
+	return fmt.Sprintf("- %s, in %v\n", cmp.started.UTC().Format("2006-01-02 15:04 UTC"), cmp.took.Round(time.Second)) +
+		fmt.Sprintf("- %d cores (%s), %s of memory, Linux %s, %s, %s; server and generator share them\n", m.Cores, m.CPU, m.Memory, m.Kernel, m.OS, m.Go)
+}
+
 // circumstances are machine, versions and date.
 func (cmp *comparison) circumstances() string {
-	m := thisMachine()
 	var b strings.Builder
-	fmt.Fprintf(&b, "- %s, in %v\n", cmp.started.UTC().Format("2006-01-02 15:04 UTC"), cmp.took.Round(time.Second))
-	fmt.Fprintf(&b, "- %d cores (%s), %s of memory, Linux %s, %s, %s; server and generator share them\n", m.Cores, m.CPU, m.Memory, m.Kernel, m.OS, m.Go)
+	b.WriteString(cmp.occasion())
 	fmt.Fprintf(&b, "- %s: `simplechat serve --memory`\n", cmp.version)
 	for _, name := range cmp.systems {
 		if module := systems[name].module; module != "" {
