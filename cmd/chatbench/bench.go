@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -151,7 +152,7 @@ func (b *bench) send(ctx context.Context) {
 	case b.workload.Rate == 0:
 		b.pubs.closedLoop(ctx)
 	default:
-		b.pubs.fail(b.pubs.openLoop(ctx, b.pubs.conns[0].free, b.workload.Rate))
+		b.pubs.fail(b.pubs.openLoop(ctx, b.pubs.conns[0].free, b.workload.Rate, math.MaxInt))
 	}
 }
 

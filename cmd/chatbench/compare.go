@@ -62,7 +62,7 @@ type comparison struct {
 	systems []string // the first one is compared with the others
 	started time.Time
 	took    time.Duration
-	dir     string // for simplechat, if it is built
+	dir     string // for simplechat, if it is built, and its data
 	version string // simplechat's
 	runs    map[runKey][]*result
 }
@@ -131,7 +131,7 @@ func (cmp *comparison) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// clean removes what prepare has made.
+// clean removes what prepare and the servers have made.
 func (cmp *comparison) clean() { _ = os.RemoveAll(cmp.dir) }
 
 // measure runs everything in alternation: what the machine does meanwhile hits
@@ -160,12 +160,20 @@ func (cmp *comparison) measure(ctx context.Context, out *cli.Output) error {
 
 // one runs a workload on a new process of a system.
 func (cmp *comparison) one(ctx context.Context, l load, name string, out *cli.Output) (*result, error) {
-	child, err := systems[name].start(ctx, cmp.flags.Server)
+	dir, err := os.MkdirTemp(cmp.dir, "data-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	l.workload.Protocol = systems[name].protocol
+	if l.history != nil {
+		return cmp.restart(ctx, l, name, dir)
+	}
+	child, err := systems[name].start(ctx, cmp.flags.Server, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer child.stop()
-	l.workload.Protocol = systems[name].protocol
 	b := newBench(l.workload, child.addr, demoUser)
 	b.target = &target{child.pid()}
 	b.settle = l.settle

@@ -20,7 +20,7 @@ func TestPeers(t *testing.T) {
 			s := systems[name]
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			t.Cleanup(cancel)
-			child, err := s.start(ctx, "")
+			child, err := s.start(ctx, "", "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,7 +140,7 @@ func TestServerDies(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
-	child, err := systems[grpcGo].start(ctx, "")
+	child, err := systems[grpcGo].start(ctx, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

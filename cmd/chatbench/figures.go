@@ -16,6 +16,8 @@ const (
 	figSendP99    = "send p99"
 	figIdle       = "memory per idle subscriber"
 	figPeak       = "peak memory above rest"
+	figStart      = "time to start"
+	figStartPeak  = "peak memory"
 )
 
 // figure is a number of a result.
@@ -34,6 +36,8 @@ var figures = map[string]figure{
 	figSendP99:    {func(r *result) float64 { return float64(r.SendLatency.P99) }, humanTime},
 	figIdle:       {func(r *result) float64 { return float64(r.Server.BytesPerSubscriber) }, humanBytes},
 	figPeak:       {func(r *result) float64 { return float64(r.Server.PeakBytes - r.Server.RestBytes) }, humanBytes},
+	figStart:      {func(r *result) float64 { return float64(r.startTime) }, humanTime},
+	figStartPeak:  {func(r *result) float64 { return float64(r.Server.PeakBytes) }, humanBytes},
 }
 
 func humanTime(ns float64) string { return round(time.Duration(ns)).String() }

@@ -12,6 +12,7 @@ type load struct {
 	name     string
 	workload workload
 	settle   time.Duration // rest before memory is measured
+	history  *history      // a start with it is measured instead of the workload, which stores it
 	systems  []string      // that it runs on
 	figures  []string      // of the report, see figures
 	goals    []goal
@@ -130,6 +131,9 @@ func images(subscribers int) workload {
 // title says what the load is.
 func (l load) title() string {
 	w := l.workload
+	if l.history != nil {
+		return l.history.title(w.Size)
+	}
 	var parts []string
 	switch {
 	case w.Subscribers == 0:
@@ -179,6 +183,10 @@ func thousands(n int) string {
 // shrunk is a load that takes no time.
 func (l load) shrunk() load {
 	const few, slowly, small = 10, 50, 64 << 10
+	if l.history != nil {
+		l.history.messages = min(l.history.messages, few)
+		return l
+	}
 	w := &l.workload
 	w.Subscribers = min(w.Subscribers, few)
 	w.Size = min(w.Size, small)

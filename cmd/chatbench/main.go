@@ -1,10 +1,12 @@
 // Command chatbench measures a SimpleChat server under load, and compares it
 // with its peers: the same chat over connect-go and grpc-go as one would write
 // it by the book, a core NATS server, and the floor, which is one write per
-// delivery.
+// delivery. It also measures what it costs to keep messages on the disk instead
+// of in memory.
 //
 //	chatbench run --addr 127.0.0.1:65002 --subscribers 1000 --rate 1000
 //	chatbench compare
+//	chatbench storage
 //
 // Publishers send numbered messages that carry the time when they were due, so
 // that a run finds every message that was lost, came twice or came out of order,
@@ -31,6 +33,7 @@ func main() { cli.Main(run) }
 type commands struct {
 	Run     runCmd         `cmd:"" help:"Load a running server, and report what came of it."`
 	Compare compareCmd     `cmd:"" help:"Run the same workloads on simplechat and on its peers, and report the ratios."`
+	Storage storageCmd     `cmd:"" help:"Run the same workloads on simplechat with its messages on the disk and in memory, measure how it starts with a history, and report."`
 	Peer    peerCmd        `cmd:"" hidden:"" help:"Run a peer that compare measures."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }
@@ -41,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return cli.Run(ctx, &commands{}, args, &cli.Output{Stdout: stdout, Stderr: stderr},
 		kong.Name("chatbench"),
 		kong.Description("Measure a SimpleChat server under load, and compare it with its peers."),
-		kong.Vars{"loads": loadNames(loads()), "slowRate": strconv.Itoa(defaultSlowRate)},
+		kong.Vars{"loads": loadNames(loads()), "storageLoads": loadNames(storageLoads()), "slowRate": strconv.Itoa(defaultSlowRate)},
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "server", Title: "The server:"},
 			{Key: "crowd", Title: "Subscribers:"},

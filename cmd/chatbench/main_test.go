@@ -89,13 +89,16 @@ func TestUsage(t *testing.T) {
 		{"run", "--publishers", "1000", "--window", "1000"},
 		{"compare", "--only", "nothing"},
 		{"compare", "--systems", "nothing"},
+		{"compare", "--systems=" + inMemory},
 		{"compare", "--rounds", "0"},
+		{"storage", "--only", "10000x100"},
+		{"storage", "--rounds", "0"},
 	} {
 		if code, stdout, stderr := chatbench(t, args...); code != 2 || stdout != "" || stderr == "" {
 			t.Errorf("%q: exit code %d, %q, %q", args, code, stdout, stderr)
 		}
 	}
-	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"compare", "--help"}, {"version"}} {
+	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"compare", "--help"}, {"storage", "--help"}, {"version"}} {
 		if code, stdout, stderr := chatbench(t, args...); code != 0 || stdout == "" || stderr != "" {
 			t.Errorf("%q: exit code %d, %q, %q", args, code, stdout, stderr)
 		}

@@ -140,12 +140,12 @@ func (p *publishers) pump(ctx context.Context, c *publisherConn) error {
 	}
 }
 
-// openLoop sends rate messages a second, until ctx is done. A message that has
-// to wait for a free slot keeps the time when it was due.
-func (p *publishers) openLoop(ctx context.Context, free <-chan *slot, rate float64) error {
+// openLoop sends rate messages a second, until ctx is done or it has sent most.
+// A message that has to wait for a free slot keeps the time when it was due.
+func (p *publishers) openLoop(ctx context.Context, free <-chan *slot, rate float64, most int) error {
 	defer pinPacer()()
 	start := p.run.now()
-	for i := 0; ; i++ {
+	for i := range most {
 		due := start + time.Duration(float64(i)/rate*float64(time.Second))
 		wait := due - p.run.now()
 		if -wait > lateBy {
@@ -169,4 +169,5 @@ func (p *publishers) openLoop(ctx context.Context, free <-chan *slot, rate float
 			}
 		}
 	}
+	return nil
 }

@@ -22,7 +22,7 @@ func TestTenThousandSubscribers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child, err := systems[ours].start(ctx, simplechat)
+	child, err := systems[ours].start(ctx, simplechat, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 // system is a server that is compared.
 type system struct {
 	protocol string
+	sync     string // of simplechat: its --sync, "" for --memory
 	peer     string // of the peer command, "" for simplechat
 	module   string // whose version says what it is
 }
@@ -39,12 +40,16 @@ var systems = map[string]system{
 	grpcGo:     {protocol: protocolGRPC, peer: "grpc", module: "google.golang.org/grpc"},
 	natsCore:   {protocol: protocolNATS, peer: "nats", module: "github.com/nats-io/nats-server/v2"},
 	writeFloor: {protocol: protocolFloor, peer: "floor"},
+	inMemory:   {protocol: protocolGRPC},
+	syncAlways: {protocol: protocolGRPC, sync: "always"},
+	syncSecond: {protocol: protocolGRPC, sync: "1s"},
 }
 
 // child is a server's process.
 type child struct {
 	cmd  *exec.Cmd
-	addr string // HOST:PORT
+	addr string        // HOST:PORT
+	took time.Duration // until it listened
 }
 
 const (
@@ -60,9 +65,14 @@ var (
 	errChildStart = errors.New("the server did not say that it listens")
 )
 
-// start starts the system, and returns when it listens.
-func (s system) start(ctx context.Context, simplechat string) (*child, error) {
-	path, args := simplechat, []string{"serve", "--memory", "--listen", "127.0.0.1:0"}
+// start starts the system, and returns when it listens. A simplechat that writes
+// to the disk keeps its messages in dir, and gets more flags.
+func (s system) start(ctx context.Context, simplechat, dir string, more ...string) (*child, error) {
+	storage := []string{"--memory"}
+	if s.sync != "" {
+		storage = []string{"--data", dir, "--sync", s.sync}
+	}
+	path, args := simplechat, slices.Concat([]string{"serve", "--listen", "127.0.0.1:0"}, storage, more)
 	if s.peer != "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -77,6 +87,7 @@ func (s system) start(ctx context.Context, simplechat string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -92,6 +103,7 @@ func (s system) start(ctx context.Context, simplechat string) (*child, error) {
 	c := &child{cmd: cmd}
 	select {
 	case c.addr = <-addr:
+		c.took = time.Since(began)
 	case <-time.After(childStart):
 	}
 	if c.addr == "" {
@@ -104,11 +116,15 @@ func (s system) start(ctx context.Context, simplechat string) (*child, error) {
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
 // stop ends the process.
-func (c *child) stop() {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // an error is its end
+func (c *child) stop() { _ = c.end(syscall.SIGTERM) }
+
+// end ends the process with a signal. The error says that it was killed, or did
+// not end in good order.
+func (c *child) end(signal os.Signal) error {
+	_ = c.cmd.Process.Signal(signal) // an error is its end
 	timer := time.AfterFunc(childEnd, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
-	_ = c.cmd.Wait()
+	return c.cmd.Wait()
 }
 
 // moduleVersion is the version of a module that this program is built with.
