@@ -29,7 +29,6 @@ const patience = 60 * time.Second
 
 // cluster is NATS servers on loopback that form one.
 type cluster struct {
-	dir     string
 	options []*server.Options
 	servers []*server.Server
 }
@@ -37,20 +36,15 @@ type cluster struct {
 // newCluster starts a cluster of n servers. It ends with the test.
 func newCluster(tb testing.TB, n int) *cluster {
 	tb.Helper()
-	c := &cluster{dir: tb.TempDir(), servers: make([]*server.Server, n)}
+	c := &cluster{servers: make([]*server.Server, n)}
 	ports := freePorts(tb, 2*n)
 	var routes []*url.URL
 	for i := range n {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[n+i])})
 	}
 	for i := range n {
-		o := &server.Options{
-			ServerName: fmt.Sprintf("n%d", i),
-			Host:       "127.0.0.1", Port: ports[i],
-			NoSigs: true, NoLog: true,
-			MaxPayload: 8 << 20,
-			JetStream:  true, StoreDir: filepath.Join(c.dir, fmt.Sprint(i)),
-		}
+		o := natsOptions(tb)
+		o.ServerName, o.Port = fmt.Sprintf("n%d", i), ports[i]
 		if n > 1 {
 			o.Cluster = server.ClusterOpts{Name: "chat", Host: "127.0.0.1", Port: ports[n+i]}
 			o.Routes = routes
@@ -60,11 +54,6 @@ func newCluster(tb testing.TB, n int) *cluster {
 	for i := range n {
 		c.start(tb, i)
 	}
-	tb.Cleanup(func() {
-		for i := range n {
-			c.stop(i)
-		}
-	})
 	return c
 }
 
@@ -88,15 +77,7 @@ func freePorts(tb testing.TB, n int) []int {
 // start starts the server i.
 func (c *cluster) start(tb testing.TB, i int) {
 	tb.Helper()
-	srv, err := server.NewServer(c.options[i].Clone())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	srv.Start()
-	if !srv.ReadyForConnections(patience) {
-		tb.Fatalf("NATS server %d does not start", i)
-	}
-	c.servers[i] = srv
+	c.servers[i] = startNATS(tb, c.options[i].Clone())
 }
 
 // startWith starts the server i and stores records in the stream chat before
@@ -105,11 +86,7 @@ func (c *cluster) startWith(tb testing.TB, i, records int) {
 	tb.Helper()
 	hidden := c.options[i].Clone()
 	hidden.DontListen = true
-	srv, err := server.NewServer(hidden)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	srv.Start()
+	srv := startNATS(tb, hidden)
 	conn, err := nats.Connect("", nats.InProcessServer(srv))
 	if err != nil {
 		tb.Fatal(err)

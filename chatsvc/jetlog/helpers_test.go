@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"google.golang.org/protobuf/proto"
 
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -59,4 +60,32 @@ func newRecord(tb testing.TB, content string) []byte {
 		tb.Fatal(err)
 	}
 	return b
+}
+
+// natsOptions returns those of a NATS server on a free port of loopback.
+func natsOptions(tb testing.TB) *server.Options {
+	tb.Helper()
+	return &server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+		MaxPayload: 8 << 20, JetStream: true, StoreDir: tb.TempDir(),
+	}
+}
+
+// startNATS starts a NATS server in this process. It ends with the test, unless
+// it has ended before.
+func startNATS(tb testing.TB, options *server.Options) *server.Server {
+	tb.Helper()
+	srv, err := server.NewServer(options)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	srv.Start()
+	tb.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	if !srv.ReadyForConnections(patience) {
+		tb.Fatal("the NATS server does not start")
+	}
+	return srv
 }

@@ -1,45 +1,11 @@
 package jetlog_test
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"example.com/simplechat/chatsvc/jetlog"
 )
-
-// startConfigured starts a NATS server with a configuration file, and returns its
-// address.
-func startConfigured(tb testing.TB, config string) string {
-	tb.Helper()
-	dir := tb.TempDir()
-	file := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, "listen: \"127.0.0.1:-1\"\nmax_payload: 8MB\nstore_dir: %q\n%s", dir, config), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	options, err := server.ProcessConfigFile(file)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	options.NoSigs, options.NoLog = true, true
-	srv, err := server.NewServer(options)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	srv.Start()
-	tb.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	if !srv.ReadyForConnections(patience) {
-		tb.Fatal("the NATS server does not start")
-	}
-	return srv.Addr().String()
-}
 
 // At the start the log says what an acknowledgement is worth, as far as its user
 // may see the servers' setting.
@@ -62,7 +28,11 @@ func TestWorthIsSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			addr := startConfigured(t, tt.config)
+			options := natsOptions(t)
+			if err := options.ProcessConfigString(tt.config); err != nil {
+				t.Fatal(err)
+			}
+			addr := startNATS(t, options).Addr().String()
 			out := newTestLog(t)
 			log, err := jetlog.Connect(t.Context(), jetlog.Cluster{URLs: []string{"nats://app:x@" + addr}, Stream: "chat", Replicas: 1, MaxContent: 1 << 20},
 				jetlog.Options{Logger: slogTo(out)})
