@@ -3,12 +3,8 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -74,23 +70,17 @@ func startCluster(tb testing.TB) *cluster {
 	tb.Helper()
 	c := &cluster{tb: tb}
 	for n := range clusterSize {
-		c.nats = append(c.nats, &natsServer{tb: tb, name: fmt.Sprintf("n%d", n), dir: tb.TempDir(), clients: newProxy(tb, "")})
+		c.nats = append(c.nats, newNATSServer(tb, fmt.Sprintf("n%d", n), ""))
 	}
-	for n, from := range c.nats {
-		from.routes = make([]*proxy, clusterSize)
-		for m := range c.nats {
-			if m != n {
-				from.routes[m] = newProxy(tb, "")
+	for _, from := range c.nats {
+		for _, to := range c.nats {
+			if from != to {
+				link := newProxy(tb, "")
+				from.routes, to.incoming = append(from.routes, link), append(to.incoming, link)
 			}
 		}
 	}
-	for n, s := range c.nats {
-		for _, other := range c.nats {
-			if other != s {
-				s.incoming = append(s.incoming, other.routes[n])
-			}
-		}
-		s.configure()
+	for _, s := range c.nats {
 		s.start()
 	}
 	for range clusterSize {
@@ -104,7 +94,7 @@ func startCluster(tb testing.TB) *cluster {
 // urls returns the addresses that clients of the NATS servers know.
 func (c *cluster) urls() (urls []string) {
 	for _, s := range c.nats {
-		urls = append(urls, "nats://"+s.clients.addr)
+		urls = append(urls, s.url())
 	}
 	return urls
 }
@@ -191,90 +181,9 @@ func (c *cluster) heal(n int) {
 }
 
 // links returns the proxies between a NATS server and the others.
-func (c *cluster) links(n int) (links []*proxy) {
-	for _, p := range append(c.nats[n].routes, c.nats[n].incoming...) {
-		if p != nil {
-			links = append(links, p)
-		}
-	}
-	return links
+func (c *cluster) links(n int) []*proxy {
+	return slices.Concat(c.nats[n].routes, c.nats[n].incoming)
 }
-
-// natsServer is a NATS server in a process of its own, which is reached only
-// over proxies.
-type natsServer struct {
-	tb       testing.TB
-	name     string
-	dir      string
-	clients  *proxy   // in front of its port for clients
-	routes   []*proxy // on its way to each other server
-	incoming []*proxy // on the ways of the others to it
-
-	process *process
-}
-
-// configure writes the server's configuration.
-func (s *natsServer) configure() {
-	s.tb.Helper()
-	var routes []string
-	for _, p := range s.routes {
-		if p != nil {
-			routes = append(routes, "nats://"+p.addr)
-		}
-	}
-	// What is advertised leads over the proxies, or nowhere: a server that is cut
-	// off must not be found on another way.
-	config := fmt.Sprintf(`
-server_name: %s
-listen: "127.0.0.1:-1"
-max_payload: 8MB
-client_advertise: "%s"
-jetstream { store_dir: "%s", sync_interval: always }
-cluster { name: test, listen: "127.0.0.1:-1", cluster_advertise: "127.0.0.1:1", routes: [%s] }
-`, s.name, s.clients.addr, s.dir, strings.Join(routes, ", "))
-	if err := os.WriteFile(s.config(), []byte(config), 0o600); err != nil {
-		s.tb.Fatal(err)
-	}
-}
-
-func (s *natsServer) config() string { return filepath.Join(s.dir, "nats.conf") }
-
-var (
-	natsClients = regexp.MustCompile(`Listening for client connections on (\S+)`)
-	natsRoutes  = regexp.MustCompile(`Listening for route connections on (\S+)`)
-)
-
-// start starts the server, and returns when it listens.
-func (s *natsServer) start() {
-	s.tb.Helper()
-	program, err := buildNATS()
-	if err != nil {
-		s.tb.Fatal(err)
-	}
-	cmd := exec.Command(program, "-c", s.config())
-	s.process = startProcess(s.tb, cmd, cmd.Start)
-	route := s.process.waitLog(natsRoutes)[1]
-	for _, p := range s.incoming {
-		p.to(route)
-	}
-	s.clients.to(s.process.waitLog(natsClients)[1])
-}
-
-// kill ends the server at once.
-func (s *natsServer) kill() {
-	s.tb.Helper()
-	for _, p := range append(s.incoming, s.clients) {
-		p.refuse()
-	}
-	s.process.signal(syscall.SIGKILL)
-	s.process.wait(patience)
-}
-
-// buildNATS returns the path of nats-server, in the version of go.mod.
-var buildNATS = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(buildDir, "nats-server")
-	return path, goCommand(repo, "build", "-o", path, "github.com/nats-io/nats-server/v2")
-})
 
 // chatServer is a server that may die and come back, at one address.
 type chatServer struct {

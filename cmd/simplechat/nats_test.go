@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,49 +10,16 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/nats-io/nats-server/v2/server"
 )
-
-// natsOptions returns those of a NATS server on a free port of loopback.
-func natsOptions(tb testing.TB) *server.Options {
-	tb.Helper()
-	return &server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-		MaxPayload: 8 << 20, JetStream: true, StoreDir: tb.TempDir(),
-	}
-}
-
-// startNATS starts a NATS server, which ends with the test.
-func startNATS(tb testing.TB, options *server.Options) *server.Server {
-	tb.Helper()
-	srv, err := server.NewServer(options)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	srv.Start()
-	tb.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	if !srv.ReadyForConnections(patience) {
-		tb.Fatal("the NATS server does not start")
-	}
-	return srv
-}
 
 // NATS may ask for TLS, a certificate and a password.
 func TestNATSWithTLS(t *testing.T) {
 	t.Parallel()
-	cert, key, roots := certificate(t)
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := natsOptions(t)
-	o.TLS, o.TLSVerify, o.TLSTimeout = true, true, patience.Seconds()
-	o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots, MinVersion: tls.VersionTLS12}
-	o.Username, o.Password = "chat", "s3cr3t"
-	addr := startNATS(t, o).Addr().String()
+	cert, key, _ := certificate(t)
+	addr := startNATS(t, fmt.Sprintf(`
+		tls { cert_file: %[1]q, key_file: %[2]q, ca_file: %[1]q, verify: true, timeout: %[3]v }
+		authorization { user: chat, password: s3cr3t }
+	`, cert, key, patience.Seconds())).clients.addr
 	url := fmt.Sprintf("nats://chat:s3cr3t@%s", addr)
 	all := []string{"--nats", url, "--nats-replicas=1", "--nats-stream=conversation", "--nats-tls-ca", cert, "--nats-tls-cert", cert, "--nats-tls-key", key}
 	p := startServer(t, all...)
@@ -87,22 +53,19 @@ func TestNATSWithTLS(t *testing.T) {
 func TestNATSAwayAndBack(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	options := natsOptions(t)
-	nats := startNATS(t, options)
-	options.Port = nats.Addr().(*net.TCPAddr).Port // it comes back to the same one
-	p := startServer(t, "--nats", "nats://"+nats.Addr().String(), "--nats-replicas=1")
+	nats := startNATS(t, "")
+	p := startServer(t, "--nats", nats.url(), "--nats-replicas=1")
 	client := p.client("user1")
 	sub := subscribe(ctx, t, client)
 	send(ctx, t, client, text("before"))
 	sub.next()
 
-	nats.Shutdown()
-	nats.WaitForShutdown()
+	nats.kill()
 	awaitHealth(t, p, notServing)
 	if _, err := client.SendMessage(ctx, text("lost")); codeOf(t, err) != connect.CodeUnavailable {
 		t.Errorf("send while NATS is away: %v", err)
 	}
-	startNATS(t, options)
+	nats.start()
 	awaitHealth(t, p, serving)
 	send(ctx, t, client, text("after"))
 	if got := string(sub.next().GetContent()); got != "after" {
