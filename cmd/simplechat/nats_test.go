@@ -88,16 +88,12 @@ func awaitHealth(tb testing.TB, p *process, status string) {
 // answer.
 func TestWaitingForNATSRefusesConnections(t *testing.T) {
 	t.Parallel()
-	some, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := some.Addr().String()
-	_ = some.Close()
+	addr := net.JoinHostPort("127.0.0.1", freePorts(t, 1)[0])
 	cmd := exec.Command(simplechat(t), "serve", "--listen", addr, "--nats", "nats://127.0.0.1:1")
 	startProcess(t, cmd, cmd.Start)
 	var conn net.Conn
 	for deadline := time.Now().Add(patience); conn == nil; {
+		var err error
 		if conn, err = net.Dial("tcp", addr); err != nil && time.Now().After(deadline) {
 			t.Fatal(err)
 		}

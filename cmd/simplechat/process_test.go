@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +16,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -334,6 +337,23 @@ func tempFile(tb testing.TB, name, content string) string {
 		tb.Fatal(err)
 	}
 	return path
+}
+
+// freePorts returns ports of loopback that nobody listens on, and that no system
+// hands out by itself: until they are used nobody else gets them.
+func freePorts(tb testing.TB, n int) []string {
+	tb.Helper()
+	var ports []string
+	for len(ports) < n {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
+		if err != nil {
+			continue
+		}
+		defer l.Close() // all are open at a time, so that they differ
+		ports = append(ports, port)
+	}
+	return ports
 }
 
 // newTransport returns a transport of its own for either HTTP/1.1 or HTTP/2

@@ -8,8 +8,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +37,7 @@ func TestREADMECluster(t *testing.T) {
 	if err := os.Symlink(binary, filepath.Join(strings.Split(path, string(filepath.ListSeparator))[0], "nats-server")); err != nil {
 		t.Fatal(err)
 	}
-	r := recipe{dir: t.TempDir(), path: path, ports: freePorts(t, "65002", "65003", "4222", "4223", "4224", "6222", "6223", "6224")}
+	r := recipe{dir: t.TempDir(), path: path, ports: otherPorts(t, "65002", "65003", "4222", "4223", "4224", "6222", "6223", "6224")}
 	byName := make(map[string]*snippet)
 	for _, s := range snippets {
 		byName[s.name] = s
@@ -60,21 +58,12 @@ type recipe struct {
 	ports     *strings.Replacer
 }
 
-// freePorts returns what replaces README's ports by free ones, that no system
-// hands out by itself: until they are used nobody else gets them.
-func freePorts(tb testing.TB, ports ...string) *strings.Replacer {
+// otherPorts returns what replaces ports of README by free ones.
+func otherPorts(tb testing.TB, ports ...string) *strings.Replacer {
 	tb.Helper()
 	var pairs []string
-	for _, port := range ports {
-		var free string
-		for free == "" {
-			some := strconv.Itoa(10_000 + rand.IntN(20_000))
-			if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", some)); err == nil {
-				defer l.Close() // all are open at a time, so that they differ
-				free = some
-			}
-		}
-		pairs = append(pairs, ":"+port, ":"+free, "-p "+port, "-p "+free)
+	for i, free := range freePorts(tb, len(ports)) {
+		pairs = append(pairs, ":"+ports[i], ":"+free, "-p "+ports[i], "-p "+free)
 	}
 	return strings.NewReplacer(pairs...)
 }
