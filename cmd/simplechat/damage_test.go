@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,9 +18,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"example.com/simplechat/chatsvc"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
 // smallFiles makes the NATS server begin another file after 4 MB, so that tests
@@ -264,26 +261,4 @@ func checkRemains(t *testing.T, original, history []placed, sent placed) string 
 	default:
 		return "same epoch, some lost"
 	}
-}
-
-// resumeAt opens a stream at a place, and returns where it begins.
-func resumeAt(t *testing.T, p *process, at place) place {
-	t.Helper()
-	ctx, call := connect.NewClientContext(testContext(t))
-	call.RequestHeader().Set(chatsvc.HeaderOffset, fmt.Sprint(at.offset))
-	call.RequestHeader().Set(chatsvc.HeaderEpoch, at.epoch)
-	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user1", newTransport(t, true)}}, p.url(""), connect.WithGRPC())
-	stream, err := client.MessageList(ctx, &chatpb.None{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = stream.Close() }()
-	if !stream.Receive() {
-		t.Fatal(stream.Err())
-	}
-	begin, err := placeOf(stream.ResponseHeader())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return begin
 }

@@ -327,17 +327,26 @@ func report(tb testing.TB, problems []string) {
 // sendLast sends the last message of all, and returns its place.
 func (l *load) sendLast(url string) place {
 	l.tb.Helper()
-	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user5", newTransport(l.tb, true)}}, url)
-	m := said{"user5", "the end", chatpb.ChatMessage_Text, 1}
-	l.send(m)
-	for deadline := time.Now().Add(patience); !l.try(client, m, "end", true); l.wait(pause) {
-		if time.Now().After(deadline) {
-			l.tb.Fatal("nobody takes a message any more")
-		}
-	}
+	l.sendUntilTaken(url, "the end")
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.acked[len(l.acked)-1].place
+}
+
+// sendUntilTaken sends a message that no other is like, and returns how often it
+// was refused.
+func (l *load) sendUntilTaken(url, content string) (refusals int) {
+	l.tb.Helper()
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user5", newTransport(l.tb, true)}}, url)
+	m := said{"user5", content, chatpb.ChatMessage_Text, 1}
+	l.send(m)
+	for deadline := time.Now().Add(patience); !l.try(client, m, content, true); l.wait(pause) {
+		if time.Now().After(deadline) {
+			l.tb.Fatal("nobody takes a message any more")
+		}
+		refusals++
+	}
+	return refusals
 }
 
 // awaitWatchers waits until all watchers have seen end, unless something is wrong

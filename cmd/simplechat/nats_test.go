@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"connectrpc.com/connect"
 )
 
 // NATS may ask for TLS, a certificate and a password.
@@ -45,42 +43,6 @@ func TestNATSWithTLS(t *testing.T) {
 			}
 			checkOneLine(t, got, "--nats: nats://chat:xxxxx@"+addr)
 		})
-	}
-}
-
-// While NATS is away sends are refused and health checks say so; a stream that is
-// open stays so, and goes on when NATS is back, without a gap or a duplicate.
-func TestNATSAwayAndBack(t *testing.T) {
-	t.Parallel()
-	ctx := testContext(t)
-	nats := startNATS(t, "")
-	p := startServer(t, "--nats", nats.url(), "--nats-replicas=1")
-	client := p.client("user1")
-	sub := subscribe(ctx, t, client)
-	send(ctx, t, client, text("before"))
-	sub.next()
-
-	nats.kill()
-	awaitHealth(t, p, notServing)
-	if _, err := client.SendMessage(ctx, text("lost")); codeOf(t, err) != connect.CodeUnavailable {
-		t.Errorf("send while NATS is away: %v", err)
-	}
-	nats.start()
-	awaitHealth(t, p, serving)
-	send(ctx, t, client, text("after"))
-	if got := string(sub.next().GetContent()); got != "after" {
-		t.Errorf("message %q on the stream that was open", got)
-	}
-	p.stop()
-}
-
-// awaitHealth returns when a health check answers status.
-func awaitHealth(tb testing.TB, p *process, status string) {
-	tb.Helper()
-	for ctx := testContext(tb); health(tb, p) != status; {
-		if ctx.Err() != nil {
-			tb.Fatalf("no health check answered %s", status)
-		}
 	}
 }
 

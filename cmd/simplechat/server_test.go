@@ -50,6 +50,17 @@ func health(tb testing.TB, p *process) string {
 	return answer.Status
 }
 
+// awaitHealth returns when a health check answers status.
+func awaitHealth(tb testing.TB, p *process, status string) {
+	tb.Helper()
+	for ctx := testContext(tb); health(tb, p) != status; {
+		if ctx.Err() != nil {
+			tb.Fatalf("no health check answered %s", status)
+		}
+		time.Sleep(pause) // the server has something else to do, too
+	}
+}
+
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	p := startServer(t)

@@ -1,0 +1,189 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"connectrpc.com/connect"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+// Three servers share a cluster, and one after the other is killed.
+func serverFails(t *testing.T, says *promise) {
+	chance := newChance(t)
+	c := startCluster(t)
+	l := newLoad(t, newLedger())
+	c.startClients(l)
+	l.awaitMore(100)
+	for _, n := range chance.Perm(clusterSize) {
+		t.Logf("server %d is killed after %d acknowledgements", n, l.count())
+		c.servers[n].kill()
+		l.awaitMore(100)
+		c.servers[n].start()
+		l.awaitMore(100)
+	}
+	report(t, l.finish(c.servers[chance.IntN(clusterSize)].front.url()))
+	says.isKept("Its clients resume, on it or on another one, and miss nothing.")
+}
+
+// Whichever NATS server of a cluster dies or is cut off, nothing is lost.
+func natsServerFails(t *testing.T, says *promise) {
+	chance := newChance(t)
+	c := startCluster(t)
+	l := newLoad(t, newLedger())
+	c.startClients(l)
+	l.awaitMore(100)
+
+	// The leader first: then the others have led, or will.
+	for i, n := range append([]int{c.leader()}, chance.Perm(clusterSize)...) {
+		t.Logf("NATS server %d is killed after %d acknowledgements", n, l.count())
+		c.nats[n].kill()
+		refusals := 0
+		for m, s := range c.servers { // with another code than unavailable the load blames them
+			refusals += l.sendUntilTaken(s.front.url(), fmt.Sprintf("after kill %d, to server %d", i, m))
+		}
+		if i == 0 && refusals == 0 {
+			t.Error("nobody was refused while the stream had no leader")
+		}
+		l.awaitMore(100)
+		c.nats[n].start()
+		l.awaitMore(100)
+	}
+	for _, n := range []int{c.leader(), c.busiest()} {
+		t.Logf("NATS server %d is cut off after %d acknowledgements", n, l.count())
+		c.cutOff(n, chance.IntN(2) == 0)
+		l.awaitMore(100)
+		c.heal(n)
+		l.awaitMore(100)
+	}
+	report(t, l.finish(c.servers[chance.IntN(clusterSize)].front.url()))
+	says.isKept("Servers that were connected to it answer sends with `unavailable` for about a second; if it led the stream, all do until another one does, some seconds.")
+}
+
+func mostNATSServersFail(t *testing.T, says *promise) {
+	chance := newChance(t)
+	c := startCluster(t)
+	p := c.servers[0].process
+	for _, way := range []struct {
+		name      string
+		fail, end func(n int)
+	}{
+		{"killed", func(n int) { c.nats[n].kill() }, func(n int) { c.nats[n].start() }},
+		{"cut off", func(n int) { c.cutOff(n, true) }, c.heal},
+	} {
+		sub := subscribe(testContext(t), t, atEnd(p))
+		two := chance.Perm(clusterSize)[:2]
+		t.Logf("NATS servers %v are %s", two, way.name)
+		store(t, p, way.name+": before", "")
+		for _, n := range two {
+			way.fail(n)
+		}
+		key := way.name + ": key"
+		refused := chatconnect.NewSimpleChatClient(&http.Client{Transport: withHeader{chatsvc.HeaderIdempotencyKey, key, as{"user1", newTransport(t, true)}}}, p.url(""))
+		if _, err := refused.SendMessage(testContext(t), text(way.name+": during")); codeOf(t, err) != connect.CodeUnavailable {
+			t.Errorf("%s: a send: %v", way.name, err)
+		}
+		says.isKept("Sends get `unavailable` within 2 s") // the code: no test asserts a time
+		awaitHealth(t, p, notServing)
+		says.isKept(`health checks say "not serving"`)
+		for _, n := range two {
+			way.end(n)
+		}
+		awaitHealth(t, p, serving)
+		store(t, p, way.name+": during", key)
+		store(t, p, way.name+": after", "")
+		for _, want := range []string{"before", "during", "after"} {
+			if got := string(sub.next().GetContent()); got != way.name+": "+want {
+				t.Fatalf("%s: message %q on the stream that was open, %q was due", way.name, got, want)
+			}
+		}
+		says.isKept("streams stay open and silent")
+		says.isKept("All goes on by itself, without a gap or a duplicate.")
+	}
+}
+
+func streamIsReplaced(t *testing.T, says *promise) {
+	older := filepath.Join(t.TempDir(), "older")
+	for _, way := range []struct {
+		name    string
+		half    func(*natsServer) // called when half of the messages are there
+		replace func(*natsServer) // called when all are
+		left    []string
+	}{
+		{"removed", func(*natsServer) {}, func(s *natsServer) { removeStream(t, s) }, nil},
+		{"goes back", func(s *natsServer) {
+			s.kill()
+			copyDir(t, older, s.store())
+			s.start()
+		}, func(s *natsServer) {
+			s.kill()
+			if err := os.RemoveAll(s.store()); err != nil {
+				t.Fatal(err)
+			}
+			copyDir(t, s.store(), older)
+			s.start()
+		}, []string{"0", "1", "2"}},
+	} {
+		alone := startNATS(t, "")
+		args := []string{"--nats", alone.url(), "--nats-replicas=1", "--nats-stream", clusterStream}
+		servers := []*process{startServer(t, args...), startServer(t, args...)}
+		var subs []*subscription
+		for _, p := range servers {
+			subs = append(subs, subscribe(testContext(t), t, p.client("user1")))
+		}
+		var last place
+		for n := range 6 {
+			if n == 3 {
+				way.half(alone)
+			}
+			last = store(t, servers[0], fmt.Sprint(n), "")
+			for _, sub := range subs {
+				if got := string(sub.next().GetContent()); got != fmt.Sprint(n) {
+					t.Fatalf("%s: message %q where %d was due", way.name, got, n)
+				}
+			}
+		}
+		way.replace(alone)
+		for _, sub := range subs {
+			sub.end()
+		}
+		says.isKept("Streams end with `unavailable`")
+		for _, p := range servers {
+			begin := resumeAt(t, p, place{last.epoch, last.offset + 1})
+			if begin.epoch == last.epoch || begin.offset != 1 {
+				t.Errorf("%s: who was at %v is sent to %v", way.name, last, begin)
+			}
+			if got := history(t, p); !slices.Equal(got, way.left) {
+				t.Errorf("%s: history %q", way.name, got)
+			}
+		}
+		says.isKept("who comes back sees another `Chat-Epoch`, and history from its start.")
+	}
+}
+
+// removeStream removes the stream as an operator does.
+func removeStream(t *testing.T, s *natsServer) {
+	t.Helper()
+	conn, err := nats.Connect(s.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(testContext(t), clusterStream); err != nil {
+		t.Fatal(err)
+	}
+}

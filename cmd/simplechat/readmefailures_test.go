@@ -1,0 +1,116 @@
+//go:build unix
+
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// failures has what happens in each row of README's table of what fails.
+var failures = map[string]func(*testing.T, *promise){
+	"a server":                                             serverFails,
+	"the disk is full":                                     diskIsFull,
+	"files in `--data` are damaged":                        filesAreDamaged,
+	"one of three NATS servers":                            natsServerFails,
+	"two of three, or the network to them":                 mostNATSServersFail,
+	"the stream is removed or goes back while servers run": streamIsReplaced,
+	"an older copy of `--data` is put back":                olderCopyIsPutBack,
+}
+
+// TestREADMEFailures lets happen what README's table of failures has, row by
+// row. Each part of what it says of a failure must be shown: README cannot
+// promise more than is tested.
+func TestREADMEFailures(t *testing.T) {
+	t.Parallel()
+	rows := parseFailures(readREADME(t))
+	for what := range failures {
+		if rows[what] == "" {
+			t.Errorf("README.md does not say what happens when this fails: %s", what)
+		}
+	}
+	for what, says := range rows {
+		happen := failures[what]
+		if happen == nil {
+			t.Errorf("no test lets this row of README.md happen: %s", what)
+			continue
+		}
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			p := &promise{tb: t, text: says, kept: make([]bool, len(says))}
+			happen(t, p)
+			if rest := p.rest(); rest != "" {
+				t.Errorf("no test shows this of README.md: %s", rest)
+			}
+		})
+	}
+}
+
+// parseFailures returns the rows of a README's table of failures: what fails, and
+// what happens.
+func parseFailures(readme string) map[string]string {
+	rows := map[string]string{}
+	_, table, _ := strings.Cut(readme, "\n| what fails | what happens |\n|---|---|\n")
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.TrimSuffix(line, " |\n"), " | ")
+		what, ok := strings.CutPrefix(cells[0], "| ")
+		if !ok {
+			break // the table has ended
+		}
+		rows[what] = strings.Join(cells[1:], " | ")
+	}
+	return rows
+}
+
+// promise is what README says of a failure.
+type promise struct {
+	tb   testing.TB
+	text string
+	kept []bool // for each byte whether it was shown
+}
+
+// isKept notes that a test has just shown a part.
+func (p *promise) isKept(part string) {
+	p.tb.Helper()
+	at := strings.Index(p.text, part)
+	if at < 0 {
+		p.tb.Errorf("README.md does not say %q, but: %s", part, p.text)
+		return
+	}
+	for i := range part {
+		p.kept[at+i] = true
+	}
+}
+
+// rest returns what was not shown, but for signs between the parts.
+func (p *promise) rest() string {
+	var rest []byte
+	for i, kept := range p.kept {
+		if !kept {
+			rest = append(rest, p.text[i])
+		}
+	}
+	return strings.Trim(string(rest), " ,.:;")
+}
+
+func TestPromises(t *testing.T) {
+	t.Parallel()
+	const readme = "# Title\n\n| x | y |\n|---|---|\n| other | table |\n\n| what fails | what happens |\n|---|---|\n" +
+		"| one, `a` | This, that `b`. And more. |\n| two | x |\n\nText | with | bars.\n"
+	rows := parseFailures(readme)
+	if len(rows) != 2 || rows["one, `a`"] != "This, that `b`. And more." || rows["two"] != "x" {
+		t.Fatalf("rows %q", rows)
+	}
+	text := rows["one, `a`"]
+	p := &promise{tb: t, text: text, kept: make([]bool, len(text))}
+	p.isKept("that `b`")
+	p.isKept("This")
+	p.isKept("that `b`")
+	if rest := p.rest(); rest != "And more" {
+		t.Errorf("left is %q", rest)
+	}
+	p.isKept("And more")
+	if rest := p.rest(); rest != "" {
+		t.Errorf("left is %q", rest)
+	}
+}
