@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"syscall"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/nats-io/nats.go/jetstream"
@@ -35,18 +36,23 @@ func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Ap
 	if err := l.publisher.publish(a); err != nil {
 		return appendedNowhere, refusal(err)
 	}
+	late := time.NewTimer(l.publisher.wait) // also where a disk hangs
+	defer late.Stop()
+	var err error
 	select {
 	case <-a.done:
+		if err = a.err; err == nil {
+			return a.appended, nil
+		}
+	case <-late.C:
+		err = errNoAnswer
 	case <-ctx.Done():
 		return appendedNowhere, ctx.Err()
 	}
-	if a.err == nil {
-		return a.appended, nil
+	if l.Err() == nil && !isOverload(err) {
+		l.suspect(err)
 	}
-	if l.Err() == nil && !isOverload(a.err) {
-		l.suspect(a.err)
-	}
-	return appendedNowhere, refusal(a.err)
+	return appendedNowhere, refusal(err)
 }
 
 // knownBefore returns the offset of the append that had the message id before

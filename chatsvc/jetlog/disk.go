@@ -3,6 +3,7 @@ package jetlog
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 // disk sees to what the NATS server leaves open about a log's files: see blocks,
@@ -13,21 +14,22 @@ type disk struct {
 	always bool // settle syncs
 	epoch  func() string
 
+	keys atomic.Pointer[keyJournal] // written with mu held
+
 	mu     sync.Mutex // guards all below
 	blocks *blocks
-	keys   *keyJournal
 	mark   *markWriter
 	dirty  bool // sync has something to do
 }
 
 // openDisk is called before anything is acknowledged. The stream has m's epoch
-// and offset.
-func (d *directory) openDisk(stream string, m mark, epoch func() string) (*disk, error) {
+// and offset, and its first one is first.
+func (d *directory) openDisk(stream string, m mark, first uint64, epoch func() string) (*disk, error) {
 	blocks, err := openBlocks(d.store(), stream)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := openKeys(d.path, m.Epoch, m.Offset)
+	keys, err := openKeys(d.path, m.Epoch, first, m.Offset)
 	if err != nil {
 		return nil, err
 	}
@@ -35,75 +37,83 @@ func (d *directory) openDisk(stream string, m mark, epoch func() string) (*disk,
 	if err != nil {
 		return nil, err
 	}
-	return &disk{dir: d, stream: stream, always: !m.Interval, epoch: epoch, blocks: blocks, keys: keys, mark: mark}, nil
+	opened := &disk{dir: d, stream: stream, always: !m.Interval, epoch: epoch, blocks: blocks, mark: mark}
+	opened.keys.Store(keys)
+	return opened, nil
 }
 
 // reopen is called after the server was started anew, which may have removed
-// files and records. The stream has this epoch and last offset.
-func (d *disk) reopen(epoch string, last uint64) error {
+// files and records. The stream has this epoch, and these first and last offsets.
+func (d *disk) reopen(epoch string, first, last uint64) error {
 	blocks, err := openBlocks(d.dir.store(), d.stream)
 	if err != nil {
 		return err
 	}
-	keys, err := openKeys(d.dir.path, epoch, last)
+	keys, err := openKeys(d.dir.path, epoch, first, last)
 	if err != nil {
 		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_ = d.keys.file.Close() // it was replaced
-	d.blocks, d.keys = blocks, keys
+	d.blocks = blocks
+	_ = d.keys.Swap(keys).file.Close() // another one has it
 	return nil
 }
 
 // known returns the offset of the append that had the message id before the
-// start.
-func (d *disk) known(id string) (uint64, bool) {
-	d.mu.Lock()
-	keys := d.keys
-	d.mu.Unlock()
-	return keys.find(id)
-}
+// start. It does not wait for the disk.
+func (d *disk) known(id string) (uint64, bool) { return d.keys.Load().find(id) }
 
 // settle is called before appends are acknowledged, in the stream's order.
 func (d *disk) settle(appends []*pendingAppend) error {
 	epoch := d.epoch()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	keyed, err := d.keys.add(epoch, appends)
+	keyed, err := d.keys.Load().add(epoch, appends)
 	if err != nil {
 		return err
 	}
+	next := false
 	if d.always {
-		if err := syncRecords(d.blocks, d.keys, keyed); err != nil {
+		if next, err = syncRecords(d.blocks, d.keys.Load(), keyed); err != nil {
 			return err
 		}
 	}
 	d.dirty = true
-	return d.mark.acknowledge(epoch, appends)
+	if err := d.mark.acknowledge(epoch, appends); err != nil || !next {
+		return err
+	}
+	// Of a record in a file that the mark does not reach nobody was told: see
+	// cutUnacknowledged.
+	return d.mark.file.Sync()
 }
 
-// syncRecords syncs the records, and the keys with them.
-func syncRecords(blocks *blocks, keys *keyJournal, keyed bool) error {
+// syncRecords syncs the records, and the keys with them. It returns whether there
+// is another message file now.
+func syncRecords(blocks *blocks, keys *keyJournal, keyed bool) (next bool, err error) {
 	if !keyed {
 		return blocks.sync()
 	}
 	synced := make(chan error, 1)
 	go func() { synced <- keys.sync() }()
-	return errors.Join(blocks.sync(), <-synced)
+	next, err = blocks.sync()
+	return next, errors.Join(err, <-synced)
 }
 
 // sync is called from time to time: what settle does not sync, the mark at
 // least, is on the disk when it returns.
 func (d *disk) sync() error {
 	d.mu.Lock()
-	dirty, blocks, keys := d.dirty, d.blocks, d.keys
+	dirty, blocks, before := d.dirty, d.blocks, d.mark.mark
 	d.dirty = false
 	d.mu.Unlock()
-	if !dirty {
+	if !dirty && !blocks.moved() {
 		return nil
 	}
-	err := syncRecords(blocks, keys, true)
+	_, err := syncRecords(blocks, d.keys.Load(), true)
+	if err == nil {
+		err = d.noteSynced(before)
+	}
 	if err == nil {
 		err = syncPath(d.dir.markPath()) // last: it promises the others
 	}
@@ -115,12 +125,22 @@ func (d *disk) sync() error {
 	return err
 }
 
-// close is called when the server has ended: all that it wrote gets to the disk.
-func (d *disk) close() error {
-	if err := syncTree(d.dir.store()); err != nil {
-		return err
-	}
+// noteSynced notes in the mark that what it was before is on the disk.
+func (d *disk) noteSynced(before mark) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return errors.Join(d.keys.close(), d.mark.close())
+	if d.mark.Epoch == before.Epoch {
+		d.mark.Synced = before.Offset
+	}
+	return d.mark.write()
+}
+
+// close is called when the server has ended: all that it wrote gets to the disk.
+func (d *disk) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := errors.Join(d.blocks.mend(), syncTree(d.dir.store())); err != nil {
+		return err
+	}
+	return errors.Join(d.keys.Load().close(), d.mark.close())
 }

@@ -1,8 +1,10 @@
 package jetlog
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,7 +42,11 @@ func makeDirectory(path string, perm fs.FileMode) error {
 
 // writeDurably writes a file, whole or not at all, whatever happens meanwhile.
 func writeDurably(path string, data []byte, perm fs.FileMode) error {
-	next := path + newSuffix
+	return replaceFile(path, path+newSuffix, data, perm)
+}
+
+// replaceFile is writeDurably by way of the file next.
+func replaceFile(path, next string, data []byte, perm fs.FileMode) error {
 	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm) //nolint:gosec // the operator names the directory
 	if err != nil {
 		return err
@@ -111,10 +117,14 @@ func checkTree(root string) error {
 // removeMsg and syncBlocks in nats-server's filestore.go. It is safe for concurrent
 // use.
 type blocks struct {
-	dir string
+	dir   string
+	spare string // path of a file that is about to replace one of them
 
-	mu   sync.Mutex // guards last
+	mu   sync.Mutex // guards all below
 	last int        // the highest file that was synced; those before it are durable
+	// err is of the sync that failed. Another one could succeed and mean nothing:
+	// the system reports once what it could not write, and takes it for written.
+	err error
 }
 
 // indexFile is where the NATS server notes from time to time what a stream has,
@@ -126,27 +136,34 @@ func streamPath(store, stream string) string {
 	return filepath.Join(store, server.JetStreamStoreDir, "$G", "streams", stream)
 }
 
-// blocksPath returns the directory of a stream's blocks.
-func blocksPath(store, stream string) string { return filepath.Join(streamPath(store, stream), "msgs") }
+// newBlocks returns the blocks of a stream in a NATS server's directory, which may
+// be missing.
+func newBlocks(store, stream string) *blocks {
+	return &blocks{
+		dir: filepath.Join(streamPath(store, stream), "msgs"),
+		// Not beside them: the server would take it for one.
+		spare: filepath.Join(filepath.Dir(store), "block"+newSuffix),
+	}
+}
 
 // openBlocks returns the blocks of a stream in a NATS server's directory. They,
 // their names and the stream's settings are on the disk when it returns: what a
 // process that was killed had written and not synced is in the stream, and is
 // about to be handed out.
 func openBlocks(store, stream string) (*blocks, error) {
-	b := &blocks{dir: blocksPath(store, stream)}
-	if err := syncTree(filepath.Dir(store)); err != nil { // store's own name is above it
-		return nil, fmt.Errorf("sync: %w", err)
-	}
+	b := newBlocks(store, stream)
 	numbers, err := b.list()
 	if err != nil {
 		return nil, err
 	}
 	b.last = slices.Max(append(numbers, 0))
+	if err := syncTree(filepath.Dir(store)); err != nil { // store's own name is above it
+		return nil, fmt.Errorf("sync: %w", err)
+	}
 	return b, nil
 }
 
-// list returns the numbers of the files that are there.
+// list returns the numbers of the files that are there, in their order.
 func (b *blocks) list() ([]int, error) {
 	entries, err := os.ReadDir(b.dir)
 	if err != nil {
@@ -155,31 +172,134 @@ func (b *blocks) list() ([]int, error) {
 	var numbers []int
 	for _, entry := range entries {
 		var n int
-		if _, err := fmt.Sscanf(entry.Name(), "%d.blk", &n); err == nil {
+		if _, err := fmt.Sscanf(entry.Name(), "%d.blk", &n); err == nil && entry.Name() == filepath.Base(b.path(n)) {
 			numbers = append(numbers, n)
 		}
 	}
+	slices.Sort(numbers)
 	return numbers, nil
 }
 
 func (b *blocks) path(n int) string { return filepath.Join(b.dir, fmt.Sprintf("%d.blk", n)) }
 
-// sync writes to the disk what the server acknowledged before it was called.
-func (b *blocks) sync() error {
+// sync writes to the disk what the server acknowledged before it was called. It
+// returns whether another file is the last one now.
+func (b *blocks) sync() (next bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.err != nil {
+		return false, b.err
+	}
 	last, err := b.syncFrom(b.last)
 	if errors.Is(err, fs.ErrNotExist) { // the retention has removed it
 		last, err = b.syncListed()
 	}
-	if err != nil || last == b.last {
+	if err == nil && last != b.last {
+		next = true
+		if err = syncPath(b.dir); err != nil {
+			err = fmt.Errorf("sync the names of message files: %w", err)
+		}
+	}
+	b.last, b.err = max(b.last, last), err
+	return next, err
+}
+
+// moved reports whether another file has come since the last sync, as where the
+// age of the messages has removed all of them.
+func (b *blocks) moved() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, err := os.Lstat(b.path(b.last + 1))
+	return err == nil
+}
+
+// mend writes to the disk anew what a sync has failed for. The server does not
+// run.
+func (b *blocks) mend() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		return nil
+	}
+	numbers, err := b.list()
+	for _, n := range numbers {
+		if n >= b.last && err == nil {
+			err = b.rewrite(n)
+		}
+	}
+	if err == nil {
+		b.err = nil
+	}
+	return err
+}
+
+// distrust prepares a stream's files for the start of a server after one that did
+// not end in good order. The index goes: after a power cut it may tell of records
+// that were not acknowledged and are not there, and their offsets would be a gap.
+// The last file is written anew: a sync of it may have failed.
+func distrust(store, stream string) error {
+	b := newBlocks(store, stream)
+	numbers, err := b.list()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	if err := syncPath(b.dir); err != nil {
-		return fmt.Errorf("sync the names of message files: %w", err)
+	if err := os.Remove(filepath.Join(b.dir, indexFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	b.last = last
-	return nil
+	if len(numbers) == 0 {
+		return nil
+	}
+	return b.rewrite(numbers[len(numbers)-1])
+}
+
+// cut removes the files whose first record has an offset above hole, and returns
+// whether there were any. The server does not run.
+func (b *blocks) cut(hole uint64) (bool, error) {
+	numbers, err := b.list()
+	if err != nil {
+		return false, err
+	}
+	any := false
+	for _, n := range slices.Backward(numbers) { // so that no hole appears
+		first, err := firstOffset(b.path(n))
+		if err != nil || first <= hole {
+			return any, err
+		}
+		if err := os.Remove(b.path(n)); err != nil {
+			return any, err
+		}
+		any = true
+	}
+	return any, syncPath(b.dir)
+}
+
+// firstOffset returns the offset of the first record in a message file. A record
+// begins with its length in 4 bytes and its sequence in 8, least one first; the
+// highest two bits of the sequence mark what is no message. See writeMsgRecord in
+// nats-server's filestore.go.
+func firstOffset(path string) (uint64, error) {
+	file, err := os.Open(path) //nolint:gosec // the operator names the directory
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	var head [12]byte
+	if _, err := io.ReadFull(file, head[:]); err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return binary.LittleEndian.Uint64(head[4:]) &^ (3 << 62), nil
+}
+
+// rewrite puts a copy in the place of the file n.
+func (b *blocks) rewrite(n int) error {
+	data, err := os.ReadFile(b.path(n))
+	if err != nil {
+		return err
+	}
+	return replaceFile(b.path(n), b.spare, data, 0o600)
 }
 
 // syncFrom syncs the file n and those after it, and returns which is the last. It
@@ -188,8 +308,12 @@ func (b *blocks) sync() error {
 func (b *blocks) syncFrom(n int) (last int, err error) {
 	last = n
 	for {
-		if _, err := os.Lstat(b.path(last + 1)); err != nil {
+		_, err := os.Lstat(b.path(last + 1))
+		if errors.Is(err, fs.ErrNotExist) {
 			break
+		}
+		if err != nil {
+			return 0, err
 		}
 		last++
 	}

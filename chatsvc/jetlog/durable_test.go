@@ -1,9 +1,11 @@
 package jetlog
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -37,14 +39,70 @@ func TestLastMessageFileIsFound(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := b.sync(); err != nil || b.last != step.last {
-			t.Errorf("%s: %d, %v, %d was due", step.name, b.last, err, step.last)
+		before := b.last
+		if next, err := b.sync(); err != nil || b.last != step.last || next != (b.last != before) {
+			t.Errorf("%s: %d, %v, %v, %d was due", step.name, b.last, next, err, step.last)
 		}
 	}
 	if err := os.RemoveAll(b.dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.sync(); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := b.sync(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a directory: %v", err)
+	}
+}
+
+// A sync that has failed makes the next one fail, until the files are written
+// anew: it could succeed without what the system could not write.
+func TestSyncAfterFailedSyncFails(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := &blocks{dir: filepath.Join(dir, "msgs"), spare: filepath.Join(dir, "spare")}
+	var before []fs.FileInfo
+	if err := os.Mkdir(b.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		if err := os.WriteFile(b.path(n+1), []byte{byte(n)}, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(b.path(n + 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before = append(before, info)
+	}
+	b.last = 2
+	if err := b.mend(); err != nil {
+		t.Fatal(err)
+	}
+	aside := b.dir + ".aside"
+	if err := os.Rename(b.dir, aside); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.sync(); err == nil {
+		t.Fatal("no error without a directory")
+	}
+	if err := os.Rename(aside, b.dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.sync(); err == nil {
+		t.Error("the second sync succeeds")
+	}
+	if err := b.mend(); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.sync(); err != nil || b.last != 3 {
+		t.Errorf("after the files were written anew: %d, %v", b.last, err)
+	}
+	for i, info := range before {
+		data, err := os.ReadFile(b.path(i + 1))
+		if err != nil || !bytes.Equal(data, []byte{byte(i)}) {
+			t.Errorf("file %d holds %v, %v", i+1, data, err)
+		}
+		after, err := os.Stat(b.path(i + 1))
+		if anew := !os.SameFile(info, after); err != nil || anew != (i+1 >= 2) {
+			t.Errorf("file %d was written anew: %v, %v", i+1, anew, err)
+		}
 	}
 }

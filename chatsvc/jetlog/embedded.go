@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -60,18 +61,22 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 	if err != nil {
 		return err
 	}
+	if info, err = l.cutUnacknowledged(ctx, info, before); err != nil {
+		return err
+	}
 	if info, err = l.checkMark(ctx, info, before, interval > 0); err != nil {
 		return err
 	}
 	l.epoch = epochOf(info)
-	m := mark{Epoch: epochOf(info), Offset: info.State.LastSeq, Interval: interval > 0, Boot: bootID()}
-	if l.engine.disk, err = dir.openDisk(l.stream, m, l.currentEpoch); err != nil {
+	last := info.State.LastSeq
+	m := mark{Epoch: l.epoch, Offset: last, Synced: last, Interval: interval > 0, Boot: bootID()}
+	if l.engine.disk, err = dir.openDisk(l.stream, m, info.State.FirstSeq, l.currentEpoch); err != nil {
 		return err
 	}
 	// What the server complained about while it recovered the stream it has dealt
 	// with: the stream is there.
 	l.engine.forget()
-	l.recent.set(info.State.LastSeq)
+	l.recent.set(last)
 	l.committer = newCommitter(l.engine.disk, l.recent)
 	l.tasks.Go(l.watch)
 	l.tasks.Go(func() { l.syncLater(cmp.Or(interval, markPause)) })
@@ -118,6 +123,54 @@ func (l *Log) setDamagedSettingsAside() error {
 		}
 	}
 	return nil
+}
+
+// cutUnacknowledged removes the last records of the stream if one before them is
+// missing and was not durable. After a power cut the beginning of a message file
+// may be there and the end of the one before not: nothing from there on was
+// acknowledged, or, with an interval, it is what a power cut may take. A gap would
+// end the history that is before it.
+func (l *Log) cutUnacknowledged(ctx context.Context, info *jetstream.StreamInfo, m mark) (*jetstream.StreamInfo, error) {
+	if m.Closed || m.Epoch != epochOf(info) || info.State.NumDeleted == 0 {
+		return info, nil
+	}
+	hole, err := l.firstMissing(ctx, m.durable())
+	if err != nil || hole == 0 {
+		return info, err
+	}
+	err = l.restart(func() error {
+		cut, err := newBlocks(l.engine.dir.store(), l.stream).cut(hole)
+		l.logger.Warn("a record is missing behind all that were certain to be stored: those after it are removed",
+			"missing", hole, "last", info.State.LastSeq, "removed", cut)
+		return err
+	}, func(ctx context.Context) (err error) {
+		info, err = l.info(ctx)
+		return err
+	})
+	if err == nil {
+		l.setUp()
+	}
+	return info, err
+}
+
+// firstMissing returns the lowest offset above after that the stream has lost, or
+// 0 if there is none.
+func (l *Log) firstMissing(ctx context.Context, after uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	stream, err := l.js.Stream(ctx, l.stream)
+	if err != nil {
+		return 0, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithDeletedDetails(true))
+	if err != nil {
+		return 0, err
+	}
+	missing := slices.DeleteFunc(info.State.Deleted, func(offset uint64) bool { return offset <= after })
+	if len(missing) == 0 {
+		return 0, nil
+	}
+	return slices.Min(missing), nil
 }
 
 // checkMark gives the stream another epoch if acknowledged records are, or may

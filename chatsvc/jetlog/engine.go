@@ -3,12 +3,9 @@ package jetlog
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -42,13 +39,13 @@ type engine struct {
 }
 
 // start starts the server. It touches nothing if a file of it cannot be opened.
-// The index of the stream's files is trusted only after the log was closed.
+// Some files are not trusted unless the log was closed before.
 func (e *engine) start(closed bool) error {
 	if err := checkTree(e.dir.store()); err != nil {
 		return fmt.Errorf("%w: nothing was changed; let this user read and write all that is in the directory", err)
 	}
 	if !closed {
-		if err := removeIndex(e.dir.store(), embeddedStream); err != nil {
+		if err := distrust(e.dir.store(), embeddedStream); err != nil {
 			return err
 		}
 	}
@@ -91,17 +88,6 @@ func (e *engine) start(closed bool) error {
 	defer e.mu.Unlock()
 	e.srv = srv
 	return nil
-}
-
-// removeIndex removes a stream's index, so that the server reads the files: after
-// a power cut the index may tell of records that were not acknowledged and are
-// not there, and their offsets would be a gap.
-func removeIndex(store, stream string) error {
-	err := os.Remove(filepath.Join(blocksPath(store, stream), indexFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // stop ends the server; what it was told to store is written.

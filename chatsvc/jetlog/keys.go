@@ -42,47 +42,67 @@ type keyJournal struct {
 	size  int64 // of the records that are whole
 	begun time.Time
 
-	// known has the keys from before the start, nil when they are too old.
+	// known has the keys that JetStream does not know since the start, nil when
+	// they are too old.
 	known atomic.Pointer[map[string]keyUse]
 }
 
-// openKeys opens the journal in the directory dir, and forgets in it what does
-// not belong to a stream with this epoch and last offset: what a power cut has
-// taken was not acknowledged.
-func openKeys(dir, epoch string, last uint64) (*keyJournal, error) {
+// openKeys opens the journal in the directory dir of a stream with this epoch,
+// first and last offset. It removes from it what does not belong to the stream:
+// what a power cut has taken was not acknowledged.
+func openKeys(dir, epoch string, first, last uint64) (*keyJournal, error) {
 	now := time.Now()
 	j := &keyJournal{dir: dir, opened: now, now: time.Now, begun: now}
-	known := map[string]keyUse{}
+	known, kept, whole := map[string]keyUse{}, []byte(nil), true
 	for _, name := range []string{oldKeysFile, keysFile} {
 		data, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // the operator names the directory
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		for ; len(data) >= keyRecordSize; data = data[keyRecordSize:] {
-			id, use, ok := decodeKey(data[:keyRecordSize], epoch)
-			if ok && use.offset <= last && now.Sub(use.time) <= chatsvc.KeyWindow {
-				known[id] = use
+		for len(data) > 0 {
+			record := data[:min(keyRecordSize, len(data))]
+			data = data[len(record):]
+			id, use, ok := decodeKey(record, epoch)
+			if !ok || use.offset > last || now.Sub(use.time) > chatsvc.KeyWindow {
+				whole = false
+				continue
+			}
+			kept = append(kept, record...)
+			if use.offset < first {
+				known[string(id)] = use
 			}
 		}
 	}
-	var data []byte
-	for id, use := range known {
-		data = appendKey(data, epoch, id, use)
-	}
-	path := filepath.Join(dir, keysFile)
-	if err := writeDurably(path, data, 0o600); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(filepath.Join(dir, oldKeysFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY, 0o600) //nolint:gosec // the operator names the directory
-	if err != nil {
-		return nil, err
-	}
-	j.file, j.size = file, int64(len(data))
 	j.known.Store(&known)
-	return j, nil
+	if whole {
+		return j, j.resume()
+	}
+	return j, j.replace(kept)
+}
+
+// resume goes on with the file that is there.
+func (j *keyJournal) resume() error {
+	file, err := os.OpenFile(filepath.Join(j.dir, keysFile), os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator names the directory
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	j.file, j.size = file, info.Size()
+	return syncPath(j.dir)
+}
+
+// replace goes on with a file that has the records in data, and is the only one.
+func (j *keyJournal) replace(data []byte) error {
+	if err := writeDurably(filepath.Join(j.dir, keysFile), data, 0o600); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(j.dir, oldKeysFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return j.resume()
 }
 
 // appendKey appends a key's record to data. Its checksum is that of the epoch
@@ -95,15 +115,18 @@ func appendKey(data []byte, epoch, id string, use keyUse) []byte {
 	return binary.BigEndian.AppendUint32(data, keyChecksum(epoch, data[start:]))
 }
 
-// decodeKey returns a key and its use, and false for a record that is damaged
-// or of another epoch.
-func decodeKey(record []byte, epoch string) (id string, use keyUse, ok bool) {
+// decodeKey returns a key and its use, and false for a record that is cut,
+// damaged or of another epoch.
+func decodeKey(record []byte, epoch string) (id []byte, use keyUse, ok bool) {
+	if len(record) < keyRecordSize {
+		return nil, keyUse{}, false
+	}
 	content, sum := record[:keyRecordSize-4], record[keyRecordSize-4:]
 	if binary.BigEndian.Uint32(sum) != keyChecksum(epoch, content) {
-		return "", keyUse{}, false
+		return nil, keyUse{}, false
 	}
 	numbers := content[messageIDSize:]
-	return string(content[:messageIDSize]), keyUse{
+	return content[:messageIDSize], keyUse{
 		offset: binary.BigEndian.Uint64(numbers),
 		time:   time.Unix(0, int64(binary.BigEndian.Uint64(numbers[8:]))), //nolint:gosec // see appendKey
 	}, true

@@ -21,14 +21,14 @@ func keyed(key string, offset uint64) *pendingAppend {
 // journal.
 func addKeys(t *testing.T, dir string, n uint64) {
 	t.Helper()
-	j, err := openKeys(dir, "e", 0)
+	j, err := openKeys(dir, "e", 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for offset := range n {
 		appends := []*pendingAppend{newAppend(nil, ""), keyed(fmt.Sprint(offset+1), offset+1)}
-		if any, err := j.add("e", appends); !any || err != nil {
-			t.Fatalf("%v, %v", any, err)
+		if added, err := j.add("e", appends); !added || err != nil {
+			t.Fatalf("%v, %v", added, err)
 		}
 	}
 	if err := j.close(); err != nil {
@@ -37,9 +37,9 @@ func addKeys(t *testing.T, dir string, n uint64) {
 }
 
 // found returns the offsets of the keys 1 to n that a journal finds.
-func found(t *testing.T, dir, epoch string, last, n uint64) (offsets []uint64) {
+func found(t *testing.T, dir, epoch string, first, last, n uint64) (offsets []uint64) {
 	t.Helper()
-	j, err := openKeys(dir, epoch, last)
+	j, err := openKeys(dir, epoch, first, last)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,21 +55,24 @@ func found(t *testing.T, dir, epoch string, last, n uint64) (offsets []uint64) {
 }
 
 // A journal finds the keys from before it was opened, however often that is, but
-// for those of another epoch, of records that are gone, and what is damaged.
+// for those that JetStream knows, of another epoch, of records that are gone, and
+// what is damaged.
 func TestKeysAreFoundAfterAStart(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		damage func(data []byte) []byte
 		epoch  string
+		first  uint64
 		last   uint64
 		want   string
 	}{
-		"all":                           {nil, "e", 9, "[1 2 3]"},
-		"another epoch":                 {nil, "f", 9, "[]"},
-		"the last is not in the stream": {nil, "e", 2, "[1 2]"},
-		"one is damaged":                {func(data []byte) []byte { data[keyRecordSize+3]++; return data }, "e", 9, "[1 3]"},
-		"the last is cut":               {func(data []byte) []byte { return data[:len(data)-1] }, "e", 9, "[1 2]"},
-		"all is gone":                   {func([]byte) []byte { return nil }, "e", 9, "[]"},
+		"all":                           {nil, "e", 10, 9, "[1 2 3]"},
+		"another epoch":                 {nil, "f", 10, 9, "[]"},
+		"JetStream knows two":           {nil, "e", 2, 9, "[1]"},
+		"the last is not in the stream": {nil, "e", 10, 2, "[1 2]"},
+		"one is damaged":                {func(data []byte) []byte { data[keyRecordSize+3]++; return data }, "e", 10, 9, "[1 3]"},
+		"the last is cut":               {func(data []byte) []byte { return data[:len(data)-1] }, "e", 10, 9, "[1 2]"},
+		"all is gone":                   {func([]byte) []byte { return nil }, "e", 10, 9, "[]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -86,7 +89,7 @@ func TestKeysAreFoundAfterAStart(t *testing.T) {
 				}
 			}
 			for range 3 {
-				if got := fmt.Sprint(found(t, dir, tt.epoch, tt.last, 4)); got != tt.want {
+				if got := fmt.Sprint(found(t, dir, tt.epoch, tt.first, tt.last, 4)); got != tt.want {
 					t.Errorf("%v are found, %v was due", got, tt.want)
 				}
 			}
@@ -100,7 +103,7 @@ func TestKeysAreForgotten(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	const half = chatsvc.KeyWindow * 3 / 5
-	j, err := openKeys(dir, "e", 0)
+	j, err := openKeys(dir, "e", 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +125,7 @@ func TestKeysAreForgotten(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if j, err = openKeys(dir, "e", 9); err != nil {
+	if j, err = openKeys(dir, "e", 10, 9); err != nil {
 		t.Fatal(err)
 	}
 	defer j.close()
@@ -146,5 +149,20 @@ func TestKeysAreForgotten(t *testing.T) {
 	}
 	if j.known.Load() != nil {
 		t.Error("keys that are too old are still in memory")
+	}
+}
+
+// What JetStream knows at one start it may have forgotten at the next.
+func TestKeysStayInTheJournal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	addKeys(t, dir, 3)
+	for _, tt := range []struct {
+		first uint64
+		want  string
+	}{{1, "[]"}, {2, "[1]"}, {10, "[1 2 3]"}} {
+		if got := fmt.Sprint(found(t, dir, "e", tt.first, 9, 3)); got != tt.want {
+			t.Errorf("with a stream from %d on %v are found, %v was due", tt.first, got, tt.want)
+		}
 	}
 }

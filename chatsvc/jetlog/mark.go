@@ -24,8 +24,10 @@ const markFile = "acknowledged"
 type mark struct {
 	Epoch  string `json:"epoch"`
 	Offset uint64 `json:"offset"` // the highest one that was acknowledged
-	// Interval tells that acknowledged records reach the disk later.
-	Interval bool `json:"interval"`
+	// Interval tells that acknowledged records reach the disk later; those up to
+	// Synced have.
+	Interval bool   `json:"interval"`
+	Synced   uint64 `json:"synced"`
 	// Closed tells that the log was closed, and that all of it is on the disk.
 	Closed bool `json:"closed"`
 	// Boot names the run of the operating system. It is another one after a
@@ -51,6 +53,15 @@ func (m mark) lost(epoch string, last uint64, boot string, interval bool) error 
 	default:
 		return nil
 	}
+}
+
+// durable returns an offset up to which, after a power cut too, a record is there
+// or its place on the disk is damaged.
+func (m mark) durable() uint64 {
+	if m.Interval {
+		return m.Synced
+	}
+	return m.Offset
 }
 
 // markSize is the size of markFile in bytes: a sector, so that a power cut leaves
@@ -121,7 +132,7 @@ func openMark(path string, m mark) (*markWriter, error) {
 func (w *markWriter) acknowledge(epoch string, appends []*pendingAppend) error {
 	before := w.mark
 	if epoch != w.Epoch {
-		w.Epoch, w.Offset = epoch, 0
+		w.Epoch, w.Offset, w.Synced = epoch, 0, 0
 	}
 	for _, a := range appends {
 		w.Offset = max(w.Offset, a.appended.Offset)
@@ -129,7 +140,11 @@ func (w *markWriter) acknowledge(epoch string, appends []*pendingAppend) error {
 	if w.mark == before {
 		return nil // duplicates
 	}
-	return w.write()
+	if err := w.write(); err != nil {
+		w.mark = before
+		return err
+	}
+	return nil
 }
 
 func (w *markWriter) write() error {

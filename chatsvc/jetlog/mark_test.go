@@ -2,6 +2,7 @@ package jetlog
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -84,5 +85,32 @@ func TestMarkFile(t *testing.T) {
 			t.Errorf("byte %d damaged: %+v, %v", i, m, err)
 		}
 		data[i]--
+	}
+}
+
+// A mark that could not be written is not taken for written: the repeat of the
+// append is a duplicate with the same offset.
+func TestMarkThatFailedIsWrittenLater(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), markFile)
+	w, err := openMark(path, mark{Epoch: "e", Boot: bootID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := w.file
+	if w.file, err = os.Open(path); err != nil { // read-only: writes fail
+		t.Fatal(err)
+	}
+	a := []*pendingAppend{{appended: chatsvc.Appended{Offset: 5}}}
+	if err := w.acknowledge("e", a); err == nil {
+		t.Fatal("no error")
+	}
+	w.file = good
+	a[0].appended.Duplicate = true
+	if err := w.acknowledge("e", a); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := readMark(path); err != nil || m.Offset != 5 {
+		t.Errorf("offset 5 was acknowledged, and the mark has %+v, %v", m, err)
 	}
 }

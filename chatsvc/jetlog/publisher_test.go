@@ -1,6 +1,7 @@
 package jetlog
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -71,7 +72,7 @@ func TestAppendToNobodyEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-a.done
-	if a.err != nats.ErrNoResponders {
+	if !errors.Is(a.err, nats.ErrNoResponders) {
 		t.Errorf("it ended with %v", a.err)
 	}
 }

@@ -21,19 +21,19 @@ func (l *Log) watch() {
 
 // repair waits until the disk can be written to, and starts the server anew.
 func (l *Log) repair(cause error) {
-	probe := l.engine.dir.probe()
-	if probe != nil {
-		cause = probe
-	}
-	l.setDown(fmt.Errorf("data directory %s: %w", l.engine.dir.path, cause))
+	down := func(cause error) { l.setDown(fmt.Errorf("data directory %s: %w", l.engine.dir.path, cause)) }
+	down(cause)
 	for {
+		if err := l.engine.dir.probe(); err != nil { // it may take its time
+			down(err)
+		}
 		if l.pause(l.closed, probePause) != nil {
 			return
 		}
-		if err := l.engine.dir.probe(); err != nil {
+		if l.engine.dir.probe() != nil {
 			continue
 		}
-		if err := l.restart(); err != nil {
+		if err := l.restart(l.engine.disk.blocks.mend, l.resume); err != nil {
 			l.logger.Error("start the nats server anew", "error", err)
 			continue
 		}
@@ -42,17 +42,21 @@ func (l *Log) repair(cause error) {
 	}
 }
 
-// restart starts the server anew, and returns when the stream is there.
-func (l *Log) restart() error {
+// restart starts the server anew. It calls stopped while no server runs, and
+// started, again and again, until the stream is there.
+func (l *Log) restart(stopped func() error, started func(context.Context) error) error {
 	l.engine.stop()
 	l.engine.forget()
+	if err := stopped(); err != nil {
+		return err
+	}
 	if err := l.engine.start(false); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(l.closed, startTime)
 	defer cancel()
 	for {
-		err := l.resume(ctx)
+		err := started(ctx)
 		if err == nil {
 			return nil
 		}
@@ -80,7 +84,7 @@ func (l *Log) resume(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := l.engine.disk.reopen(epochOf(info), info.State.LastSeq); err != nil {
+	if err := l.engine.disk.reopen(epochOf(info), info.State.FirstSeq, info.State.LastSeq); err != nil {
 		return err
 	}
 	l.engine.forget() // see open

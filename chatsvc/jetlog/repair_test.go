@@ -1,6 +1,7 @@
 package jetlog
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -17,15 +18,8 @@ import (
 // standstill, the log goes on by itself.
 func TestDroppedConnectionIsRepaired(t *testing.T) {
 	t.Parallel()
-	l, err := Open(t.Context(), t.TempDir(), 0, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	l := openLog(t, t.TempDir(), Options{})
+	defer closeLog(t, l)
 	if _, err := l.Append(t.Context(), []byte("before"), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -68,20 +62,8 @@ func appendUntilStored(t *testing.T, l *Log, key string) chatsvc.Appended {
 // had to go because of the retention.
 func TestKeyOfForgottenMessageIsKnownAfterRestart(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	open := func() *Log {
-		l, err := Open(t.Context(), dir, 0, Options{Retention: chatsvc.Retention{Messages: 1}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
-	shut := func(l *Log) {
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l := open()
+	dir, one := t.TempDir(), Options{Retention: chatsvc.Retention{Messages: 1}}
+	l := openLog(t, dir, one)
 	first, err := l.Append(t.Context(), []byte("first"), "key")
 	if err != nil || first.Duplicate {
 		t.Fatalf("%+v, %v", first, err)
@@ -110,11 +92,11 @@ func TestKeyOfForgottenMessageIsKnownAfterRestart(t *testing.T) {
 	dropConnection(t, l)
 	known("after the server in this process was started anew")
 	for range 2 {
-		shut(l)
-		l = open()
+		closeLog(t, l)
+		l = openLog(t, dir, one)
 		known("after a restart")
 	}
-	shut(l)
+	closeLog(t, l)
 }
 
 // A directory that is removed while it is in use is noticed by the next append:
@@ -123,10 +105,7 @@ func TestKeyOfForgottenMessageIsKnownAfterRestart(t *testing.T) {
 func TestRemovedDirectoryIsNoticed(t *testing.T) {
 	t.Parallel()
 	dir, aside := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "aside")
-	l, err := Open(t.Context(), dir, 0, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := openLog(t, dir, Options{})
 	if got := appendUntilStored(t, l, "one"); got.Offset != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -153,6 +132,81 @@ func TestRemovedDirectoryIsNoticed(t *testing.T) {
 	if got := appendUntilStored(t, l, "two"); got.Offset < 2 || got.Duplicate {
 		t.Errorf("%+v after the directory was put back", got)
 	}
+	closeLog(t, l)
+}
+
+// An append ends, with and without a key, while the disk does not answer: with
+// its context, or after its time, and then the log says so.
+func TestAppendEndsWhileTheDiskHangs(t *testing.T) {
+	t.Parallel()
+	l := openLog(t, t.TempDir(), Options{})
+	l.engine.disk.mu.Lock() // as settle does while it syncs
+	for _, key := range []string{"", "key"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if got, err := l.Append(ctx, []byte("x"), key); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("key %q: %+v, %v", key, got, err)
+		}
+		cancel()
+	}
+	if err := l.Err(); err != nil {
+		t.Errorf("a caller had no patience, and the log is down: %v", err)
+	}
+	l.publisher.wait = 50 * time.Millisecond
+	if got, err := l.Append(t.Context(), []byte("x"), ""); !errors.Is(err, errNoAnswer) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for l.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	l.engine.disk.mu.Unlock()
+	l.publisher.wait = embeddedAppendTime
+	if got := appendUntilStored(t, l, "after"); got.Duplicate {
+		t.Errorf("%+v", got)
+	}
+	closeLog(t, l)
+}
+
+// Where all messages have expired and nothing is sent, the last offset is on the
+// disk too: the file that has it then is synced.
+func TestLastOffsetOfExpiredMessagesIsSynced(t *testing.T) {
+	t.Parallel()
+	l := newLog(embeddedStream, streamConfig(embeddedStream, chatsvc.Retention{}, 1), Options{})
+	l.config.MaxAge, l.config.Duplicates = markPause*3/2, markPause*3/2 // the append itself is synced before
+	if err := l.open(t.Context(), t.TempDir(), 0); err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, l)
+	if _, err := l.Append(t.Context(), []byte("x"), ""); err != nil {
+		t.Fatal(err)
+	}
+	b := l.engine.disk.blocks
+	last := func() int {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.last
+	}
+	for deadline := time.After(time.Minute); last() < 2; {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-deadline:
+			state, err := l.State(t.Context())
+			t.Fatalf("file %d is the last one that was synced, with %+v, %v", last(), state, err)
+		}
+	}
+}
+
+// openLog opens a log that is closed by closeLog.
+func openLog(t *testing.T, dir string, opts Options) *Log {
+	t.Helper()
+	l, err := Open(t.Context(), dir, 0, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func closeLog(t *testing.T, l *Log) {
+	t.Helper()
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
