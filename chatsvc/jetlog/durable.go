@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -256,27 +257,27 @@ func distrust(store, stream string) error {
 }
 
 // cut removes the files whose first record has an offset above hole, and returns
-// whether there were any. The server does not run.
-func (b *blocks) cut(hole uint64) (bool, error) {
+// how many. The server does not run.
+func (b *blocks) cut(hole uint64) (removed int, err error) {
 	numbers, err := b.list()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	any := false
 	for _, n := range slices.Backward(numbers) { // so that no hole appears
 		first, err := firstOffset(b.path(n))
 		if err != nil || first <= hole {
-			return any, err
+			return removed, err
 		}
 		if err := os.Remove(b.path(n)); err != nil {
-			return any, err
+			return removed, err
 		}
-		any = true
+		removed++
 	}
-	return any, syncPath(b.dir)
+	return removed, syncPath(b.dir)
 }
 
-// firstOffset returns the offset of the first record in a message file. A record
+// firstOffset returns the offset of the first record in a message file, one above
+// all others if it has none. A record
 // begins with its length in 4 bytes and its sequence in 8, least one first; the
 // highest two bits of the sequence mark what is no message. See writeMsgRecord in
 // nats-server's filestore.go.
@@ -287,8 +288,10 @@ func firstOffset(path string) (uint64, error) {
 	}
 	defer file.Close() //nolint:errcheck // it was only read
 	var head [12]byte
-	if _, err := io.ReadFull(file, head[:]); err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
+	if _, err := io.ReadFull(file, head[:]); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return math.MaxUint64, nil
+	} else if err != nil {
+		return 0, err
 	}
 	return binary.LittleEndian.Uint64(head[4:]) &^ (3 << 62), nil
 }

@@ -139,9 +139,9 @@ func (l *Log) cutUnacknowledged(ctx context.Context, info *jetstream.StreamInfo,
 		return info, err
 	}
 	err = l.restart(func() error {
-		cut, err := newBlocks(l.engine.dir.store(), l.stream).cut(hole)
+		removed, err := newBlocks(l.engine.dir.store(), l.stream).cut(hole)
 		l.logger.Warn("a record is missing behind all that were certain to be stored: those after it are removed",
-			"missing", hole, "last", info.State.LastSeq, "removed", cut)
+			"missing", hole, "last", info.State.LastSeq, "files", removed)
 		return err
 	}, func(ctx context.Context) (err error) {
 		info, err = l.info(ctx)

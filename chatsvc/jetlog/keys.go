@@ -82,7 +82,7 @@ func openKeys(dir, epoch string, first, last uint64) (*keyJournal, error) {
 
 // resume goes on with the file that is there.
 func (j *keyJournal) resume() error {
-	file, err := os.OpenFile(filepath.Join(j.dir, keysFile), os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator names the directory
+	file, err := os.OpenFile(filepath.Join(j.dir, keysFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func appendKey(data []byte, epoch, id string, use keyUse) []byte {
 	start := len(data)
 	data = append(data, id...)
 	data = binary.BigEndian.AppendUint64(data, use.offset)
-	data = binary.BigEndian.AppendUint64(data, uint64(use.time.UnixNano())) //nolint:gosec // back in decodeKey
+	data = binary.BigEndian.AppendUint64(data, uint64(use.time.UnixNano()))
 	return binary.BigEndian.AppendUint32(data, keyChecksum(epoch, data[start:]))
 }
 
@@ -128,7 +128,7 @@ func decodeKey(record []byte, epoch string) (id []byte, use keyUse, ok bool) {
 	numbers := content[messageIDSize:]
 	return content[:messageIDSize], keyUse{
 		offset: binary.BigEndian.Uint64(numbers),
-		time:   time.Unix(0, int64(binary.BigEndian.Uint64(numbers[8:]))), //nolint:gosec // see appendKey
+		time:   time.Unix(0, int64(binary.BigEndian.Uint64(numbers[8:]))),
 	}, true
 }
 
