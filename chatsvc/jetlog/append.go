@@ -42,6 +42,7 @@ func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Ap
 	select {
 	case <-a.done:
 		if err = a.err; err == nil {
+			l.note(a)
 			return a.appended, nil
 		}
 	case <-late.C:
@@ -55,13 +56,29 @@ func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Ap
 	return appendedNowhere, refusal(err)
 }
 
-// knownBefore returns the offset of the append that had the message id before
-// this process started, which JetStream may know no longer.
+// knownBefore returns the offset of the append that had the message id and that
+// JetStream may know no longer, as it has started since: in this process before
+// that started, elsewhere at any time.
 func (l *Log) knownBefore(id string) (offset uint64, known bool) {
-	if id == "" || l.engine == nil {
+	switch {
+	case id == "":
 		return 0, false
+	case l.engine != nil:
+		return l.engine.disk.known(id)
 	}
-	return l.engine.disk.known(id)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.notes.find(id)
+}
+
+// note notes the key of an append that was stored.
+func (l *Log) note(a *pendingAppend) {
+	if l.engine != nil || a.id == "" || a.appended.Duplicate {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.notes.note(a.id, keyUse{a.appended.Offset, time.Now()})
 }
 
 // isOverload reports whether JetStream has taken too much on, and nothing is

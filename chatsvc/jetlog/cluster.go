@@ -170,6 +170,7 @@ const codeNoPeers = 10005
 // and whether it still is the one that it was.
 func (l *Log) watchCluster() {
 	for failures := 0; l.pause(l.closed, watchPause) == nil; {
+		l.forgetKeys()
 		ctx, cancel := context.WithTimeout(l.closed, requestTime)
 		err := l.look(ctx)
 		cancel()
@@ -191,6 +192,13 @@ func (l *Log) watchCluster() {
 			_ = l.conn.ForceReconnect() // it fails only where there is no connection
 		}
 	}
+}
+
+// forgetKeys lets go of the keys that are known for long enough.
+func (l *Log) forgetKeys() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.notes.forget(time.Now())
 }
 
 // sayWorth logs what an acknowledgement is worth, and warns if that is little.

@@ -396,3 +396,33 @@ func TestStreamWentBack(t *testing.T) {
 		})
 	}
 }
+
+// A key is known for its window also where the message had to go because of the
+// retention and the NATS servers, which know keys in memory, have started since.
+func TestKeyOutlivesNATS(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	newLog := func() *jetlog.Log {
+		log := c.connect(t, "chat", jetlog.Options{Retention: chatsvc.Retention{Messages: 1}, Logger: logger(t)})
+		t.Cleanup(func() { closeLog(t, log) })
+		return log
+	}
+	sender, watcher := newLog(), newLog()
+	seen := collect(t, watcher)
+	first, err := sender.Append(t.Context(), newRecord(t, "once"), "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fillConcurrently(t, sender, 5000)
+	seen.await(t, first.Offset+5000)
+	if got := state(t, sender); got.First <= first.Offset {
+		t.Fatalf("the message is still there: %+v", got)
+	}
+	c.stop(0)
+	c.start(t, 0)
+	for name, log := range map[string]*jetlog.Log{"who stored it": sender, "who has seen it": watcher} {
+		if got, want := appendKeyWhenUp(t, log, "key"), (chatsvc.Appended{Offset: first.Offset, Duplicate: true}); got != want {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

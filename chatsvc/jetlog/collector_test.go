@@ -95,12 +95,18 @@ func (c *collector) awaitEnd(tb testing.TB) {
 // offset.
 func appendWhenUp(t *testing.T, log *jetlog.Log) uint64 {
 	t.Helper()
+	return appendKeyWhenUp(t, log, "").Offset
+}
+
+// appendKeyWhenUp appends a record with a key as soon as the log takes it.
+func appendKeyWhenUp(t *testing.T, log *jetlog.Log, key string) chatsvc.Appended {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
-		got, err := log.Append(ctx, newRecord(t, "there is room again"), "")
+		got, err := log.Append(ctx, newRecord(t, "there is room again"), key)
 		if err == nil {
-			return got.Offset
+			return got
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal("the log did not come back")

@@ -32,7 +32,9 @@
 //
 // The stream keeps what fits in the retention, and somewhat more. Keys are known
 // for [chatsvc.KeyWindow], also after a restart and where the record is retained
-// no longer.
+// no longer. In a cluster each process notes those that it sees: what is repeated
+// through one that has started since is stored again if the NATS server that
+// leads the stream has started since too, and the record is retained no longer.
 //
 // # Failures
 //

@@ -231,7 +231,7 @@ func (f *follower) take(msg jetstream.Msg) {
 	case offset < f.next:
 		f.end(fmt.Errorf("offset %d came where %d was due", offset, f.next))
 	default:
-		f.hand(chatsvc.Entry{Offset: offset, Time: at.Timestamp, Record: msg.Data()})
+		f.hand(chatsvc.Entry{Offset: offset, Time: at.Timestamp, Record: msg.Data()}, msg.Headers().Get(jetstream.MsgIDHeader))
 		f.handEnd(at.NumPending)
 	}
 }
@@ -242,11 +242,12 @@ func (f *follower) take(msg jetstream.Msg) {
 // number from its index.
 func (f *follower) handEnd(pending uint64) {
 	if pending == 0 && f.next <= f.until && f.alive.Err() == nil {
-		f.hand(chatsvc.Entry{Offset: f.until})
+		f.hand(chatsvc.Entry{Offset: f.until}, "")
 	}
 }
 
-func (f *follower) hand(e chatsvc.Entry) {
+// hand hands out a record that was stored with a message id, or without one.
+func (f *follower) hand(e chatsvc.Entry, id string) {
 	if f.until > 0 && e.Offset > f.until { // it may not be acknowledged
 		f.end(errCaughtUp)
 		return
@@ -266,5 +267,6 @@ func (f *follower) hand(e chatsvc.Entry) {
 	defer f.log.mu.Unlock()
 	if f.log.epoch == f.epoch {
 		f.log.seen = place{e.Offset, e.Time}
+		f.log.notes.note(id, keyUse{e.Offset, e.Time})
 	}
 }

@@ -61,6 +61,7 @@ type Log struct {
 	epoch string     // that State returned last, or of the start
 	down  error      // why nothing can be stored now; nil while all is well
 	seen  place      // the last record that a Follow handed out
+	notes keyNotes   // of the epoch, where NATS is elsewhere
 	// turned is closed when the stream is seen with another epoch.
 	turned chan struct{}
 }
@@ -218,7 +219,7 @@ func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
 	defer l.mu.Unlock()
 	if epoch := epochOf(info); epoch != l.epoch {
 		l.endFollows()
-		l.epoch, l.seen, l.turned = epoch, place{}, make(chan struct{})
+		l.epoch, l.seen, l.notes, l.turned = epoch, place{}, keyNotes{}, make(chan struct{})
 	}
 	return stateOf(info, l.epoch), nil
 }

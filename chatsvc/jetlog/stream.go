@@ -30,13 +30,17 @@ const (
 	smallestRecord = 12
 )
 
-// messageIDSize is the length of a message id in bytes.
-const messageIDSize = 22
+const (
+	// messageIDSize is the length of a message id in bytes.
+	messageIDSize = 22
+	// messageHashSize is that of the hash that it is made of.
+	messageHashSize = 16
+)
 
 // messageID returns what stands for a key in a header: keys may have any bytes.
 func messageID(key string) string {
 	sum := sha256.Sum256([]byte(key))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
+	return base64.RawURLEncoding.EncodeToString(sum[:messageHashSize])
 }
 
 // streamConfig returns the stream's settings. What fits in the retention fits

@@ -1,0 +1,79 @@
+package jetlog
+
+import (
+	"encoding/base64"
+	"time"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// keyNotes are the keys of what was stored last in a stream of a cluster, by
+// whatever server. JetStream knows them too, but each NATS server in its memory:
+// one that starts reads them from the messages that it still has. It is not safe
+// for concurrent use.
+type keyNotes struct {
+	begun time.Time // of young
+	// young has what was noted since begun, and old what was for at least
+	// [chatsvc.KeyWindow] before. Neither has pointers, for the collector's sake.
+	young, old map[keyHash]keyNote
+}
+
+// keyHash is what a message id says, in binary.
+type keyHash [messageHashSize]byte
+
+// keyNote is a keyUse, its time in nanoseconds since 1970.
+type keyNote struct {
+	offset uint64
+	nanos  int64
+}
+
+// hashOf returns false for a message id that none of our servers has made.
+func hashOf(id string) (keyHash, bool) {
+	var hash keyHash
+	if len(id) != messageIDSize {
+		return hash, false
+	}
+	n, err := base64.RawURLEncoding.Decode(hash[:], []byte(id))
+	return hash, err == nil && n == messageHashSize
+}
+
+// note notes that a record with the message id was stored.
+func (k *keyNotes) note(id string, use keyUse) {
+	hash, ok := hashOf(id)
+	if !ok {
+		return
+	}
+	now := time.Now()
+	k.forget(now)
+	if now.Sub(use.time) > chatsvc.KeyWindow {
+		return
+	}
+	if k.young == nil {
+		k.young, k.begun = make(map[keyHash]keyNote), now
+	}
+	at := earlier(use.time, now) // the clock of a NATS server may be ahead
+	k.young[hash] = keyNote{use.offset, at.UnixNano()}
+}
+
+// find returns the offset of the record that was stored with the message id
+// within [chatsvc.KeyWindow].
+func (k *keyNotes) find(id string) (offset uint64, known bool) {
+	hash, ok := hashOf(id)
+	if !ok {
+		return 0, false
+	}
+	use, ok := k.young[hash]
+	if !ok {
+		use, ok = k.old[hash]
+	}
+	return use.offset, ok && time.Since(time.Unix(0, use.nanos)) <= chatsvc.KeyWindow
+}
+
+// forget drops what is too old. Who calls it from time to time holds no more than
+// two windows' keys.
+func (k *keyNotes) forget(now time.Time) {
+	if now.Sub(k.begun) > chatsvc.KeyWindow {
+		k.old, k.young = k.young, nil
+		k.begun = now
+	}
+}
