@@ -20,16 +20,17 @@ var (
 )
 
 // Append implements [chatsvc.Log]. It waits for at most two seconds for a
-// cluster, and thirty for a disk. While nothing can be stored it fails at once.
-// Errors have the code unavailable, or resource_exhausted if the disk is full.
+// cluster, and thirty for a disk. While nothing can be stored it fails at once. It
+// fails too where the stream has another epoch than State returned last. Errors
+// have the code unavailable, or resource_exhausted if the disk is full.
 func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
 	if err := ctx.Err(); err != nil {
 		return appendedNowhere, err
 	}
-	if err := l.Err(); err != nil {
+	a := newAppend(record, key)
+	if err := l.begin(a); err != nil {
 		return appendedNowhere, refusal(err)
 	}
-	a := newAppend(record, key)
 	if offset, ok := l.knownBefore(a.id); ok {
 		return chatsvc.Appended{Offset: offset, Duplicate: true}, nil
 	}
@@ -41,19 +42,34 @@ func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Ap
 	var err error
 	select {
 	case <-a.done:
-		if err = a.err; err == nil {
-			l.note(a)
-			return a.appended, nil
-		}
+		err = a.err
 	case <-late.C:
 		err = errNoAnswer
 	case <-ctx.Done():
 		return appendedNowhere, ctx.Err()
 	}
-	if l.Err() == nil && !isOverload(err) {
-		l.suspect(err)
+	if err != nil {
+		if l.Err() == nil && !isOverload(err) {
+			l.suspect(err)
+		}
+		return appendedNowhere, refusal(err)
 	}
-	return appendedNowhere, refusal(err)
+	if err := l.confirm(ctx, a); err != nil {
+		return appendedNowhere, refusal(err)
+	}
+	return a.appended, nil
+}
+
+// begin returns why nothing can be stored now, or notes in a what is known of the
+// stream before it is sent.
+func (l *Log) begin(a *pendingAppend) error {
+	if l.closed.Err() != nil {
+		return ErrClosed
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a.epoch, a.turned, a.highest = l.epoch, l.turned, l.highest
+	return l.obstacle()
 }
 
 // knownBefore returns the offset of the append that had the message id and that
@@ -69,16 +85,6 @@ func (l *Log) knownBefore(id string) (offset uint64, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.notes.find(id)
-}
-
-// note notes the key of an append that was stored.
-func (l *Log) note(a *pendingAppend) {
-	if l.engine != nil || a.id == "" || a.appended.Duplicate {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.notes.note(a.id, keyUse{a.appended.Offset, time.Now()})
 }
 
 // isOverload reports whether JetStream has taken too much on, and nothing is

@@ -117,7 +117,9 @@ func (l *Log) join(ctx context.Context, c Cluster) error {
 	if err := differences(info.Config, l.config); err != nil {
 		return fmt.Errorf("stream %s has other settings than this server needs: %w: start the server with the stream's, or change the stream with nats stream edit", l.stream, err)
 	}
-	l.epoch = epochOf(info)
+	l.mu.Lock()
+	l.adopt(info)
+	l.mu.Unlock()
 	l.sayWorth(ctx)
 	l.tasks.Go(l.watchCluster)
 	return nil

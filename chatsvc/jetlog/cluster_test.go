@@ -115,10 +115,23 @@ func (c *cluster) stop(i int) {
 	}
 }
 
-// wipe removes all that the server i has stored.
-func (c *cluster) wipe(tb testing.TB, i int) {
+// copyOf returns a copy of what the server i, which does not run, has stored.
+func (c *cluster) copyOf(tb testing.TB, i int) string {
+	tb.Helper()
+	dir := filepath.Join(tb.TempDir(), "copy")
+	if err := os.CopyFS(dir, os.DirFS(c.options[i].StoreDir)); err != nil {
+		tb.Fatal(err)
+	}
+	return dir
+}
+
+// putBack replaces what the server i, which does not run, has stored by a copy.
+func (c *cluster) putBack(tb testing.TB, i int, copied string) {
 	tb.Helper()
 	if err := os.RemoveAll(c.options[i].StoreDir); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.CopyFS(c.options[i].StoreDir, os.DirFS(copied)); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -135,6 +148,21 @@ func (c *cluster) urls() []string {
 // settings returns how to reach a stream of the cluster.
 func (c *cluster) settings(stream string) jetlog.Cluster {
 	return jetlog.Cluster{URLs: c.urls(), Stream: stream, Replicas: len(c.options), MaxContent: chatsvc.MaxContentCeiling}
+}
+
+// jetstream returns a client of the cluster's own. It ends with the test.
+func (c *cluster) jetstream(tb testing.TB) jetstream.JetStream {
+	tb.Helper()
+	conn, err := nats.Connect(strings.Join(c.urls(), ","))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return js
 }
 
 // opener returns what opens a stream of the cluster, each time with a
@@ -174,6 +202,10 @@ func TestCluster(t *testing.T) {
 		t.Parallel()
 		logtest.Resume(t, newLog)
 	})
+	t.Run("leader changes", func(t *testing.T) {
+		t.Parallel()
+		testLeaderChanges(t, c)
+	})
 }
 
 // Servers that start together make one stream, though not every NATS server
@@ -208,6 +240,17 @@ func followEpoch(log *jetlog.Log) <-chan error {
 		ended <- log.Follow(context.Background(), 1, func(chatsvc.Entry) error { return nil })
 	}()
 	return ended
+}
+
+// awaitDown returns when the log can store messages no longer.
+func awaitDown(tb testing.TB, log *jetlog.Log) {
+	tb.Helper()
+	for deadline := time.Now().Add(patience); log.Err() == nil; {
+		if time.Now().After(deadline) {
+			tb.Fatal("the log is still up")
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // awaitUp returns when the log can store messages.
@@ -281,9 +324,7 @@ func TestNATSAway(t *testing.T) {
 	}
 	for range 2 {
 		c.stop(0)
-		for log.Err() == nil {
-			time.Sleep(time.Millisecond)
-		}
+		awaitDown(t, log)
 		var work sync.WaitGroup // all of them end, while NATS is away
 		for range 1000 {
 			work.Go(func() {
@@ -320,16 +361,7 @@ func TestRemovedStream(t *testing.T) {
 		appendText(t, log, "old")
 		ended = append(ended, followEpoch(log))
 	}
-	conn, err := nats.Connect(c.urls()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := js.DeleteStream(t.Context(), "chat"); err != nil {
+	if err := c.jetstream(t).DeleteStream(t.Context(), "chat"); err != nil {
 		t.Fatal(err)
 	}
 	for i, log := range logs {
@@ -341,11 +373,16 @@ func TestRemovedStream(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatal("who follows a removed stream is not told")
 		}
-		awaitUp(t, log)
+		if log.Err() == nil {
+			t.Error("the log goes on in an epoch that it has not told")
+		}
 	}
 	one, two := state(t, logs[0]), state(t, logs[1])
 	if one.Epoch == before.Epoch || one != two || one.Next != 1 {
 		t.Errorf("states %+v and %+v, before %+v", one, two, before)
+	}
+	for _, log := range logs {
+		awaitUp(t, log)
 	}
 	if got := appendWhenUp(t, logs[0]); got != 1 {
 		t.Errorf("offset %d in the new stream", got)
@@ -369,30 +406,24 @@ func TestStreamWentBack(t *testing.T) {
 			for range 5 {
 				seen.await(t, appendText(t, log, "kept"))
 			}
-			copied := filepath.Join(t.TempDir(), "copy")
 			c.stop(0)
-			if err := os.CopyFS(copied, os.DirFS(c.options[0].StoreDir)); err != nil {
-				t.Fatal(err)
-			}
+			copied := c.copyOf(t, 0)
 			c.start(t, 0)
 			awaitUp(t, log)
 			for range 5 {
 				seen.await(t, appendWhenUp(t, log))
 			}
 			c.stop(0)
-			c.wipe(t, 0)
-			if err := os.CopyFS(c.options[0].StoreDir, os.DirFS(copied)); err != nil {
-				t.Fatal(err)
-			}
+			c.putBack(t, 0, copied)
 			c.startWith(t, 0, others)
 			seen.awaitEnd(t)
 			if !strings.Contains(out.String(), "went back") {
 				t.Errorf("the log says nothing of it:\n%s", out)
 			}
-			awaitUp(t, log)
 			if after := state(t, log); after.Epoch == before.Epoch || after.Next != uint64(5+others)+1 {
 				t.Errorf("state %+v, before %+v", after, before)
 			}
+			awaitUp(t, log)
 		})
 	}
 }

@@ -15,8 +15,9 @@
 // A record's offset is its sequence in the stream. All who follow the stream see
 // the same ones, in whatever process. The epoch is kept in the stream's metadata.
 // Where a stream is created anew, or turns out to have less or something else
-// than was seen of it, it gets another epoch: Follow fails, [Log.State] has the
-// new one, and a [chatsvc.Service] ends its streams and goes on with it.
+// than was seen of it, it gets another epoch: Follow fails, and so does [Log.Append]
+// until [Log.State] has told the new one; a [chatsvc.Service] ends its streams and
+// goes on with it.
 //
 // # Durability
 //

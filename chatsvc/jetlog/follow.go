@@ -51,6 +51,7 @@ func (l *Log) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry)
 		case f.refused != nil:
 			return f.refused
 		case errors.Is(err, errReplaced):
+			l.turn(f.turned)
 			return err
 		}
 		l.logger.Warn("follow the stream", "from", f.next, "error", err)
@@ -267,6 +268,7 @@ func (f *follower) hand(e chatsvc.Entry, id string) {
 	defer f.log.mu.Unlock()
 	if f.log.epoch == f.epoch {
 		f.log.seen = place{e.Offset, e.Time}
+		f.log.highest = max(f.log.highest, e.Offset)
 		f.log.notes.note(id, keyUse{e.Offset, e.Time})
 	}
 }

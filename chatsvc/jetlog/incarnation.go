@@ -58,6 +58,41 @@ func (l *Log) wentBack(ctx context.Context, epoch string, why error) error {
 	return errReplaced
 }
 
+// confirm fails if the offset of an append that was stored is not of the epoch
+// that it began in, as far as that can be told. A stream gives offsets in order:
+// where a new record gets one that was there before it was sent, the stream is
+// another one or went back. Where JetStream knows a key that this log has not
+// seen used, it takes a look.
+func (l *Log) confirm(ctx context.Context, a *pendingAppend) error {
+	if l.engine != nil {
+		return nil // its stream is nobody else's
+	}
+	offset := a.appended.Offset
+	switch {
+	case a.appended.Duplicate:
+		if err := l.look(ctx); err != nil {
+			return err
+		}
+	case offset <= a.highest:
+		why := fmt.Errorf("a new record has offset %d, and %d was there before", offset, a.highest)
+		err := l.wentBack(ctx, a.epoch, why)
+		if errors.Is(err, errReplaced) {
+			l.turn(a.turned)
+		}
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.turned != a.turned || l.isTurned() {
+		return errReplaced
+	}
+	if !a.appended.Duplicate {
+		l.highest = max(l.highest, offset)
+		l.notes.note(a.id, keyUse{offset, time.Now()})
+	}
+	return nil
+}
+
 // recreate makes the stream anew after somebody has removed it.
 func (l *Log) recreate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
@@ -88,12 +123,31 @@ func (l *Log) look(ctx context.Context) error {
 	return nil
 }
 
+// turn ends those who follow the epoch that turned is of. Nothing more is stored
+// until State tells the new one.
+func (l *Log) turn(turned <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.turned == turned {
+		l.endFollows()
+	}
+}
+
 // endFollows ends those who follow the epoch that State returned last. The
 // caller holds mu.
 func (l *Log) endFollows() {
+	if !l.isTurned() {
+		close(l.turned)
+	}
+}
+
+// isTurned reports whether the stream was seen with another epoch than State
+// returned last. The caller holds mu.
+func (l *Log) isTurned() bool {
 	select {
 	case <-l.turned:
+		return true
 	default:
-		close(l.turned)
+		return false
 	}
 }

@@ -60,10 +60,13 @@ type Log struct {
 	mu    sync.Mutex // guards all below
 	epoch string     // that State returned last, or of the start
 	down  error      // why nothing can be stored now; nil while all is well
-	seen  place      // the last record that a Follow handed out
-	notes keyNotes   // of the epoch, where NATS is elsewhere
 	// turned is closed when the stream is seen with another epoch.
 	turned chan struct{}
+
+	// Of the epoch, where NATS is elsewhere.
+	seen    place  // the last record that a Follow handed out
+	highest uint64 // offset that the stream is known to have given
+	notes   keyNotes
 }
 
 var _ chatsvc.Log = (*Log)(nil)
@@ -175,12 +178,15 @@ func (l *Log) Err() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-l.turned: // until State tells the new epoch, an offset would go with the old one
+	return l.obstacle()
+}
+
+// obstacle returns why nothing can be stored now. The caller holds mu.
+func (l *Log) obstacle() error {
+	if l.isTurned() { // until State tells the new epoch, an offset would go with the old one
 		return errReplaced
-	default:
-		return l.down
 	}
+	return l.down
 }
 
 // Close ends all appends and Follows with [ErrClosed], and closes the log. What
@@ -217,11 +223,20 @@ func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if epoch := epochOf(info); epoch != l.epoch {
+	switch {
+	case epochOf(info) != l.epoch:
 		l.endFollows()
-		l.epoch, l.seen, l.notes, l.turned = epoch, place{}, keyNotes{}, make(chan struct{})
+		l.adopt(info)
+	case l.isTurned(): // it is not another one after all
+		l.turned = make(chan struct{})
 	}
 	return stateOf(info, l.epoch), nil
+}
+
+// adopt makes the epoch that the stream has the log's. The caller holds mu.
+func (l *Log) adopt(info *jetstream.StreamInfo) {
+	l.epoch, l.turned = epochOf(info), make(chan struct{})
+	l.seen, l.highest, l.notes = place{}, info.State.LastSeq, keyNotes{}
 }
 
 // info asks the stream for its settings and its state, for at most requestTime.
@@ -232,7 +247,13 @@ func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", l.stream, err)
 	}
-	return stream.CachedInfo(), nil
+	info := stream.CachedInfo()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if epochOf(info) == l.epoch {
+		l.highest = max(l.highest, info.State.LastSeq)
+	}
+	return info, nil
 }
 
 func stateOf(info *jetstream.StreamInfo, epoch string) chatsvc.State {

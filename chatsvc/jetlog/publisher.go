@@ -27,6 +27,11 @@ type pendingAppend struct {
 	begun  time.Time
 	done   chan struct{}
 
+	// What the log knew of the stream when the append began.
+	epoch   string
+	turned  <-chan struct{} // closed when the stream is seen with another epoch
+	highest uint64          // offset that it has given
+
 	// The result, once done is closed.
 	appended chatsvc.Appended
 	err      error
