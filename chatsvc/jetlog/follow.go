@@ -164,7 +164,7 @@ func (f *follower) consume(ctx context.Context) error {
 		err = f.log.checkIncarnation(ctx, f.epoch, f.next-1)
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return f.log.recreate(ctx)
+		return f.log.recreate(ctx, f.epoch)
 	}
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package jetlog
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -14,6 +15,9 @@ const (
 	// backPoll is the time between two looks at it.
 	backPoll = 250 * time.Millisecond
 )
+
+// errUnknown is the state of a stream that was not found and is there.
+var errUnknown = errors.New("a nats server does not know the stream yet")
 
 // errNoLeader is the state of a stream that nothing can be stored in.
 var errNoLeader = errors.New("the stream has no leader")
@@ -93,14 +97,24 @@ func (l *Log) confirm(ctx context.Context, a *pendingAppend) error {
 	return nil
 }
 
-// recreate makes the stream anew after somebody has removed it.
-func (l *Log) recreate(ctx context.Context) error {
+// recreate makes the stream with epoch anew after somebody has removed it, unless
+// another server has done so. It returns [errReplaced] when there is another one.
+func (l *Log) recreate(ctx context.Context, epoch string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	if _, err := l.createStream(ctx, l.config); err != nil {
+	own := rand.Text()
+	info, err := l.createEpoch(ctx, l.config, own)
+	if err != nil {
 		return err
 	}
-	l.logger.Error("the stream was removed, and all messages with it: it was created anew", "stream", l.stream)
+	switch epochOf(info) {
+	case epoch:
+		return errUnknown
+	case own:
+		l.logger.Error("the stream was removed, and all messages with it: it was created anew", "stream", l.stream)
+	default:
+		l.logger.Error("the stream was removed, and all messages with it: another server has created it anew", "stream", l.stream)
+	}
 	return errReplaced
 }
 

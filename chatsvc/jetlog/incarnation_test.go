@@ -1,20 +1,86 @@
 package jetlog
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 
 	"example.com/simplechat/chatsvc"
 )
 
-// A log that took its stream for another one goes on when it finds out.
-func TestTurnThatWasNone(t *testing.T) {
-	t.Parallel()
-	l, err := Open(t.Context(), t.TempDir(), 0, Options{})
+// lockedBuffer is a buffer for several goroutines.
+type lockedBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+// take returns what was written since it was called last.
+func (b *lockedBuffer) take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.buf.Reset()
+	return b.buf.String()
+}
+
+// openWithLog opens a log whose own log is in memory.
+func openWithLog(t *testing.T) (*Log, *lockedBuffer) {
+	t.Helper()
+	out := &lockedBuffer{}
+	l, err := Open(t.Context(), t.TempDir(), 0, Options{Logger: slog.New(slog.NewTextHandler(out, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l, out
+}
+
+// Who looks for a stream that was removed says what became of it.
+func TestRecreateSaysWhoCreated(t *testing.T) {
+	t.Parallel()
+	l, out := openWithLog(t)
+	epoch := l.currentEpoch()
+	for _, test := range []struct {
+		name   string
+		epoch  string
+		remove bool
+		want   error
+		says   string
+	}{
+		{"it is there", epoch, false, errUnknown, ""},
+		{"another server has created one", "before", false, errReplaced, "another server has created it anew"},
+		{"it was removed", epoch, true, errReplaced, "it was created anew"},
+	} {
+		if test.remove {
+			if err := l.js.DeleteStream(t.Context(), l.stream); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out.take()
+		err, said := l.recreate(t.Context(), test.epoch), out.take()
+		if !errors.Is(err, test.want) || strings.Contains(said, "created") != (test.says != "") || !strings.Contains(said, test.says) {
+			t.Errorf("%s: %v, and it says %q", test.name, err, said)
+		}
+	}
+}
+
+// A log that took its stream for another one goes on when it finds out.
+func TestTurnThatWasNone(t *testing.T) {
+	t.Parallel()
+	l, _ := openWithLog(t)
 	l.turn(l.turned)
 	if _, err := l.Append(t.Context(), []byte("x"), ""); !errors.Is(err, errReplaced) {
 		t.Errorf("append: %v", err)

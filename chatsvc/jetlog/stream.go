@@ -78,7 +78,13 @@ func streamConfig(name string, r chatsvc.Retention, replicas int) jetstream.Stre
 // createStream creates the stream with an epoch of its own. If another server
 // did so in the same moment, it returns that one's.
 func (l *Log) createStream(ctx context.Context, config jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
-	config.Metadata = map[string]string{epochKey: rand.Text()}
+	return l.createEpoch(ctx, config, rand.Text())
+}
+
+// createEpoch is createStream with an epoch that the caller gives. What it returns
+// has it unless the stream is another server's.
+func (l *Log) createEpoch(ctx context.Context, config jetstream.StreamConfig, epoch string) (*jetstream.StreamInfo, error) {
+	config.Metadata = map[string]string{epochKey: epoch}
 	stream, err := l.js.CreateStream(ctx, config)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return l.info(ctx)
