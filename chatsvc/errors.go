@@ -24,6 +24,8 @@ var (
 	errShutdown = errors.New("the server is shutting down: call again")
 	// errReplaced ends all streams when the log has another epoch.
 	errReplaced = errors.New("the history was replaced by another one: call messageList again to begin with it")
+	// errMeanwhile refuses a send during which the log got another epoch.
+	errMeanwhile = errors.New("the history was replaced by another one meanwhile: send the message again")
 	// errGone says that a stream cannot be written to any more.
 	errGone = errors.New("the subscriber is gone")
 	// errGap says that the log left offsets out.

@@ -63,6 +63,9 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 	if err != nil {
 		return nil, s.appendError(ctx, err)
 	}
+	if s.broker.Load() != b { // nobody can tell which epoch the offset is of
+		return nil, connect.NewError(connect.CodeUnavailable, errMeanwhile)
+	}
 	b.acknowledge(stored.Offset)
 	header := call.ResponseHeader()
 	header.Set(HeaderEpoch, b.epoch)

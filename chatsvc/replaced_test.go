@@ -101,3 +101,46 @@ func TestReplacedLogEndsStreams(t *testing.T) {
 		t.Errorf("message %q", got)
 	}
 }
+
+// heldLog is a log whose appends end when they are told to.
+type heldLog struct {
+	*replacedLog
+
+	held    chan struct{} // gets a value when an append is stored
+	release chan struct{}
+}
+
+func (l *heldLog) Append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
+	got, err := l.replacedLog.Append(ctx, record, key)
+	l.held <- struct{}{}
+	<-l.release
+	return got, err
+}
+
+// A send under way when the log is replaced is not acknowledged: the epoch that it
+// began with may not be that of its offset.
+func TestReplacedLogEndsSends(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	log := &heldLog{newReplacedLog(), make(chan struct{}), make(chan struct{})}
+	svc := newService(t, chatsvc.WithLog(log))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	f := face{service: svc, server: newServer(t, mux, transports[1]), protocol: wireProtocols[0]}
+	client := f.as(t, "user1", "qwerty")
+	sub := subscribe(ctx, t, client)
+	sent := make(chan error, 1)
+	go func() {
+		_, err := client.SendMessage(ctx, text("x"))
+		sent <- err
+	}()
+	<-log.held
+	log.replace(chatsvc.NewMemoryLog(chatsvc.Retention{}))
+	for sub.stream.Receive() {
+		continue // the message may have come
+	}
+	close(log.release)
+	if err := <-sent; connect.CodeOf(err) != connect.CodeUnavailable || !contains(err, "replaced") {
+		t.Errorf("send: %v", err)
+	}
+}
