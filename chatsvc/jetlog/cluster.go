@@ -61,15 +61,15 @@ func Connect(ctx context.Context, c Cluster, opts Options) (*Log, error) {
 	}
 	c.URLs = urls
 	l := newLog(c.Stream, streamConfig(c.Stream, opts.Retention, c.Replicas), opts)
-	if err := l.join(ctx, c); err != nil {
+	if err := l.join(ctx, c, redacted); err != nil {
 		_ = l.Close() // it never came to be
 		return nil, fmt.Errorf("%s: %w", redacted, err)
 	}
 	return l, nil
 }
 
-// parse returns the URLs, and their text without passwords. An error does not
-// repeat a URL: it may hold one.
+// parse returns the URLs, and their text without credentials. An error does not
+// repeat a URL: it may hold some.
 func (c Cluster) parse() (urls []string, redacted string, err error) {
 	var shown []string
 	for i, raw := range c.URLs {
@@ -80,14 +80,32 @@ func (c Cluster) parse() (urls []string, redacted string, err error) {
 		if err != nil || u.Host == "" {
 			return nil, "", fmt.Errorf("URL %d of the nats servers: it must be nats://HOST:PORT", i+1)
 		}
-		urls, shown = append(urls, raw), append(shown, u.Redacted())
+		urls, shown = append(urls, raw), append(shown, redact(*u))
 	}
 	return urls, strings.Join(shown, ","), nil
 }
 
-func (l *Log) join(ctx context.Context, c Cluster) error {
+// redact returns a URL without its password, or its token: that is a user without
+// a password.
+func redact(u url.URL) string {
+	if _, ok := u.User.Password(); u.User != nil && !ok {
+		u.User = url.User("xxxxx")
+	}
+	return u.Redacted()
+}
+
+// serverOf returns the URL of the server that conn is connected to, to be shown.
+func serverOf(conn *nats.Conn) string {
+	u, err := url.Parse(conn.ConnectedUrl())
+	if err != nil {
+		return ""
+	}
+	return redact(*u)
+}
+
+func (l *Log) join(ctx context.Context, c Cluster, redacted string) error {
 	options := []nats.Option{nats.ReconnectHandler(func(conn *nats.Conn) {
-		l.logger.Info("connected to nats again", "server", conn.ConnectedUrlRedacted())
+		l.logger.Info("connected to nats again", "server", serverOf(conn))
 	})}
 	if c.Credentials != "" {
 		options = append(options, nats.UserCredentials(c.Credentials))
@@ -97,7 +115,7 @@ func (l *Log) join(ctx context.Context, c Cluster) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	err := l.retry(ctx, func(context.Context) error {
+	err := l.retry(ctx, redacted, func(context.Context) error {
 		return l.connect(strings.Join(c.URLs, ","), clusterAppendTime, options...)
 	})
 	if err != nil {
@@ -107,7 +125,7 @@ func (l *Log) join(ctx context.Context, c Cluster) error {
 		return fmt.Errorf("the nats servers take messages of %d bytes at most, and a content may have %d: set max_payload: 8MB in their configuration, or allow less content", most, c.MaxContent)
 	}
 	var info *jetstream.StreamInfo
-	err = l.retry(ctx, func(ctx context.Context) (err error) {
+	err = l.retry(ctx, redacted, func(ctx context.Context) (err error) {
 		info, err = l.openStream(ctx)
 		return err
 	})
@@ -126,8 +144,8 @@ func (l *Log) join(ctx context.Context, c Cluster) error {
 }
 
 // retry calls try until it succeeds, fails in a way that does not pass, or ctx
-// is done.
-func (l *Log) retry(ctx context.Context, try func(context.Context) error) error {
+// is done. It logs that it waits for the servers at the URLs.
+func (l *Log) retry(ctx context.Context, urls string, try func(context.Context) error) error {
 	for waiting := false; ; waiting = true {
 		once, cancel := context.WithTimeout(ctx, requestTime)
 		err := try(once)
@@ -136,7 +154,7 @@ func (l *Log) retry(ctx context.Context, try func(context.Context) error) error 
 			return err
 		}
 		if !waiting {
-			l.logger.Warn("wait for the nats servers", "error", err)
+			l.logger.Warn("wait for the nats servers", "urls", urls, "error", err)
 		}
 		if l.pause(ctx, reconnectWait) != nil {
 			return err
@@ -190,7 +208,7 @@ func (l *Log) watchCluster() {
 		}
 		if failures++; failures%moveAfter == 0 && l.conn.IsConnected() {
 			// This NATS server may be cut off from the others, which go on.
-			l.logger.Warn("try another nats server", "but", l.conn.ConnectedUrlRedacted(), "error", err)
+			l.logger.Warn("try another nats server", "but", serverOf(l.conn), "error", err)
 			_ = l.conn.ForceReconnect() // it fails only where there is no connection
 		}
 	}

@@ -297,7 +297,6 @@ func TestClusterMistakesAreExplained(t *testing.T) {
 	}{
 		"replicas": {func(s *jetlog.Cluster) { s.Replicas = 3 }, "replicas > 1 not supported in non-clustered mode"},
 		"payload":  {func(s *jetlog.Cluster) { s.MaxContent = 9 << 20 }, "set max_payload"},
-		"away":     {func(s *jetlog.Cluster) { s.URLs = []string{"nats://127.0.0.1:1"} }, "no servers available"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -308,6 +307,27 @@ func TestClusterMistakesAreExplained(t *testing.T) {
 				t.Errorf("connect: %v, %v", log, err)
 			}
 		})
+	}
+}
+
+// Where no NATS server answers, the log's log and the error name them, and neither
+// passwords nor tokens.
+func TestServersAwayAreNamed(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // one try is enough
+	out := newTestLog(t)
+	_, err := jetlog.Connect(ctx, jetlog.Cluster{URLs: []string{"user:secret@127.0.0.1:1", "nats://secret@127.0.0.1:2"}, Stream: "chat", Replicas: 1},
+		jetlog.Options{Logger: slogTo(out)})
+	for where, text := range map[string]string{"error": fmt.Sprint(err), "log": out.String()} {
+		for _, want := range []string{"nats://user:xxxxx@127.0.0.1:1,nats://xxxxx@127.0.0.1:2", "no servers available"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is not in the %s: %s", want, where, text)
+			}
+		}
+		if strings.Contains(text, "secret") {
+			t.Errorf("a secret is in the %s: %s", where, text)
+		}
 	}
 }
 
