@@ -247,4 +247,5 @@ func TestClosedLog(t *testing.T) {
 	if err := log.Err(); !errors.Is(err, jetlog.ErrClosed) {
 		t.Errorf("err: %v", err)
 	}
+	closeLog(t, log)
 }

@@ -56,6 +56,7 @@ type Log struct {
 	closed context.Context //nolint:containedctx // done when the log is closed: its goroutines outlive every call
 	close  context.CancelFunc
 	tasks  sync.WaitGroup
+	shut   func() error // what Close does, once
 
 	mu    sync.Mutex // guards all below
 	epoch string     // that State returned last, or of the start
@@ -84,6 +85,7 @@ func newLog(stream string, config jetstream.StreamConfig, opts Options) *Log {
 		l.logger = slog.New(slog.DiscardHandler)
 	}
 	l.closed, l.close = context.WithCancel(context.Background())
+	l.shut = sync.OnceValue(l.end)
 	return l
 }
 
@@ -191,7 +193,11 @@ func (l *Log) obstacle() error {
 
 // Close ends all appends and Follows with [ErrClosed], and closes the log. What
 // was acknowledged is as durable as before, and on an embedded log on the disk.
-func (l *Log) Close() error {
+// It may be called more than once, and returns the same each time.
+func (l *Log) Close() error { return l.shut() }
+
+// end is Close, called once.
+func (l *Log) end() error {
 	l.close()
 	if l.publisher != nil {
 		l.publisher.fail(ErrClosed)
