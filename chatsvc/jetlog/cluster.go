@@ -106,6 +106,10 @@ func serverOf(conn *nats.Conn) string {
 func (l *Log) join(ctx context.Context, c Cluster, redacted string) error {
 	options := []nats.Option{nats.ReconnectHandler(func(conn *nats.Conn) {
 		l.logger.Info("connected to nats again", "server", serverOf(conn))
+		select {
+		case l.reconnected <- struct{}{}:
+		default: // it is known already
+		}
 	})}
 	if c.Credentials != "" {
 		options = append(options, nats.UserCredentials(c.Credentials))
@@ -153,6 +157,9 @@ func (l *Log) retry(ctx context.Context, urls string, try func(context.Context) 
 		if err == nil || !isPassing(err) {
 			return err
 		}
+		if denied := l.deniedBy(); denied != nil {
+			return denied
+		}
 		if !waiting {
 			l.logger.Warn("wait for the nats servers", "urls", urls, "error", err)
 		}
@@ -160,6 +167,17 @@ func (l *Log) retry(ctx context.Context, urls string, try func(context.Context) 
 			return err
 		}
 	}
+}
+
+// deniedBy returns what the NATS servers do not allow this user, if there was
+// something: the request itself just gets no answer.
+func (l *Log) deniedBy() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.denied == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: the user needs the JetStream API ($JS.API.>), the subject %s, and its inbox (_INBOX.>)", l.denied, l.stream)
 }
 
 // openStream returns the stream, which it makes if it is missing.
@@ -189,7 +207,13 @@ const codeNoPeers = 10005
 // watchCluster looks at the stream from time to time: whether it can be reached,
 // and whether it still is the one that it was.
 func (l *Log) watchCluster() {
-	for failures := 0; l.pause(l.closed, watchPause) == nil; {
+	for failures := 0; ; {
+		select {
+		case <-time.After(watchPause):
+		case <-l.reconnected:
+		case <-l.closed.Done():
+			return
+		}
 		l.forgetKeys()
 		ctx, cancel := context.WithTimeout(l.closed, requestTime)
 		err := l.look(ctx)

@@ -58,9 +58,13 @@ type Log struct {
 	tasks  sync.WaitGroup
 	shut   func() error // what Close does, once
 
+	reconnected chan struct{} // has one when a cluster can be reached again
+
 	mu    sync.Mutex // guards all below
 	epoch string     // that State returned last, or of the start
 	down  error      // why nothing can be stored now; nil while all is well
+	// denied is what the NATS servers have refused this user last.
+	denied error
 	// turned is closed when the stream is seen with another epoch.
 	turned chan struct{}
 
@@ -80,7 +84,7 @@ type place struct {
 
 // newLog returns a log that is connected to nothing yet.
 func newLog(stream string, config jetstream.StreamConfig, opts Options) *Log {
-	l := &Log{stream: stream, config: config, logger: opts.Logger, turned: make(chan struct{})}
+	l := &Log{stream: stream, config: config, logger: opts.Logger, turned: make(chan struct{}), reconnected: make(chan struct{}, 1)}
 	if l.logger == nil {
 		l.logger = slog.New(slog.DiscardHandler)
 	}
@@ -105,6 +109,11 @@ func (l *Log) connect(urls string, wait time.Duration, options ...nats.Option) e
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.disconnected(err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			l.logger.Warn("nats client", "error", err)
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.denied = err
+			}
 		}),
 	)
 	var err error

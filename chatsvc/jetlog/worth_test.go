@@ -48,3 +48,27 @@ func TestWorthIsSaid(t *testing.T) {
 		})
 	}
 }
+
+// A user who may not use JetStream is told so at once, and what to allow: the NATS
+// server just does not answer.
+func TestMissingPermissionIsNamed(t *testing.T) {
+	t.Parallel()
+	options := natsOptions(t)
+	if err := options.ProcessConfigString(`
+		jetstream {}
+		authorization { users: [{user: app, password: x, permissions: {publish: "chat", subscribe: "_INBOX.>"}}] }
+	`); err != nil {
+		t.Fatal(err)
+	}
+	addr := startNATS(t, options).Addr().String()
+	log, err := jetlog.Connect(t.Context(), jetlog.Cluster{URLs: []string{"nats://app:x@" + addr}, Stream: "chat", Replicas: 1, MaxContent: 1 << 20},
+		jetlog.Options{Logger: logger(t)})
+	if err == nil {
+		closeLog(t, log)
+	}
+	for _, want := range []string{"permissions violation", "$JS.API.", "_INBOX.>"} {
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(want)) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+}
