@@ -1,6 +1,7 @@
 package jetlog
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -167,6 +168,9 @@ func parseAnswer(msg *nats.Msg) (chatsvc.Appended, error) {
 	if len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
 		return appendedNowhere, nats.ErrNoResponders
 	}
+	if offset, ok := storedAt(msg.Data); ok {
+		return chatsvc.Appended{Offset: offset}, nil
+	}
 	var ack pubAck
 	if err := json.Unmarshal(msg.Data, &ack); err != nil {
 		return appendedNowhere, fmt.Errorf("nats: acknowledgement %q: %w", msg.Data, err)
@@ -178,6 +182,21 @@ func parseAnswer(msg *nats.Msg) (chatsvc.Appended, error) {
 		return appendedNowhere, fmt.Errorf("nats: an acknowledgement without a sequence: %q", msg.Data)
 	}
 	return chatsvc.Appended{Offset: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
+// storedAt returns the sequence in an answer that has nothing after it, as that of
+// a new record: to parse all of the JSON takes a tenth of an append's time.
+func storedAt(answer []byte) (offset uint64, ok bool) {
+	head, digits, ok := bytes.Cut(answer, []byte(`"seq":`))
+	if !ok || bytes.Contains(head, []byte(`"error"`)) {
+		return 0, false
+	}
+	digits, ok = bytes.CutSuffix(bytes.TrimSpace(digits), []byte{'}'})
+	if !ok {
+		return 0, false
+	}
+	offset, err := strconv.ParseUint(string(digits), 10, 64)
+	return offset, err == nil && offset > 0
 }
 
 // land takes what became of an append.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"example.com/simplechat/chatsvc"
 )
 
 // newNATS starts a NATS server, and returns a connection to it. Both end with the
@@ -74,5 +76,28 @@ func TestAppendToNobodyEnds(t *testing.T) {
 	<-a.done
 	if !errors.Is(a.err, nats.ErrNoResponders) {
 		t.Errorf("it ended with %v", a.err)
+	}
+}
+
+// Whatever JetStream answers is understood.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]chatsvc.Appended{
+		`{"stream":"chat", "seq":7}`:                                                        {Offset: 7},
+		`{"stream":"chat","domain":"d","seq":18446744073709551615}`:                         {Offset: 1<<64 - 1},
+		`{"stream":"chat","seq":7,"duplicate": true}`:                                       {Offset: 7, Duplicate: true},
+		`{"seq":7,"stream":"chat"}`:                                                         {Offset: 7},
+		`{"stream":"chat","seq":7,"duplicate":false}`:                                       {Offset: 7},
+		`{"error":{"code":503,"err_code":10077,"description":"x"},"stream":"chat","seq":0}`: {},
+		`{"error":{"code":503,"description":"x"},"stream":"chat","seq":9}`:                  {},
+		`{"stream":"chat","seq":0}`:                                                         {},
+		`{"stream":"chat"}`:                                                                 {},
+		`{"stream":"chat","seq":7`:                                                          {},
+		``:                                                                                  {},
+	} {
+		got, err := parseAnswer(&nats.Msg{Data: []byte(answer)})
+		if got != want || (err == nil) != (want.Offset > 0) {
+			t.Errorf("%s: %+v, %v, %+v was due", answer, got, err, want)
+		}
 	}
 }
