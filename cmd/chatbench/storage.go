@@ -126,8 +126,14 @@ func (cmp *comparison) split() (running, starting *comparison) {
 // storageTables are what is printed.
 func (cmp *comparison) storageTables() string {
 	running, starting := cmp.split()
-	return cmp.faultList() + cmp.caution() + running.ratioTable() +
-		"\nStarts with what an earlier server has left, until it listens:\n\n" + starting.ratioTable()
+	tables := cmp.faultList() + cmp.caution()
+	if len(running.loads) > 0 {
+		tables += running.ratioTable()
+	}
+	if len(starting.loads) > 0 {
+		tables += "\nStarts with what an earlier server has left, until it listens:\n\n" + starting.ratioTable()
+	}
+	return tables
 }
 
 // storageReport is the whole report; disk is what a sync took.
