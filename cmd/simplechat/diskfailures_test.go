@@ -75,6 +75,46 @@ func startOnSmallDisk(t *testing.T) (p *process, ballast string) {
 	return p, filepath.Join("/proc", fmt.Sprint(cmd.Process.Pid), "root", dir, "ballast")
 }
 
+func directoryIsRemoved(t *testing.T, says *promise) {
+	ctx := testContext(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	aside := dir + ".aside"
+	p := startServer(t, "--data", dir)
+	client := p.client("user1")
+	sub := subscribe(ctx, t, client)
+	send(ctx, t, client, text("before"))
+	if err := os.Rename(dir, aside); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.SendMessage(ctx, text("nowhere")); codeOf(t, err) != connect.CodeUnavailable {
+		t.Errorf("a send without a directory: %v", err)
+	}
+	says.isKept("Sends get `unavailable`")
+	awaitHealth(t, p, notServing)
+	says.isKept(`health checks say "not serving"`)
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is a directory: %v", err)
+	}
+	says.isKept("Nothing is made in its place")
+	if err := os.Rename(aside, dir); err != nil {
+		t.Fatal(err)
+	}
+	awaitHealth(t, p, serving)
+	send(ctx, t, client, text("after"))
+	says.isKept("It goes on by itself when the directory is put back")
+	var got []string
+	for last := ""; last != "after"; {
+		last = string(sub.next().GetContent())
+		got = append(got, last)
+	}
+	// What was refused may be there all the same, as after any failure.
+	if got = slices.DeleteFunc(got, func(s string) bool { return s == "nowhere" }); !slices.Equal(got, []string{"before", "after"}) {
+		t.Errorf("on the stream that was open: %q", got)
+	}
+	says.isKept("streams go on")
+	p.stop()
+}
+
 func filesAreDamaged(t *testing.T, says *promise) {
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startServer(t, "--data", dir)

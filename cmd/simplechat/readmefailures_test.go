@@ -10,6 +10,7 @@ import (
 // failures has what happens in each row of README's table of what fails.
 var failures = map[string]func(*testing.T, *promise){
 	"a server":                                             serverFails,
+	"`--data` is removed or replaced":                      directoryIsRemoved,
 	"the disk is full":                                     diskIsFull,
 	"files in `--data` are damaged":                        filesAreDamaged,
 	"one of three NATS servers":                            natsServerFails,
