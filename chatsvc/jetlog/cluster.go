@@ -225,11 +225,8 @@ func (l *Log) watchCluster() {
 			failures = 0
 			l.setUp()
 			continue
-		case errors.Is(err, jetstream.ErrStreamNotFound):
-			l.setDown(err) // those who follow make it anew
-		default:
-			l.setDown(err)
 		}
+		l.setDown(err) // where the stream is gone, those who follow make it anew
 		if failures++; failures%moveAfter == 0 && l.conn.IsConnected() {
 			// This NATS server may be cut off from the others, which go on.
 			l.logger.Warn("try another nats server", "but", serverOf(l.conn), "error", err)

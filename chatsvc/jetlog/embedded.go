@@ -46,7 +46,7 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 	if err != nil {
 		return err
 	}
-	l.engine, l.recent = &engine{dir: dir, logger: l.logger, failures: make(chan error, 1)}, newRecent()
+	l.engine, l.recent = &engine{dir: dir, logger: l.logger, failures: make(chan error, 1)}, &recent{}
 	before, err := readMark(dir.markPath())
 	if err != nil {
 		return err

@@ -130,7 +130,7 @@ func (l *Log) look(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.epoch == "" || epochOf(info) == l.epoch {
+	if epochOf(info) == l.epoch {
 		return nil
 	}
 	l.endFollows()

@@ -25,8 +25,6 @@ type recent struct {
 	grown   chan struct{} // closed when stored changes; nil while nobody waits
 }
 
-func newRecent() *recent { return &recent{} }
-
 // add adds records that were acknowledged, in the stream's order.
 func (r *recent) add(appends []*pendingAppend) {
 	now := time.Now()
