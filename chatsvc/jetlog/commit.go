@@ -25,8 +25,8 @@ func newCommitter(d *disk, r *recent) *committer {
 	return c
 }
 
-// add ends a, whose result is in it, now or with those that wait. It is called
-// in the stream's order.
+// add takes a, whose result is in it, to end it with those that wait. It is
+// called in the stream's order.
 func (c *committer) add(a *pendingAppend) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -22,8 +22,9 @@ type disk struct {
 	dirty  bool // sync has something to do
 }
 
-// openDisk is called before anything is acknowledged. The stream has m's epoch
-// and offset, and its first one is first.
+// openDisk syncs what is in the directory, and begins a new mark, before anything
+// is acknowledged. The stream has m's epoch and last offset, and its first offset
+// is first.
 func (d *directory) openDisk(stream string, m mark, first uint64, epoch func() string) (*disk, error) {
 	blocks, err := openBlocks(d.store(), stream)
 	if err != nil {
@@ -64,7 +65,9 @@ func (d *disk) reopen(epoch string, first, last uint64) error {
 // start. It does not wait for the disk.
 func (d *disk) known(id string) (uint64, bool) { return d.keys.Load().find(id) }
 
-// settle is called before appends are acknowledged, in the stream's order.
+// settle makes appends as durable as the log promises, and notes their keys and
+// the last offset: they are about to be acknowledged. It is called in the stream's
+// order.
 func (d *disk) settle(appends []*pendingAppend) error {
 	epoch := d.epoch()
 	d.mu.Lock()
@@ -83,8 +86,8 @@ func (d *disk) settle(appends []*pendingAppend) error {
 	if err := d.mark.acknowledge(epoch, appends); err != nil || !next {
 		return err
 	}
-	// Of a record in a file that the mark does not reach nobody was told: see
-	// cutUnacknowledged.
+	// With an older mark, a power cut would leave acknowledged records in a file
+	// that cutUnacknowledged takes for one of which nobody was told.
 	return d.mark.file.Sync()
 }
 

@@ -113,10 +113,10 @@ func checkTree(root string) error {
 
 // blocks are the files that the NATS server keeps a stream's messages in: 1.blk,
 // 2.blk and so on. It writes each message to the last one before it acknowledges,
-// and syncs neither the file nor its name: sync does. Files go in their order, and
-// none is written anew as long as the server does not sync by itself: see
-// removeMsg and syncBlocks in nats-server's filestore.go. It is safe for concurrent
-// use.
+// and syncs neither the file nor its name: sync does. The oldest file is removed
+// first, and none is written anew as long as the server does not sync by itself:
+// see removeMsg and syncBlocks in nats-server's filestore.go. It is safe for
+// concurrent use.
 type blocks struct {
 	dir   string
 	spare string // path of a file that is about to replace one of them
@@ -276,11 +276,11 @@ func (b *blocks) cut(hole uint64) (removed int, err error) {
 	return removed, syncPath(b.dir)
 }
 
-// firstOffset returns the offset of the first record in a message file, one above
-// all others if it has none. A record
-// begins with its length in 4 bytes and its sequence in 8, least one first; the
-// highest two bits of the sequence mark what is no message. See writeMsgRecord in
-// nats-server's filestore.go.
+// firstOffset returns the offset of the first record in a message file, or one
+// above all others if it has none. A record begins with its length in 4 bytes and
+// its sequence in 8, least significant byte first; the highest two bits of the
+// sequence mark what is no message. See writeMsgRecord in nats-server's
+// filestore.go.
 func firstOffset(path string) (uint64, error) {
 	file, err := os.Open(path) //nolint:gosec // the operator names the directory
 	if err != nil {
@@ -305,9 +305,10 @@ func (b *blocks) rewrite(n int) error {
 	return replaceFile(b.path(n), b.spare, data, 0o600)
 }
 
-// syncFrom syncs the file n and those after it, and returns which is the last. It
-// fails with [fs.ErrNotExist] if one is gone: others may have come and gone too.
-// What is not the last one before it is synced will not change any more.
+// syncFrom syncs the file n and those after it, and returns which is the last. The
+// caller holds mu. It fails with [fs.ErrNotExist] if one is gone: others may have
+// come and gone too. What is not the last one before it is synced will not change
+// any more.
 func (b *blocks) syncFrom(n int) (last int, err error) {
 	last = n
 	for {

@@ -13,8 +13,9 @@ import (
 // for concurrent use.
 type keyNotes struct {
 	begun time.Time // of young
-	// young has what was noted since begun, and old what was for at least
-	// [chatsvc.KeyWindow] before. Neither has pointers, for the collector's sake.
+	// young has what was noted since begun, and old what was noted before that,
+	// in a time of at least [chatsvc.KeyWindow]. Neither has pointers, for the
+	// collector's sake.
 	young, old map[keyHash]keyNote
 }
 

@@ -31,8 +31,8 @@ type keyUse struct {
 
 // keyJournal is on the disk what JetStream knows of keys in memory. After a
 // start JetStream knows those of the messages that the stream still has; the
-// journal has all of [chatsvc.KeyWindow]. All but find are not safe for
-// concurrent use.
+// journal has all of [chatsvc.KeyWindow]. Only find and sync may be called
+// while another method is.
 type keyJournal struct {
 	dir    string
 	opened time.Time
@@ -194,7 +194,7 @@ func (j *keyJournal) rotate(now time.Time) error {
 	return err
 }
 
-// sync writes what was added to the disk. It may run beside the others.
+// sync writes what was added to the disk.
 func (j *keyJournal) sync() error {
 	err := syncPath(filepath.Join(j.dir, keysFile))
 	if errors.Is(err, fs.ErrNotExist) {

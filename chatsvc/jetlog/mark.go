@@ -14,8 +14,8 @@ import (
 // markFile has what was acknowledged last.
 const markFile = "acknowledged"
 
-// mark is what a data directory must hold if nothing is lost. The NATS server
-// drops what it finds damaged and gives the numbers to what comes next; the mark
+// mark is a log's high-water mark: what a data directory must hold if nothing is
+// lost. The NATS server drops what it finds damaged and gives the numbers to what comes next; the mark
 // tells.
 //
 // It is written before each acknowledgement, and synced later: it outlives a

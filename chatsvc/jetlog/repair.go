@@ -30,7 +30,7 @@ func (l *Log) repair(cause error) {
 		if l.pause(l.closed, probePause) != nil {
 			return
 		}
-		if l.engine.dir.probe() != nil {
+		if l.engine.dir.probe() != nil { // once more: what is there now is started on
 			continue
 		}
 		if err := l.restart(l.engine.disk.blocks.mend, l.resume); err != nil {

@@ -65,8 +65,8 @@ var (
 	errChildStart = errors.New("the server did not say that it listens")
 )
 
-// start starts the system, and returns when it listens. A simplechat that writes
-// to the disk keeps its messages in dir, and gets more flags.
+// start starts the system, and returns when it listens. A simplechat gets more
+// flags, and keeps its messages in dir if it writes to the disk.
 func (s system) start(ctx context.Context, simplechat, dir string, more ...string) (*child, error) {
 	storage := []string{"--memory"}
 	if s.sync != "" {
