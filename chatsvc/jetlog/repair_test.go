@@ -58,6 +58,18 @@ func appendUntilStored(t *testing.T, l *Log, key string) chatsvc.Appended {
 	}
 }
 
+// awaitErr returns when the log cannot store messages because of want.
+func awaitErr(t *testing.T, l *Log, want error) {
+	t.Helper()
+	for deadline := time.After(time.Minute); !errors.Is(l.Err(), want); {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatalf("the log says %v, %v was due", l.Err(), want)
+		}
+	}
+}
+
 // A key is known for its window, after a restart too, and also where its message
 // had to go because of the retention.
 func TestKeyOfForgottenMessageIsKnownAfterRestart(t *testing.T) {
@@ -121,9 +133,7 @@ func TestRemovedDirectoryIsNoticed(t *testing.T) {
 		if got, err := l.Append(t.Context(), []byte("nowhere"), ""); connect.CodeOf(err) != connect.CodeUnavailable {
 			t.Errorf("append: %+v, %v", got, err)
 		}
-		for !errors.Is(l.Err(), errRemoved) {
-			time.Sleep(time.Millisecond)
-		}
+		awaitErr(t, l, errRemoved)
 		l.engine.fail(errors.New("try again"))
 	}
 	if err := errors.Join(os.RemoveAll(dir), os.Rename(aside, dir)); err != nil {
@@ -155,9 +165,7 @@ func TestAppendEndsWhileTheDiskHangs(t *testing.T) {
 	if got, err := l.Append(t.Context(), []byte("x"), ""); !errors.Is(err, errNoAnswer) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for l.Err() == nil {
-		time.Sleep(time.Millisecond)
-	}
+	awaitErr(t, l, errNoAnswer)
 	l.engine.disk.mu.Unlock()
 	l.publisher.wait = embeddedAppendTime
 	if got := appendUntilStored(t, l, "after"); got.Duplicate {
