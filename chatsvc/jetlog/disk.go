@@ -46,6 +46,8 @@ func (d *directory) openDisk(stream string, m mark, first uint64, epoch func() s
 // reopen is called after the server was started anew, which may have removed
 // files and records. The stream has this epoch, and these first and last offsets.
 func (d *disk) reopen(epoch string, first, last uint64) error {
+	d.mu.Lock() // nothing is added to the keys while they are read
+	defer d.mu.Unlock()
 	blocks, err := openBlocks(d.dir.store(), d.stream)
 	if err != nil {
 		return err
@@ -54,8 +56,6 @@ func (d *disk) reopen(epoch string, first, last uint64) error {
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.blocks = blocks
 	_ = d.keys.Swap(keys).file.Close() // another one has it
 	return nil
@@ -136,6 +136,13 @@ func (d *disk) noteSynced(before mark) error {
 		d.mark.Synced = before.Offset
 	}
 	return d.mark.write()
+}
+
+// mend is that of the blocks. The server does not run.
+func (d *disk) mend() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.blocks.mend()
 }
 
 // close is called when the server has ended: all that it wrote gets to the disk.

@@ -33,7 +33,7 @@ func (l *Log) repair(cause error) {
 		if l.engine.dir.probe() != nil { // once more: what is there now is started on
 			continue
 		}
-		if err := l.restart(l.engine.disk.blocks.mend, l.resume); err != nil {
+		if err := l.restart(l.engine.disk.mend, l.resume); err != nil {
 			l.logger.Error("start the nats server anew", "error", err)
 			continue
 		}
