@@ -76,6 +76,7 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 	// What the server complained about while it recovered the stream it has dealt
 	// with: the stream is there.
 	l.engine.forget()
+	l.setUp() // cutUnacknowledged may have ended the connection, and another one was made
 	l.recent.set(last)
 	l.committer = newCommitter(l.engine.disk, l.recent)
 	l.tasks.Go(l.watch)
@@ -147,9 +148,6 @@ func (l *Log) cutUnacknowledged(ctx context.Context, info *jetstream.StreamInfo,
 		info, err = l.info(ctx)
 		return err
 	})
-	if err == nil {
-		l.setUp()
-	}
 	return info, err
 }
 
