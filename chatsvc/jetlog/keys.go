@@ -53,7 +53,7 @@ type keyJournal struct {
 func openKeys(dir, epoch string, first, last uint64) (*keyJournal, error) {
 	now := time.Now()
 	j := &keyJournal{dir: dir, opened: now, now: time.Now, begun: now}
-	known, kept, whole := map[string]keyUse{}, []byte(nil), true
+	known, kept := map[string]keyUse{}, []byte(nil)
 	for _, name := range []string{oldKeysFile, keysFile} {
 		data, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // the operator names the directory
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -64,7 +64,6 @@ func openKeys(dir, epoch string, first, last uint64) (*keyJournal, error) {
 			data = data[len(record):]
 			id, use, ok := decodeKey(record, epoch)
 			if !ok || use.offset > last || now.Sub(use.time) > chatsvc.KeyWindow {
-				whole = false
 				continue
 			}
 			kept = append(kept, record...)
@@ -74,35 +73,22 @@ func openKeys(dir, epoch string, first, last uint64) (*keyJournal, error) {
 		}
 	}
 	j.known.Store(&known)
-	if whole {
-		return j, j.resume()
-	}
 	return j, j.replace(kept)
 }
 
-// resume goes on with the file that is there.
-func (j *keyJournal) resume() error {
-	file, err := os.OpenFile(filepath.Join(j.dir, keysFile), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return errors.Join(err, file.Close())
-	}
-	j.file, j.size = file, info.Size()
-	return syncPath(j.dir)
-}
-
 // replace goes on with a file that has the records in data, and is the only one.
+// It is another file than before: a sync of that one may have failed.
 func (j *keyJournal) replace(data []byte) error {
-	if err := writeDurably(filepath.Join(j.dir, keysFile), data, 0o600); err != nil {
+	path := filepath.Join(j.dir, keysFile)
+	if err := writeDurably(path, data, 0o600); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(j.dir, oldKeysFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return j.resume()
+	file, err := os.OpenFile(path, os.O_WRONLY, 0o600) //nolint:gosec // the operator names the directory
+	j.file, j.size = file, int64(len(data))
+	return err
 }
 
 // appendKey appends a key's record to data. Its checksum is that of the epoch
