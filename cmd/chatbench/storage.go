@@ -142,8 +142,13 @@ func (cmp *comparison) storageReport(disk time.Duration) string {
 	var b strings.Builder
 	b.WriteString("# Messages on the disk and in memory\n\n")
 	b.WriteString(cmp.origin("storage") + cmp.storageTables())
-	b.WriteString("\n" + mediansHeading + running.absoluteTable() + "\n" + starting.absoluteTable())
-	b.WriteString("\n## What was measured\n\n" + cmp.occasion())
+	b.WriteString("\n" + mediansHeading)
+	for _, part := range []*comparison{running, starting} {
+		if len(part.loads) > 0 {
+			b.WriteString(part.absoluteTable() + "\n")
+		}
+	}
+	b.WriteString("## What was measured\n\n" + cmp.occasion())
 	fmt.Fprintf(&b, "- %s: `simplechat serve` with `--data DIR --sync always`, which is the default, with `--memory`, and with `--data DIR --sync 1s`; a new process and a new directory for each run\n", cmp.version)
 	fmt.Fprintf(&b, "- a write of %d bytes to a file in such a directory and its sync: %v\n", syncBytes, round(disk))
 	b.WriteString("- gRPC over h2c; content of 100 bytes unless a workload says otherwise; subscribers on own connections, 4 connections to send " +

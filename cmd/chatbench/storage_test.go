@@ -91,6 +91,15 @@ func TestStorageReport(t *testing.T) {
 	}
 }
 
+// Where nothing was measured there is no table.
+func TestStorageReportOfStarts(t *testing.T) {
+	t.Parallel()
+	cmp := (&storageCmd{Only: []string{"start10000"}, roundFlags: roundFlags{Rounds: 1}}).plan()
+	if report := cmp.storageReport(0); strings.Contains(report, inMemory+" |") || strings.Count(report, "| workload |") != 2 {
+		t.Errorf("report:\n%s", report)
+	}
+}
+
 // A history has as many messages as it is said to have.
 func TestStoreAndRecall(t *testing.T) {
 	t.Parallel()
