@@ -155,14 +155,15 @@ func (l *Log) disconnected(err error) {
 	}
 }
 
-// setDown notes why nothing can be stored, and ends the wait of all appends.
+// setDown notes why nothing can be stored, and ends the wait of all appends. It
+// logs what it was not told just before: the first cause may not be what to mend.
 func (l *Log) setDown(err error) {
 	l.mu.Lock()
-	first := l.down == nil
+	known := l.down != nil && l.down.Error() == err.Error()
 	l.down = err
 	p := l.publisher
 	l.mu.Unlock()
-	if first {
+	if !known {
 		l.logger.Error("the log cannot store messages now", "error", err)
 	}
 	if p != nil { // else the connection has ended before it was used

@@ -3,8 +3,10 @@ package jetlog
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -117,7 +119,8 @@ func TestKeyOfForgottenMessageIsKnownAfterRestart(t *testing.T) {
 func TestRemovedDirectoryIsNoticed(t *testing.T) {
 	t.Parallel()
 	dir, aside := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "aside")
-	l := openLog(t, dir, Options{})
+	out := &lockedBuffer{}
+	l := openLog(t, dir, Options{Logger: slog.New(slog.NewTextHandler(out, nil))})
 	if got := appendUntilStored(t, l, "one"); got.Offset != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -143,6 +146,9 @@ func TestRemovedDirectoryIsNoticed(t *testing.T) {
 		t.Errorf("%+v after the directory was put back", got)
 	}
 	closeLog(t, l)
+	if said := out.take(); !strings.Contains(said, errRemoved.Error()) {
+		t.Errorf("the log does not say what to do:\n%s", said)
+	}
 }
 
 // An append ends, with and without a key, while the disk does not answer: with
