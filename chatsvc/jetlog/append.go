@@ -19,6 +19,39 @@ var (
 	errFull      = errors.New("the server's disk is full: send the message again when there is room")
 )
 
+// pendingAppend is one append under way.
+type pendingAppend struct {
+	record []byte
+	id     string // JetStream's message id, that of the key; empty: none
+	begun  time.Time
+	done   chan struct{}
+
+	// What the log knew of the stream when the append began.
+	epoch   string
+	turned  <-chan struct{} // closed when the stream is seen with another epoch
+	highest uint64          // offset that it has given
+
+	// The result, once done is closed.
+	appended chatsvc.Appended
+	err      error
+}
+
+func newAppend(record []byte, key string) *pendingAppend {
+	a := &pendingAppend{record: record, begun: time.Now(), done: make(chan struct{})}
+	if key != "" {
+		a.id = messageID(key)
+	}
+	return a
+}
+
+// appendedNowhere goes with an error.
+var appendedNowhere chatsvc.Appended
+
+func (a *pendingAppend) end(appended chatsvc.Appended, err error) {
+	a.appended, a.err = appended, err
+	close(a.done)
+}
+
 // Append implements [chatsvc.Log]. It waits for at most two seconds for a
 // cluster, and thirty for a disk. While nothing can be stored it fails at once. It
 // fails too where the stream has another epoch than State returned last. Errors
@@ -49,12 +82,15 @@ func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Ap
 		return appendedNowhere, ctx.Err()
 	}
 	if err != nil {
-		if l.Err() == nil && !isOverload(err) {
+		if isOverload(err) {
+			l.logger.Warn("append", "error", err)
+		} else if l.Err() == nil {
 			l.suspect(err)
 		}
 		return appendedNowhere, refusal(err)
 	}
 	if err := l.confirm(ctx, a); err != nil {
+		l.logger.Warn("append", "error", err)
 		return appendedNowhere, refusal(err)
 	}
 	return a.appended, nil

@@ -36,7 +36,7 @@ func (d *directory) openDisk(stream string, m mark, first uint64, epoch func() s
 	}
 	mark, err := openMark(d.markPath(), m)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, keys.close())
 	}
 	opened := &disk{dir: d, stream: stream, always: !m.Interval, epoch: epoch, blocks: blocks, mark: mark}
 	opened.keys.Store(keys)
@@ -72,15 +72,21 @@ func (d *disk) settle(appends []*pendingAppend) error {
 	epoch := d.epoch()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	keyed, err := d.keys.Load().add(epoch, appends)
+	keys := d.keys.Load()
+	keyed, err := keys.add(epoch, appends)
 	if err != nil {
 		return err
 	}
 	next := false
-	if d.always {
-		if next, err = syncRecords(d.blocks, d.keys.Load(), keyed); err != nil {
-			return err
-		}
+	switch {
+	case !d.always:
+	case keyed:
+		next, err = syncRecords(d.blocks, keys.sync)
+	default:
+		next, err = d.blocks.sync()
+	}
+	if err != nil {
+		return err
 	}
 	d.dirty = true
 	if err := d.mark.acknowledge(epoch, appends); err != nil || !next {
@@ -91,14 +97,11 @@ func (d *disk) settle(appends []*pendingAppend) error {
 	return d.mark.file.Sync()
 }
 
-// syncRecords syncs the records, and the keys with them. It returns whether there
-// is another message file now.
-func syncRecords(blocks *blocks, keys *keyJournal, keyed bool) (next bool, err error) {
-	if !keyed {
-		return blocks.sync()
-	}
+// syncRecords syncs the records, and the keys beside them. It returns whether
+// there is another message file now.
+func syncRecords(blocks *blocks, keys func() error) (next bool, err error) {
 	synced := make(chan error, 1)
-	go func() { synced <- keys.sync() }()
+	go func() { synced <- keys() }()
 	next, err = blocks.sync()
 	return next, errors.Join(err, <-synced)
 }
@@ -113,7 +116,7 @@ func (d *disk) sync() error {
 	if !dirty && !blocks.moved() {
 		return nil
 	}
-	_, err := syncRecords(blocks, d.keys.Load(), true)
+	_, err := syncRecords(blocks, d.keys.Load().syncLater)
 	if err == nil {
 		err = d.noteSynced(before)
 	}

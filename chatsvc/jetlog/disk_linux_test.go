@@ -22,7 +22,7 @@ func smallDisk(tb testing.TB, size int) string {
 	tb.Helper()
 	dir := tb.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprint("size=", size)); err != nil {
-		if errors.Is(err, unix.EPERM) {
+		if errors.Is(err, unix.EPERM) && os.Getenv("CI") == "" {
 			tb.Skipf("mount a small file system: %v: run the test as root", err)
 		}
 		tb.Fatalf("mount a small file system: %v", err)

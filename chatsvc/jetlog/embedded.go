@@ -141,9 +141,12 @@ func (l *Log) cutUnacknowledged(ctx context.Context, info *jetstream.StreamInfo,
 	}
 	err = l.restart(func() error {
 		removed, err := newBlocks(l.engine.dir.store(), l.stream).cut(hole)
-		l.logger.Warn("a record is missing behind all that were certain to be stored: those after it are removed",
+		if err != nil {
+			return err
+		}
+		l.logger.Warn("a record is missing behind all that were certain to be stored: those after it were removed",
 			"missing", hole, "last", info.State.LastSeq, "files", removed)
-		return err
+		return nil
 	}, func(ctx context.Context) (err error) {
 		info, err = l.info(ctx)
 		return err

@@ -31,7 +31,7 @@ type keyUse struct {
 
 // keyJournal is on the disk what JetStream knows of keys in memory. After a
 // start JetStream knows those of the messages that the stream still has; the
-// journal has all of [chatsvc.KeyWindow]. Only find and sync may be called
+// journal has all of [chatsvc.KeyWindow]. Only find and syncLater may be called
 // while another method is.
 type keyJournal struct {
 	dir    string
@@ -41,6 +41,7 @@ type keyJournal struct {
 	file  *os.File
 	size  int64 // of the records that are whole
 	begun time.Time
+	err   error // of a sync that failed: see blocks
 
 	// known has the keys that JetStream does not know since the start, nil when
 	// they are too old.
@@ -140,6 +141,9 @@ func (j *keyJournal) find(id string) (uint64, bool) {
 
 // add notes the keys of appends, and returns whether there were any.
 func (j *keyJournal) add(epoch string, appends []*pendingAppend) (bool, error) {
+	if j.err != nil {
+		return false, j.err
+	}
 	var data []byte
 	now := j.now()
 	for _, a := range appends {
@@ -164,16 +168,20 @@ func (j *keyJournal) add(epoch string, appends []*pendingAppend) (bool, error) {
 
 // rotate begins a new file. The one before the last is forgotten.
 func (j *keyJournal) rotate(now time.Time) error {
+	if err := j.sync(); err != nil {
+		return err
+	}
 	path := filepath.Join(j.dir, keysFile)
-	if err := j.file.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(path, filepath.Join(j.dir, oldKeysFile)); err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the operator names the directory
+	file, err := os.OpenFile(path+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the operator names the directory
 	if err != nil {
 		return err
+	}
+	err = os.Rename(path, filepath.Join(j.dir, oldKeysFile))
+	if err == nil {
+		err = os.Rename(path+newSuffix, path)
+	}
+	if err != nil {
+		return errors.Join(err, file.Close())
 	}
 	err = errors.Join(syncPath(j.dir), j.file.Close())
 	j.file, j.size, j.begun = file, 0, now
@@ -182,6 +190,14 @@ func (j *keyJournal) rotate(now time.Time) error {
 
 // sync writes what was added to the disk.
 func (j *keyJournal) sync() error {
+	if j.err == nil {
+		j.err = j.file.Sync()
+	}
+	return j.err
+}
+
+// syncLater is sync for where nobody waits for it.
+func (j *keyJournal) syncLater() error {
 	err := syncPath(filepath.Join(j.dir, keysFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // rotate is at work, and syncs

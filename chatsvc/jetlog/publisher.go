@@ -21,39 +21,6 @@ import (
 // errNoAnswer is the end of an append that waited for too long.
 var errNoAnswer = errors.New("no acknowledgement in time")
 
-// pendingAppend is one append under way.
-type pendingAppend struct {
-	record []byte
-	id     string // JetStream's message id, that of the key; empty: none
-	begun  time.Time
-	done   chan struct{}
-
-	// What the log knew of the stream when the append began.
-	epoch   string
-	turned  <-chan struct{} // closed when the stream is seen with another epoch
-	highest uint64          // offset that it has given
-
-	// The result, once done is closed.
-	appended chatsvc.Appended
-	err      error
-}
-
-func newAppend(record []byte, key string) *pendingAppend {
-	a := &pendingAppend{record: record, begun: time.Now(), done: make(chan struct{})}
-	if key != "" {
-		a.id = messageID(key)
-	}
-	return a
-}
-
-// appendedNowhere goes with an error.
-var appendedNowhere chatsvc.Appended
-
-func (a *pendingAppend) end(appended chatsvc.Appended, err error) {
-	a.appended, a.err = appended, err
-	close(a.done)
-}
-
 // publisher sends records to the stream's subject and matches the answers. One
 // subscription takes all answers: a request's inbox for each would cost more
 // than the record.
@@ -218,9 +185,13 @@ func (p *publisher) land(flight uint64, appended chatsvc.Appended, err error) {
 // same id is not stored yet.
 const codeDuplicateInProcess = 10158
 
-// retryPause is the time after which an append is sent again that was answered
-// with an error that passes.
-const retryPause = 50 * time.Millisecond
+const (
+	// retryPause is the time after which an append is sent again that was answered
+	// with an error that passes.
+	retryPause = 50 * time.Millisecond
+	// retryTime bounds such repeats.
+	retryTime = 2 * time.Second
+)
 
 // isPassed reports whether an append that had err was not stored, and may be in
 // a moment: its twin is under way, or the stream has no leader that this NATS
@@ -233,7 +204,7 @@ func isPassed(err error) bool {
 
 // again repeats an append that had err, unless it has taken too long.
 func (p *publisher) again(a *pendingAppend, err error) {
-	if time.Since(a.begun) < clusterAppendTime {
+	if time.Since(a.begun) < retryTime {
 		err = p.publish(a)
 	}
 	if err != nil {
