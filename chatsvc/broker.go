@@ -104,7 +104,7 @@ func (b *broker) publish(e Entry) error {
 	case err != nil:
 		b.tail.restart(e.Offset + 1)
 		err = fmt.Errorf("record at offset %d: %w", e.Offset, err)
-	case e.Offset > due:
+	case e.Offset > due && b.tail.chunks != nil: // else the log has let go of its oldest since it was asked
 		err = fmt.Errorf("%w: offset %d came where %d was due", errGap, e.Offset, due)
 		fallthrough
 	default:

@@ -1,6 +1,7 @@
 package chatsvc
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -277,5 +278,21 @@ func TestCatchUpWithAnotherReplica(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The log may let go of its oldest records between the question what it has and
+// their arrival: that is no gap. One between records is.
+func TestFirstRecordMayBeLaterThanAsked(t *testing.T) {
+	t.Parallel()
+	b := newBroker("epoch", 5, Retention{Messages: 100})
+	for _, step := range []struct {
+		offset uint64
+		gap    bool
+	}{{8, false}, {9, false}, {11, true}, {12, false}} {
+		err := b.publish(Entry{Offset: step.offset, Time: time.Now(), Record: newRecord(t, "x")})
+		if gap := errors.Is(err, errGap); gap != step.gap || err != nil && !gap {
+			t.Errorf("offset %d: %v", step.offset, err)
+		}
 	}
 }

@@ -63,7 +63,12 @@ func FuzzUsersFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file []byte) {
 		users, err := ParseUsers(file)
 		if err != nil {
-			if text := err.Error(); text == "" || strings.ContainsAny(text, "\n\u00a0") || strings.Contains(text, "s3cr3t") {
+			text := err.Error()
+			if text == "" || strings.ContainsAny(text, "\n\u00a0") {
+				t.Fatalf("error %q", text)
+			}
+			// Of a file that can be read, names are shown.
+			if protojson.Unmarshal(file, &chatpb.Users{}) != nil && strings.Contains(text, "s3cr3t") {
 				t.Fatalf("error %q", text)
 			}
 			return

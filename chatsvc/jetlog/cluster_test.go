@@ -477,3 +477,53 @@ func TestKeyOutlivesNATS(t *testing.T) {
 		}
 	}
 }
+
+// A stream whose settings are changed while servers use it is reported, once; one
+// that takes no messages of theirs is a reason why nothing can be stored.
+func TestChangedSettingsAreReported(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	out := newTestLog(t)
+	log := c.connect(t, "chat", jetlog.Options{Retention: chatsvc.Retention{Messages: 100}, Logger: slogTo(out)})
+	defer closeLog(t, log)
+	conn, err := nats.Connect(c.urls()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	update := func(done func() bool) {
+		t.Helper()
+		if _, err := js.UpdateStream(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("nothing comes of it: %v", log.Err())
+			}
+		}
+	}
+	const changed = "max_msgs is 10 where 4196 is needed"
+	config.MaxMsgs = 10
+	update(func() bool { return strings.Contains(out.String(), changed) })
+	appendText(t, log, "still stored")
+	config.Subjects = []string{"elsewhere"}
+	update(func() bool { return log.Err() != nil })
+	if err := log.Err(); !strings.Contains(err.Error(), "its subjects are [elsewhere], and must be [chat]") {
+		t.Errorf("the log is down because of %v", err)
+	}
+	config.Subjects = []string{"chat"}
+	update(func() bool { return log.Err() == nil })
+	appendText(t, log, "stored again")
+	if n := strings.Count(out.String(), changed); n != 1 {
+		t.Errorf("%d reports of the same change", n)
+	}
+}

@@ -40,6 +40,9 @@ type marker struct {
 type directory struct {
 	path string
 	lock *flock.Flock
+	// held is markerFile, locked too: somebody may remove lockFile, which looks
+	// like a leftover, but without markerFile no process takes the directory.
+	held *flock.Flock
 }
 
 // openDirectory makes the directory if it is missing, locks it, and checks that
@@ -52,18 +55,37 @@ func openDirectory(path string) (*directory, error) {
 	if err := checkMarker(path); err != nil {
 		return nil, err
 	}
-	d := &directory{path: path, lock: flock.New(filepath.Join(path, lockFile), flock.SetPermissions(0o600))}
-	locked, err := d.lock.TryLock()
+	d := &directory{
+		path: path,
+		lock: flock.New(filepath.Join(path, lockFile), flock.SetPermissions(0o600)),
+		held: flock.New(filepath.Join(path, markerFile)),
+	}
+	err := tryLock(d.lock)
+	if err == nil {
+		err = d.probe()
+	}
+	if err == nil {
+		err = d.writeMarker()
+	}
+	if err == nil {
+		err = tryLock(d.held)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
-	}
-	if !locked {
-		return nil, errors.New("another process uses this directory: stop it, or give each process a directory of its own")
-	}
-	if err := errors.Join(d.probe(), d.writeMarker()); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
+}
+
+// tryLock fails if another process has the lock.
+func tryLock(lock *flock.Flock) error {
+	locked, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	if !locked {
+		return errors.New("another process uses this directory: stop it, or give each process a directory of its own")
+	}
+	return nil
 }
 
 // checkMarker fails unless the directory is empty, or a log's of this format.
@@ -130,12 +152,14 @@ var errRemoved = errors.New("it was removed or replaced while this process used 
 
 // probe finds out whether something can be written to the disk.
 func (d *directory) probe() error {
-	locked, err := d.lock.Stat()
-	if err != nil {
-		return err
-	}
-	if there, err := os.Stat(d.lock.Path()); errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(locked, there) {
-		return errRemoved
+	if d.held.Locked() {
+		held, err := d.held.Stat()
+		if err != nil {
+			return err
+		}
+		if there, err := os.Stat(d.held.Path()); errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(held, there) {
+			return errRemoved
+		}
 	}
 	path := filepath.Join(d.path, probeFile)
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // the operator names the directory
@@ -156,4 +180,4 @@ func (d *directory) store() string { return filepath.Join(d.path, storeDir) }
 func (d *directory) markPath() string { return filepath.Join(d.path, markFile) }
 
 // close lets other processes have the directory.
-func (d *directory) close() error { return d.lock.Close() }
+func (d *directory) close() error { return errors.Join(d.held.Close(), d.lock.Close()) }

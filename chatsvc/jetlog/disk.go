@@ -24,13 +24,13 @@ type disk struct {
 
 // openDisk syncs what is in the directory, and begins a new mark, before anything
 // is acknowledged. The stream has m's epoch and last offset, and its first offset
-// is first.
-func (d *directory) openDisk(stream string, m mark, first uint64, epoch func() string) (*disk, error) {
+// is first. Stored are keys that may not be in the journal.
+func (d *directory) openDisk(stream string, m mark, first uint64, stored map[string]keyUse, epoch func() string) (*disk, error) {
 	blocks, err := openBlocks(d.store(), stream)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := openKeys(d.path, m.Epoch, first, m.Offset)
+	keys, err := openKeys(d.path, m.Epoch, first, m.Offset, stored)
 	if err != nil {
 		return nil, err
 	}
@@ -45,20 +45,28 @@ func (d *directory) openDisk(stream string, m mark, first uint64, epoch func() s
 
 // reopen is called after the server was started anew, which may have removed
 // files and records. The stream has this epoch, and these first and last offsets.
-func (d *disk) reopen(epoch string, first, last uint64) error {
+// Stored are keys that may not be in the journal.
+func (d *disk) reopen(epoch string, first, last uint64, stored map[string]keyUse) error {
 	d.mu.Lock() // nothing is added to the keys while they are read
 	defer d.mu.Unlock()
 	blocks, err := openBlocks(d.dir.store(), d.stream)
 	if err != nil {
 		return err
 	}
-	keys, err := openKeys(d.dir.path, epoch, first, last)
+	keys, err := openKeys(d.dir.path, epoch, first, last, stored)
 	if err != nil {
 		return err
 	}
 	d.blocks = blocks
 	_ = d.keys.Swap(keys).file.Close() // another one has it
 	return nil
+}
+
+// acknowledged returns the highest offset that the mark has.
+func (d *disk) acknowledged() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mark.Offset
 }
 
 // known returns the offset of the append that had the message id before the

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -36,6 +37,9 @@ func Open(ctx context.Context, dir string, interval time.Duration, opts Options)
 	l := newLog(embeddedStream, streamConfig(embeddedStream, opts.Retention, 1), opts)
 	if err := l.open(ctx, dir, interval); err != nil {
 		_ = l.Close() // it never came to be
+		if errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%w: make room on its disk, a start needs %d MiB", err, (probeBytes+server.FileStoreMaxBlkSize)>>20)
+		}
 		return nil, fmt.Errorf("data directory %s: %w", dir, err)
 	}
 	return l, nil
@@ -70,8 +74,15 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 	l.epoch = epochOf(info)
 	last := info.State.LastSeq
 	m := mark{Epoch: l.epoch, Offset: last, Synced: last, Interval: interval > 0, Boot: bootID()}
-	if l.engine.disk, err = dir.openDisk(l.stream, m, info.State.FirstSeq, l.currentEpoch); err != nil {
+	stored, err := l.storedKeys(ctx, dir.journaled(before, l.epoch)+1, last)
+	if err != nil {
 		return err
+	}
+	if l.engine.disk, err = dir.openDisk(l.stream, m, info.State.FirstSeq, stored, l.currentEpoch); err != nil {
+		return err
+	}
+	if lost := l.engine.disk.keys.Load().lost; lost > 0 {
+		l.logger.Warn("keys of the last two minutes are damaged, or of another epoch: what is sent again may be stored twice", "file", keysFile, "keys", lost)
 	}
 	// What the server complained about while it recovered the stream it has dealt
 	// with: the stream is there.

@@ -5,7 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -128,13 +131,30 @@ func (l *Log) look(ctx context.Context) error {
 	if info.Cluster != nil && info.Cluster.Leader == "" {
 		return errNoLeader // a server that is cut off answers too
 	}
+	if !slices.Equal(info.Config.Subjects, l.config.Subjects) {
+		return fmt.Errorf("stream %s was changed: its subjects are %v, and must be %v", l.stream, info.Config.Subjects, l.config.Subjects)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.compare(info.Config)
 	if epochOf(info) == l.epoch {
 		return nil
 	}
 	l.endFollows()
 	return nil
+}
+
+// compare logs if the stream has got other settings than this server needs. The
+// caller holds mu.
+func (l *Log) compare(got jetstream.StreamConfig) {
+	text := ""
+	if err := differences(got, l.config); err != nil {
+		text = err.Error()
+	}
+	if text != l.differs && text != "" {
+		l.logger.Warn("the stream's settings were changed: this server will not start with them", "stream", l.stream, "settings", text)
+	}
+	l.differs = text
 }
 
 // turn ends those who follow the epoch that turned is of. Nothing more is stored

@@ -42,6 +42,7 @@ type keyJournal struct {
 	size  int64 // of the records that are whole
 	begun time.Time
 	err   error // of a sync that failed: see blocks
+	lost  int   // records that were damaged, or of another epoch
 
 	// known has the keys that JetStream does not know since the start, nil when
 	// they are too old.
@@ -50,8 +51,9 @@ type keyJournal struct {
 
 // openKeys opens the journal in the directory dir of a stream with this epoch,
 // first and last offset. It removes from it what does not belong to the stream:
-// what a power cut has taken was not acknowledged.
-func openKeys(dir, epoch string, first, last uint64) (*keyJournal, error) {
+// what a power cut has taken was not acknowledged. It adds what was stored and may
+// not be in it.
+func openKeys(dir, epoch string, first, last uint64, stored map[string]keyUse) (*keyJournal, error) {
 	now := time.Now()
 	j := &keyJournal{dir: dir, opened: now, now: time.Now, begun: now}
 	known, kept := map[string]keyUse{}, []byte(nil)
@@ -64,14 +66,21 @@ func openKeys(dir, epoch string, first, last uint64) (*keyJournal, error) {
 			record := data[:min(keyRecordSize, len(data))]
 			data = data[len(record):]
 			id, use, ok := decodeKey(record, epoch)
+			if !ok {
+				j.lost++
+			}
 			if !ok || use.offset > last || now.Sub(use.time) > chatsvc.KeyWindow {
 				continue
 			}
-			kept = append(kept, record...)
+			use.time = earlier(use.time, now) // the clock may have been set back
+			kept = appendKey(kept, epoch, string(id), use)
 			if use.offset < first {
 				known[string(id)] = use
 			}
 		}
+	}
+	for id, use := range stored {
+		kept = appendKey(kept, epoch, id, use)
 	}
 	j.known.Store(&known)
 	return j, j.replace(kept)

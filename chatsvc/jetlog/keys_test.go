@@ -21,7 +21,7 @@ func keyed(key string, offset uint64) *pendingAppend {
 // journal.
 func addKeys(t *testing.T, dir string, n uint64) {
 	t.Helper()
-	j, err := openKeys(dir, "e", 1, 0)
+	j, err := openKeys(dir, "e", 1, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func addKeys(t *testing.T, dir string, n uint64) {
 // found returns the offsets of the keys 1 to n that a journal finds.
 func found(t *testing.T, dir, epoch string, first, last, n uint64) (offsets []uint64) {
 	t.Helper()
-	j, err := openKeys(dir, epoch, first, last)
+	j, err := openKeys(dir, epoch, first, last, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestKeysAreForgotten(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	const half = chatsvc.KeyWindow * 3 / 5
-	j, err := openKeys(dir, "e", 1, 0)
+	j, err := openKeys(dir, "e", 1, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestKeysAreForgotten(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if j, err = openKeys(dir, "e", 10, 9); err != nil {
+	if j, err = openKeys(dir, "e", 10, 9, nil); err != nil {
 		t.Fatal(err)
 	}
 	defer j.close()
@@ -163,6 +163,32 @@ func TestKeysStayInTheJournal(t *testing.T) {
 	}{{1, "[]"}, {2, "[1]"}, {10, "[1 2 3]"}} {
 		if got := fmt.Sprint(found(t, dir, "e", tt.first, 9, 3)); got != tt.want {
 			t.Errorf("with a stream from %d on %v are found, %v was due", tt.first, got, tt.want)
+		}
+	}
+}
+
+// A key whose time is ahead, as the clock was set back since, is known for the
+// window from now on, and no longer.
+func TestKeyOfTheFutureIsForgotten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	data := appendKey(nil, "e", messageID("1"), keyUse{1, time.Now().Add(time.Hour)})
+	if err := os.WriteFile(filepath.Join(dir, keysFile), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		j, err := openKeys(dir, "e", 10, 9, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := j.find(messageID("1")); !ok {
+			t.Error("it is not known")
+		}
+		if use := (*j.known.Load())[messageID("1")]; use.time.After(time.Now()) {
+			t.Errorf("it is known until %v", use.time.Add(chatsvc.KeyWindow))
+		}
+		if err := j.close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -71,6 +71,7 @@ type Log struct {
 	// Of the epoch, where NATS is elsewhere.
 	seen    place  // the last record that a Follow handed out
 	highest uint64 // offset that the stream is known to have given
+	differs string // what is wrong with its settings, empty while nothing is
 	notes   keyNotes
 }
 

@@ -84,7 +84,11 @@ func (l *Log) resume(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := l.engine.disk.reopen(epochOf(info), info.State.FirstSeq, info.State.LastSeq); err != nil {
+	stored, err := l.storedKeys(ctx, l.engine.disk.acknowledged()+1, info.State.LastSeq)
+	if err != nil {
+		return err
+	}
+	if err := l.engine.disk.reopen(epochOf(info), info.State.FirstSeq, info.State.LastSeq, stored); err != nil {
 		return err
 	}
 	l.engine.forget() // see open

@@ -82,17 +82,7 @@ func TestKeyOfForgottenMessageIsKnownAfterRestart(t *testing.T) {
 	if err != nil || first.Duplicate {
 		t.Fatalf("%+v, %v", first, err)
 	}
-	var senders sync.WaitGroup
-	for range 100 {
-		senders.Go(func() {
-			for range spareMessages / 50 {
-				if _, err := l.Append(t.Context(), []byte("other"), ""); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	senders.Wait()
+	appendOthers(t, l)
 	known := func(moment string) {
 		t.Helper()
 		if got := appendUntilStored(t, l, "key"); !got.Duplicate || got.Offset != first.Offset {
@@ -111,6 +101,83 @@ func TestKeyOfForgottenMessageIsKnownAfterRestart(t *testing.T) {
 		known("after a restart")
 	}
 	closeLog(t, l)
+}
+
+// appendOthers appends as many records as a stream that retains one holds.
+func appendOthers(t *testing.T, l *Log) {
+	t.Helper()
+	var senders sync.WaitGroup
+	for range 100 {
+		senders.Go(func() {
+			for range spareMessages / 50 {
+				if _, err := l.Append(t.Context(), []byte("other"), ""); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	senders.Wait()
+}
+
+// A process that is killed between the storing of a record and the noting of its
+// key, or one without a journal of keys, leaves a key that only its record has: it
+// is known also when that is retained no longer.
+func TestKeyThatWasNotJournaledIsKnown(t *testing.T) {
+	t.Parallel()
+	one := Options{Retention: chatsvc.Retention{Messages: 1}}
+	for name, kill := range map[string]func(left, before string) error{
+		"killed before it was noted": func(left, before string) error {
+			for _, name := range []string{keysFile, markFile} {
+				data, err := os.ReadFile(filepath.Join(before, name))
+				if err != nil {
+					return err
+				}
+				if err := os.WriteFile(filepath.Join(left, name), data, 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"no journal": func(left, _ string) error { return os.Remove(filepath.Join(left, keysFile)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			at := func(name string) string { return filepath.Join(root, name) }
+			crash := func(from, to string) {
+				if err := os.CopyFS(at(to), os.DirFS(at(from))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := openLog(t, at("first"), one)
+			if _, err := l.Append(t.Context(), []byte("before"), ""); err != nil {
+				t.Fatal(err)
+			}
+			crash("first", "before")
+			first, err := l.Append(t.Context(), []byte("first"), "key")
+			if err != nil {
+				t.Fatal(err)
+			}
+			crash("first", "second")
+			closeLog(t, l)
+			if err := kill(at("second"), at("before")); err != nil {
+				t.Fatal(err)
+			}
+			l = openLog(t, at("second"), one)
+			appendOthers(t, l)
+			crash("second", "third")
+			closeLog(t, l)
+			l = openLog(t, at("third"), one)
+			defer closeLog(t, l)
+			if state, err := l.State(t.Context()); err != nil || state.First <= first.Offset {
+				t.Errorf("%+v, %v: the record is still there", state, err)
+			}
+			first.Duplicate = true
+			if got, err := l.Append(t.Context(), []byte("again"), "key"); err != nil || got != first {
+				t.Errorf("%+v, %v, %+v was due", got, err, first)
+			}
+		})
+	}
 }
 
 // A directory that is removed while it is in use is noticed by the next append:
