@@ -138,8 +138,8 @@ func (b *blocks) mend() error {
 	return err
 }
 
-// distrust prepares a stream's files for the start of a server after one that did
-// not end in good order. The index goes: after a power cut it may tell of records
+// distrust prepares a stream's files for the start of a server after a power cut,
+// or a failure of the disk. The index goes: after a power cut it may tell of records
 // that were not acknowledged and are not there, and their offsets would be a gap.
 // The last file is written anew: a sync of it may have failed.
 func distrust(store, stream string) error {

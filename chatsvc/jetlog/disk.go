@@ -57,9 +57,9 @@ func (d *disk) reopen(epoch string, first, last uint64, stored map[string]keyUse
 	if err != nil {
 		return err
 	}
-	d.blocks = blocks
-	_ = d.keys.Swap(keys).file.Close() // another one has it
-	return nil
+	d.blocks, d.mark.Failed = blocks, false // mend was called before
+	_ = d.keys.Swap(keys).file.Close()      // another one has it
+	return d.mark.write()
 }
 
 // acknowledged returns the highest offset that the mark has.
@@ -94,6 +94,7 @@ func (d *disk) settle(appends []*pendingAppend) error {
 		next, err = d.blocks.sync()
 	}
 	if err != nil {
+		d.fail()
 		return err
 	}
 	d.dirty = true
@@ -135,8 +136,16 @@ func (d *disk) sync() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.dirty = true
+		d.fail()
 	}
 	return err
+}
+
+// fail notes that a sync has failed, for the next process if this one does not
+// mend it. The caller holds mu.
+func (d *disk) fail() {
+	d.mark.Failed = true
+	_ = d.mark.write() // the disk has failed already
 }
 
 // noteSynced notes in the mark that what it was before is on the disk.

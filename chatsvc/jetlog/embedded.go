@@ -55,7 +55,7 @@ func (l *Log) open(ctx context.Context, path string, interval time.Duration) err
 	if err != nil {
 		return err
 	}
-	if err := l.engine.start(before.Closed); err != nil {
+	if err := l.engine.start(before.trusted(bootID())); err != nil {
 		return err
 	}
 	if err := l.connect("", embeddedAppendTime, nats.InProcessServer(l.engine)); err != nil {

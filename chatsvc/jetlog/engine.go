@@ -39,12 +39,12 @@ type engine struct {
 }
 
 // start starts the server. It touches nothing if a file of it cannot be opened.
-// Some files are not trusted unless the log was closed before.
-func (e *engine) start(closed bool) error {
+// It distrusts some files unless they are what an earlier one has written.
+func (e *engine) start(trusted bool) error {
 	if err := checkTree(e.dir.store()); err != nil {
 		return fmt.Errorf("%w: nothing was changed; let this user read and write all that is in the directory", err)
 	}
-	if !closed {
+	if !trusted {
 		if err := distrust(e.dir.store(), embeddedStream); err != nil {
 			return err
 		}

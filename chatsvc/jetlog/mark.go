@@ -30,6 +30,9 @@ type mark struct {
 	Synced   uint64 `json:"synced"`
 	// Closed tells that the log was closed, and that all of it is on the disk.
 	Closed bool `json:"closed"`
+	// Failed tells that a sync has failed, and that what the files seem to hold may
+	// not be on the disk.
+	Failed bool `json:"failed"`
 	// Boot names the run of the operating system. It is another one after a
 	// power cut, empty where it is not known.
 	Boot string `json:"boot"`
@@ -53,6 +56,12 @@ func (m mark) lost(epoch string, last uint64, boot string, interval bool) error 
 	default:
 		return nil
 	}
+}
+
+// trusted reports whether all that the files hold is what the server had written
+// to them when its process ended: it was closed, or it alone has ended since.
+func (m mark) trusted(boot string) bool {
+	return m.Closed || m.Boot == boot && boot != "" && !m.Failed && !m.damaged
 }
 
 // durable returns an offset up to which, after a power cut too, a record is there

@@ -114,3 +114,54 @@ func TestMarkThatFailedIsWrittenLater(t *testing.T) {
 		t.Errorf("offset 5 was acknowledged, and the mark has %+v, %v", m, err)
 	}
 }
+
+// A process that ends alone leaves what it has written; a power cut, or a sync that
+// failed, does not.
+func TestMarkTellsWhatIsTrusted(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		mark mark
+		boot string
+		want bool
+	}{
+		{"closed", mark{Boot: "a", Closed: true}, "b", true},
+		{"killed", mark{Boot: "b"}, "b", true},
+		{"killed after a sync failed", mark{Boot: "b", Failed: true}, "b", false},
+		{"power cut", mark{Boot: "a"}, "b", false},
+		{"system that does not tell its starts apart", mark{}, "", false},
+		{"damaged", mark{damaged: true}, "b", false},
+		{"no mark", mark{}, "b", false},
+	} {
+		if got := test.mark.trusted(test.boot); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+}
+
+// A sync that has failed is noted for the next process, until it is mended.
+func TestFailedSyncIsNoted(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	l := openLog(t, dir, Options{})
+	defer closeLog(t, l)
+	failed := func() bool {
+		m, err := readMark(filepath.Join(dir, markFile))
+		if err != nil || m.damaged {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		return m.Failed
+	}
+	if l.engine.disk.blocks.err = errors.New("input/output error"); failed() {
+		t.Error("it is noted before it is known")
+	}
+	if got, err := l.Append(t.Context(), []byte("x"), "key"); err == nil {
+		t.Errorf("%+v is acknowledged", got)
+	}
+	if !failed() {
+		t.Error("it is not noted")
+	}
+	if got := appendUntilStored(t, l, "key"); got.Offset != 1 || failed() {
+		t.Errorf("%+v, and it is still noted: %v", got, failed())
+	}
+}

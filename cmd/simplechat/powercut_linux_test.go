@@ -3,7 +3,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -114,6 +116,7 @@ func startAfterCut(t *testing.T, d *disk, chance *rand.Rand, ledger *ledger, arg
 	if err := d.restore(root, chance); err != nil {
 		t.Fatal(err)
 	}
+	bootAnew(t, filepath.Join(root, "data", "acknowledged"))
 	cmd := exec.Command(simplechat(t), append(args, "--data", filepath.Join(root, "data"))...)
 	p := startProcess(t, cmd, cmd.Start)
 	if !p.listens() {
@@ -130,4 +133,28 @@ func startAfterCut(t *testing.T, d *disk, chance *rand.Rand, ledger *ledger, arg
 		t.Fatal(err)
 	}
 	return problems
+}
+
+// bootAnew makes a log's mark, if there is a whole one, that of another run of the
+// operating system: a power cut has ended that. The mark is JSON, its checksum and
+// spaces.
+func bootAnew(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return
+	}
+	content, rest, _ := bytes.Cut(data, []byte{' '})
+	if len(rest) < 8 || string(rest[:8]) != fmt.Sprintf("%08x", crc32.ChecksumIEEE(content)) {
+		return
+	}
+	at := bytes.Index(content, []byte(`"boot":"`))
+	if at < 0 || content[at+8] == '"' {
+		t.Fatalf("no boot in %s", content)
+	}
+	content[at+8] ^= 1
+	copy(rest, fmt.Sprintf("%08x", crc32.ChecksumIEEE(content)))
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
