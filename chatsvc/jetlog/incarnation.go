@@ -29,7 +29,7 @@ var errNoLeader = errors.New("the stream has no leader")
 // epoch that has had a record at offset last.
 func (l *Log) checkIncarnation(ctx context.Context, epoch string, last uint64) error {
 	for deadline := time.Now().Add(backTime); ; {
-		info, err := l.info(ctx)
+		info, err := l.ledInfo(ctx)
 		if err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func (l *Log) checkIncarnation(ctx context.Context, epoch string, last uint64) e
 // wentBack gives the stream another epoch, as offsets that were seen will mean
 // something else. It returns [errReplaced] when that is done.
 func (l *Log) wentBack(ctx context.Context, epoch string, why error) error {
-	info, err := l.info(ctx)
+	info, err := l.ledInfo(ctx)
 	if err != nil {
 		return err
 	}
@@ -121,15 +121,22 @@ func (l *Log) recreate(ctx context.Context, epoch string) error {
 	return errReplaced
 }
 
+// ledInfo is info of a stream that has a leader. Without one any server answers,
+// also one that is cut off, or does not have all of the stream yet.
+func (l *Log) ledInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
+	info, err := l.info(ctx)
+	if err == nil && info.Cluster != nil && info.Cluster.Leader == "" {
+		err = errNoLeader
+	}
+	return info, err
+}
+
 // look compares the stream's epoch with the one that State returned last, and
 // ends those who follow another one.
 func (l *Log) look(ctx context.Context) error {
-	info, err := l.info(ctx)
+	info, err := l.ledInfo(ctx)
 	if err != nil {
 		return err
-	}
-	if info.Cluster != nil && info.Cluster.Leader == "" {
-		return errNoLeader // a server that is cut off answers too
 	}
 	if !slices.Equal(info.Config.Subjects, l.config.Subjects) {
 		return fmt.Errorf("stream %s was changed: its subjects are %v, and must be %v", l.stream, info.Config.Subjects, l.config.Subjects)

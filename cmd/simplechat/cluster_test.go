@@ -86,6 +86,23 @@ func (c *cluster) startClients(l *load) {
 // leader returns the NATS server that leads the stream.
 func (c *cluster) leader() int {
 	c.tb.Helper()
+	info := c.awaitStream(func(info *jetstream.StreamInfo) bool { return info.Cluster.Leader != "" })
+	return slices.IndexFunc(c.nats, func(s *natsServer) bool { return s.name == info.Cluster.Leader })
+}
+
+// awaitCurrent returns when all replicas of the stream have all of it: until then
+// a server that fails is not the only one.
+func (c *cluster) awaitCurrent() {
+	c.tb.Helper()
+	c.awaitStream(func(info *jetstream.StreamInfo) bool {
+		behind := func(p *jetstream.PeerInfo) bool { return !p.Current || p.Offline }
+		return info.Cluster.Leader != "" && len(info.Cluster.Replicas) == clusterSize-1 && !slices.ContainsFunc(info.Cluster.Replicas, behind)
+	})
+}
+
+// awaitStream returns when the stream is as it is to be.
+func (c *cluster) awaitStream(is func(*jetstream.StreamInfo) bool) *jetstream.StreamInfo {
+	c.tb.Helper()
 	conn, err := nats.Connect(strings.Join(c.urls(), ","), nats.MaxReconnects(-1))
 	if err != nil {
 		c.tb.Fatal(err)
@@ -98,17 +115,13 @@ func (c *cluster) leader() int {
 	ctx := testContext(c.tb)
 	for {
 		stream, err := js.Stream(ctx, clusterStream)
-		if err == nil {
-			for n, s := range c.nats {
-				if cluster := stream.CachedInfo().Cluster; cluster != nil && cluster.Leader == s.name {
-					return n
-				}
-			}
+		if err == nil && stream.CachedInfo().Cluster != nil && is(stream.CachedInfo()) {
+			return stream.CachedInfo()
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			c.tb.Fatalf("the stream has no leader: %v", err)
+			c.tb.Fatalf("the stream is not as it is to be: %v", err)
 		}
 	}
 }

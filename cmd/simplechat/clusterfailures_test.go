@@ -46,6 +46,7 @@ func natsServerFails(t *testing.T, says *promise) {
 
 	// The leader first: then the others have led, or will.
 	for i, n := range append([]int{c.leader()}, chance.Perm(clusterSize)...) {
+		c.awaitCurrent()
 		t.Logf("NATS server %d is killed after %d acknowledgements", n, l.count())
 		c.nats[n].kill()
 		refusals := 0
@@ -60,6 +61,7 @@ func natsServerFails(t *testing.T, says *promise) {
 		l.awaitMore(100)
 	}
 	for _, n := range []int{c.leader(), c.busiest()} {
+		c.awaitCurrent()
 		t.Logf("NATS server %d is cut off after %d acknowledgements", n, l.count())
 		c.cutOff(n, chance.IntN(2) == 0)
 		l.awaitMore(100)
