@@ -486,15 +486,7 @@ func TestChangedSettingsAreReported(t *testing.T) {
 	out := newTestLog(t)
 	log := c.connect(t, "chat", jetlog.Options{Retention: chatsvc.Retention{Messages: 100}, Logger: slogTo(out)})
 	defer closeLog(t, log)
-	conn, err := nats.Connect(c.urls()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := c.jetstream(t)
 	stream, err := js.Stream(t.Context(), "chat")
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"example.com/simplechat/chatsvc"
 )
 
@@ -93,5 +96,37 @@ func TestTurnThatWasNone(t *testing.T) {
 	}
 	if _, err := l.Append(t.Context(), []byte("x"), ""); err != nil {
 		t.Errorf("append when the state is known: %v", err)
+	}
+}
+
+// What a server says of a stream that has no leader is not believed: it may not
+// have all of it.
+func TestStreamWithoutLeaderDoesNotGoBack(t *testing.T) {
+	t.Parallel()
+	conn := newNATS(t)
+	_, err := conn.Subscribe("$JS.API.STREAM.INFO.chat", func(msg *nats.Msg) {
+		const behind = `{"type":"io.nats.jetstream.api.v1.stream_info_response","config":{"name":"chat","subjects":["chat"]},` +
+			`"created":"2026-11-25T12:00:00Z","state":{"first_seq":1,"last_seq":1},"cluster":{"name":"c"}}`
+		if err := msg.Respond([]byte(behind)); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLog("chat", streamConfig("chat", chatsvc.Retention{}, 3), Options{})
+	if l.js, err = jetstream.New(conn); err != nil {
+		t.Fatal(err)
+	}
+	epoch := "created-20261125T120000.000000000"
+	for name, ask := range map[string]func() error{
+		"followed further":     func() error { return l.checkIncarnation(t.Context(), epoch, 5) },
+		"acknowledged further": func() error { return l.wentBack(t.Context(), epoch, errLost) },
+		"another epoch":        func() error { return l.checkIncarnation(t.Context(), "another", 1) },
+		"watched":              func() error { return l.look(t.Context()) },
+	} {
+		if err := ask(); !errors.Is(err, errNoLeader) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

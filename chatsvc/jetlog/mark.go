@@ -15,8 +15,8 @@ import (
 const markFile = "acknowledged"
 
 // mark is a log's high-water mark: what a data directory must hold if nothing is
-// lost. The NATS server drops what it finds damaged and gives the numbers to what comes next; the mark
-// tells.
+// lost. The NATS server drops what it finds damaged and gives the numbers to what
+// comes next; the mark tells.
 //
 // It is written before each acknowledgement, and synced later: it outlives a
 // crash of the process, and after a power cut it may be an older one, which asks
@@ -73,8 +73,8 @@ func (m mark) durable() uint64 {
 	return m.Offset
 }
 
-// markSize is the size of markFile in bytes: a sector, so that a power cut leaves
-// the one or the other content.
+// markSize is the size of markFile in bytes: a sector, of which a power cut should
+// leave the one or the other content.
 const markSize = 512
 
 // encode returns the content of markFile: JSON, its checksum and spaces.
