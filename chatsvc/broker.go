@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"example.com/simplechat/chatsvc/internal/record"
 )
 
 const (
@@ -90,7 +92,7 @@ func newBroker(epoch string, next uint64, retention Retention) *broker {
 // anyone: the history begins anew behind it, who would read it or an older one
 // is told that it is gone, and the error is for the server's log.
 func (b *broker) publish(e Entry) error {
-	_, err := parseRecord(e.Record)
+	_, err := record.Parse(e.Record)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e.Offset < b.tail.next {

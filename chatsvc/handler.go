@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/internal/record"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -49,17 +50,9 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 		timestamp = uint64(time.Now().UnixMilli())
 	}
 	// A new message: unknown fields of the caller's stay behind.
-	record, err := encodeRecord(&chatpb.ChatMessage{
-		Timestamp: timestamp,
-		Content:   msg.GetContent(),
-		Type:      msg.GetType(),
-		From:      user.Name,
-	})
-	if err != nil {
-		return nil, s.internal("encode the message", err)
-	}
+	m := record.Message{Timestamp: timestamp, Content: msg.GetContent(), Type: uint64(msg.GetType()), From: user.Name}
 	b := s.broker.Load() // offset and epoch go together
-	stored, err := s.log.Append(ctx, record, key)
+	stored, err := s.log.Append(ctx, m.Append(make([]byte, 0, m.Size())), key)
 	if err != nil {
 		return nil, s.appendError(ctx, err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/internal/record"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -210,8 +211,16 @@ func (s *Service) follow(ctx context.Context, failed func(error)) {
 	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
 	backoff := shortest
 	for {
-		from := s.broker.Load().next()
-		err := s.log.Follow(ctx, from, s.publish)
+		b := s.broker.Load()
+		from := b.next()
+		err := s.log.Follow(ctx, b.epoch, from, func(c Chunk) error {
+			for _, e := range c.Entries {
+				if err := s.publish(e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		if ctx.Err() != nil {
 			return
 		}
@@ -258,7 +267,7 @@ func (s *Service) replaced(ctx context.Context) bool {
 // does not follow the one before it, is reported: the history begins anew there.
 func (s *Service) publish(e Entry) error {
 	err := s.broker.Load().publish(e)
-	if errors.Is(err, errNotRecord) || errors.Is(err, errGap) {
+	if errors.Is(err, record.ErrInvalid) || errors.Is(err, errGap) {
 		s.logger.Error("the history begins anew", "error", err)
 		return nil
 	}

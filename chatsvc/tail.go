@@ -5,6 +5,8 @@ import (
 	"sort"
 	"sync"
 	"time"
+
+	"example.com/simplechat/chatsvc/internal/record"
 )
 
 const (
@@ -111,7 +113,7 @@ func (t *tail) trim(now time.Time) {
 	for t.first < t.next {
 		c := t.chunks[t.find(t.first)]
 		i := int(t.first - c.base)
-		if !t.retention.exceeded(t.next-t.first, t.bytes, c.times[i], now) {
+		if !t.retention.Exceeded(t.next-t.first, t.bytes, now.Sub(c.times[i])) {
 			break
 		}
 		t.bytes -= int64(c.ends[i] - startOf(i, c.ends))
@@ -189,11 +191,11 @@ func (b batch) json() ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := len(f.ends); i < len(b.ends); i++ {
-		m, err := parseRecord(b.records[startOf(i, b.ends):b.ends[i]])
+		m, err := record.Parse(b.records[startOf(i, b.ends):b.ends[i]])
 		if err != nil {
 			return nil, err
 		}
-		data, err := m.appendJSON(f.data)
+		data, err := m.AppendJSON(f.data)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package logtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -60,6 +61,22 @@ func stateOf(tb testing.TB, log chatsvc.Log) chatsvc.State {
 	return state
 }
 
+// follow calls yield for each record of a log in the epoch that it has now.
+func follow(ctx context.Context, log chatsvc.Log, from uint64, yield func(chatsvc.Entry) error) error {
+	state, err := log.State(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	return log.Follow(ctx, state.Epoch, from, func(c chatsvc.Chunk) error {
+		for _, e := range c.Entries {
+			if err := yield(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 var errEnough = errors.New("enough")
 
 // read follows a log from an offset until the record at last, and returns the
@@ -68,7 +85,7 @@ var errEnough = errors.New("enough")
 func read(tb testing.TB, log chatsvc.Log, from, last uint64) []chatsvc.Entry {
 	tb.Helper()
 	var got []chatsvc.Entry
-	err := log.Follow(tb.Context(), from, func(e chatsvc.Entry) error {
+	err := follow(tb.Context(), log, from, func(e chatsvc.Entry) error {
 		if n := len(got); n > 0 && e.Offset != got[n-1].Offset+1 {
 			return fmt.Errorf("offset %d came behind %d", e.Offset, got[n-1].Offset)
 		}

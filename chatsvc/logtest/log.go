@@ -111,7 +111,7 @@ func testFollowFrom(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Ope
 	}
 	refused := errors.New("no more")
 	n := 0
-	err := log.Follow(t.Context(), 5, func(chatsvc.Entry) error {
+	err := follow(t.Context(), log, 5, func(chatsvc.Entry) error {
 		if n++; n == 3 {
 			return refused
 		}
@@ -158,7 +158,7 @@ func testRetention(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Open
 			if state.Next != 51 || state.First > 41 || retention.Age > 0 && state.First != 1 {
 				t.Errorf("state %+v: what fits is gone", state)
 			}
-			entries := read(t, log, 0, 50)
+			entries := read(t, log, state.First, 50)
 			if entries[0].Offset != state.First || contentOf(t, entries[len(entries)-1].Record) != "0049" {
 				t.Errorf("%d records from %d on, of a log in the state %+v", len(entries), entries[0].Offset, state)
 			}
@@ -174,7 +174,7 @@ func testBurst(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) 
 	started := make(chan struct{})
 	go func() {
 		var entries []chatsvc.Entry
-		_ = log.Follow(t.Context(), 1, func(e chatsvc.Entry) error {
+		_ = follow(t.Context(), log, 1, func(e chatsvc.Entry) error {
 			if len(entries) == 0 {
 				close(started)
 			}
@@ -208,7 +208,7 @@ func testCancel(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener)
 	following := make(chan error, 1)
 	seen := make(chan struct{}, 1)
 	go func() {
-		following <- log.Follow(ctx, 0, func(chatsvc.Entry) error {
+		following <- follow(ctx, log, 0, func(chatsvc.Entry) error {
 			seen <- struct{}{}
 			return nil
 		})
@@ -222,7 +222,7 @@ func testCancel(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener)
 	if err := <-following; !errors.Is(err, context.Canceled) {
 		t.Errorf("follow whose context is done: %v", err)
 	}
-	if err := log.Follow(ctx, 0, func(chatsvc.Entry) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := follow(ctx, log, 0, func(chatsvc.Entry) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("follow with a context that is done: %v", err)
 	}
 	if _, err := log.Append(ctx, record(t, "y"), ""); !errors.Is(err, context.Canceled) {

@@ -1,0 +1,246 @@
+package chatsvc
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+)
+
+// MemoryLog is a [Log] in memory, gone when the process ends. Each one has an
+// epoch of its own. Keys are known for [KeyWindow].
+type MemoryLog struct {
+	epoch     string
+	retention Retention
+	stored    Retention // what is kept physically
+
+	mu       sync.Mutex     // guards all below
+	entries  []storedRecord // what is stored, oldest first
+	first    uint64         // offset of the oldest retained record
+	next     uint64         // offset of the next record
+	total    int64          // sum of the sizes of all records ever appended
+	keys     map[keyHash]uint64
+	keyOrder []usedKey            // the keys in use, oldest first
+	cursors  map[*uint64]struct{} // the offset that each running Follow reads next
+	appended chan struct{}        // closed and replaced by each append
+	expiry   *time.Timer          // trims when the oldest record is too old; nil while not armed
+}
+
+var _ SizedLog = (*MemoryLog)(nil)
+
+// storedRecord is an entry with the sum of the sizes of all records before it.
+type storedRecord struct {
+	Entry
+
+	before int64
+}
+
+// keyHash stands for a key of any length: 16 bytes of its SHA-256.
+type keyHash [16]byte
+
+type usedKey struct {
+	key  keyHash
+	time time.Time
+}
+
+// NewMemoryLog returns an empty log. Negative bounds count as none.
+func NewMemoryLog(retention Retention) *MemoryLog {
+	return &MemoryLog{
+		epoch:     rand.Text(),
+		retention: retention,
+		stored:    retention.Stored(),
+		first:     1,
+		next:      1,
+		keys:      make(map[keyHash]uint64),
+		cursors:   make(map[*uint64]struct{}),
+		appended:  make(chan struct{}),
+	}
+}
+
+// State implements [Log]; it never fails.
+func (l *MemoryLog) State(context.Context) (State, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trim(time.Now())
+	return State{Epoch: l.epoch, First: l.first, Next: l.next}, nil
+}
+
+// Append implements [Log]; it fails only if ctx is done.
+func (l *MemoryLog) Append(ctx context.Context, record []byte, key string) (Appended, error) {
+	if err := ctx.Err(); err != nil {
+		return Appended{}, err
+	}
+	var hash keyHash
+	if key != "" {
+		sum := sha256.Sum256([]byte(key))
+		hash = keyHash(sum[:])
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if key != "" {
+		l.forgetKeys(now)
+		if offset, ok := l.keys[hash]; ok {
+			return Appended{Offset: offset, Duplicate: true}, nil
+		}
+		l.keys[hash] = l.next
+		l.keyOrder = append(l.keyOrder, usedKey{hash, now})
+	}
+	offset := l.next
+	l.entries = append(l.entries, storedRecord{Entry{Offset: offset, Time: now, Record: record}, l.total})
+	l.total += int64(len(record))
+	l.next++
+	l.trim(now)
+	close(l.appended)
+	l.appended = make(chan struct{})
+	return Appended{Offset: offset}, nil
+}
+
+// Read implements [Log]; it fails only in another epoch or if ctx is done.
+func (l *MemoryLog) Read(ctx context.Context, epoch string, from, to uint64, maxBytes int) (Chunk, error) {
+	if err := l.check(ctx, epoch); err != nil {
+		return Chunk{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trim(time.Now())
+	return l.chunk(from, to, maxBytes), nil
+}
+
+// LastBytes implements [SizedLog].
+func (l *MemoryLog) LastBytes(ctx context.Context, epoch string, bytes int64) (uint64, error) {
+	if err := l.check(ctx, epoch); err != nil {
+		return 0, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trim(time.Now())
+	i := sort.Search(len(l.entries), func(i int) bool { return l.total-l.entries[i].before <= bytes })
+	return max(l.first, l.floor()+uint64(i)), nil
+}
+
+// followBytes is how much a Follow hands on at a time.
+const followBytes = 256 << 10
+
+// Follow implements [Log]. What a running Follow has not read yet is stored,
+// whatever the retention: a burst never overtakes it.
+func (l *MemoryLog) Follow(ctx context.Context, epoch string, from uint64, yield func(Chunk) error) error {
+	if err := l.check(ctx, epoch); err != nil {
+		return err
+	}
+	cursor := new(uint64)
+	defer func() {
+		l.mu.Lock()
+		delete(l.cursors, cursor)
+		l.mu.Unlock()
+	}()
+	for {
+		chunk, appended := l.followed(from, cursor)
+		if chunk.Next > chunk.From {
+			if err := yield(chunk); err != nil {
+				return err
+			}
+			from = chunk.Next
+			if ctx.Err() == nil {
+				continue
+			}
+		}
+		select {
+		case <-appended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// followed returns the chunk at from, and notes in cursor where the next read
+// begins. The channel is closed by the next append.
+func (l *MemoryLog) followed(from uint64, cursor *uint64) (Chunk, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	chunk := l.chunk(from, l.next, followBytes)
+	*cursor = chunk.Next
+	l.cursors[cursor] = struct{}{}
+	l.trim(time.Now())
+	return chunk, l.appended
+}
+
+// check returns an error if ctx is done or the epoch is not the log's.
+func (l *MemoryLog) check(ctx context.Context, epoch string) error {
+	if epoch != l.epoch {
+		return fmt.Errorf("%w: it is %s, not %s", ErrEpoch, l.epoch, epoch)
+	}
+	return ctx.Err()
+}
+
+// chunk returns the records from offset from to below to, as many as fit in
+// maxBytes. The caller holds mu.
+func (l *MemoryLog) chunk(from, to uint64, maxBytes int) Chunk {
+	from, to = max(from, l.floor()), min(to, l.next)
+	c := Chunk{From: from, Next: from, First: l.first}
+	if from >= to {
+		return c
+	}
+	found := l.entries[from-l.floor() : to-l.floor()]
+	limit := found[0].before + int64(maxBytes)
+	n := max(1, sort.Search(len(found), func(i int) bool { return found[i].before+int64(len(found[i].Record)) > limit }))
+	c.Entries = make([]Entry, n)
+	for i := range c.Entries {
+		c.Entries[i] = found[i].Entry
+	}
+	c.Next += uint64(n)
+	return c
+}
+
+// floor returns the offset of the oldest stored record. The caller holds mu.
+func (l *MemoryLog) floor() uint64 { return l.next - uint64(len(l.entries)) }
+
+// trim moves first past what the retention no longer allows, and removes what is
+// not stored any longer and every cursor has passed. The caller holds mu.
+func (l *MemoryLog) trim(now time.Time) {
+	for l.first < l.next && l.exceeds(l.retention, l.first, now) {
+		l.first++
+	}
+	for len(l.entries) > 0 && l.exceeds(l.stored, l.floor(), now) && l.isPassed(l.floor()) {
+		l.entries[0] = storedRecord{} // the array lives on: free the record
+		l.entries = l.entries[1:]
+	}
+	if l.retention.Age > 0 && len(l.entries) > 0 && l.expiry == nil {
+		due := max(l.stored.Age-now.Sub(l.entries[0].Time), 100*time.Millisecond)
+		l.expiry = time.AfterFunc(due, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.expiry = nil
+			l.trim(time.Now())
+		})
+	}
+}
+
+// exceeds reports whether r does not allow the record at offset, which is stored.
+// The caller holds mu.
+func (l *MemoryLog) exceeds(r Retention, offset uint64, now time.Time) bool {
+	e := &l.entries[offset-l.floor()]
+	return r.Exceeded(l.next-offset, l.total-e.before, now.Sub(e.Time))
+}
+
+// isPassed reports whether every Follow has read the record at offset. The caller
+// holds mu.
+func (l *MemoryLog) isPassed(offset uint64) bool {
+	for cursor := range l.cursors {
+		if *cursor <= offset {
+			return false
+		}
+	}
+	return true
+}
+
+// forgetKeys drops the keys that left the window. The caller holds mu.
+func (l *MemoryLog) forgetKeys(now time.Time) {
+	for len(l.keyOrder) > 0 && now.Sub(l.keyOrder[0].time) > KeyWindow {
+		delete(l.keys, l.keyOrder[0].key)
+		l.keyOrder = l.keyOrder[1:]
+	}
+}
