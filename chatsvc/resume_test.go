@@ -31,7 +31,8 @@ func TestOffsets(t *testing.T) {
 		{"from one of another epoch", "7", "another", "5", "m5"},
 		{"from one that is gone", "2", "current", "5", "m5"},
 		{"the next", "11", "current", "11", "live"},
-		{"beyond the next", "99", "current", "11", "live"},
+		{"beyond the next", "99", "current", "5", "m5"},
+		{"beyond the next of whatever epoch", "99", "", "11", "live"},
 		{"the last two", "-2", "", "9", "m9"},
 		{"more than there are", "-99", "", "5", "m5"},
 		{"the last one whatever the epoch", "-1", "another", "10", "m10"},
@@ -68,6 +69,9 @@ func TestOffsets(t *testing.T) {
 			}
 			if got := sub.stream.ResponseHeader().Get("Chat-Epoch"); got != epoch || got == "" {
 				t.Errorf("%s: Chat-Epoch: %q, sends answer %q", test.name, got, epoch)
+			}
+			if got, due := sub.stream.ResponseHeader().Get("Chat-Reset") == "true", test.name == "beyond the next"; got != due {
+				t.Errorf("%s: Chat-Reset: %v, %v was due", test.name, got, due)
 			}
 			subs = append(subs, sub)
 		}

@@ -258,7 +258,7 @@ func testAnswers(t *testing.T, c *conversation) {
 		{"two are gone", "4", early.epoch, first},
 		{"the last one that is there", "10", early.epoch, 10},
 		{"the next one", "11", early.epoch, next},
-		{"one that nobody has stored", "12", early.epoch, next},
+		{"one that nobody has stored", "12", early.epoch, first},
 		{"another epoch", "10", "ANOTHER", first},
 		{"the last two", "-2", early.epoch, 9},
 		{"more than there are", "-99", early.epoch, first},
