@@ -147,7 +147,7 @@ func (c *cluster) urls() []string {
 
 // settings returns how to reach a stream of the cluster.
 func (c *cluster) settings(stream string) jetlog.Cluster {
-	return jetlog.Cluster{URLs: c.urls(), Stream: stream, Replicas: len(c.options), MaxContent: chatsvc.MaxContentCeiling}
+	return jetlog.Cluster{URLs: c.urls(), Stream: stream, Replicas: len(c.options), MaxContent: chatsvc.MaxContentCeiling, SyncAlways: true}
 }
 
 // jetstream returns a client of the cluster's own. It ends with the test.
@@ -234,10 +234,10 @@ func TestServersStartTogether(t *testing.T) {
 }
 
 // followEpoch follows a log from the start until Follow fails, and returns why.
-func followEpoch(log *jetlog.Log) <-chan error {
+func followEpoch(log *jetlog.Log, epoch string) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
-		ended <- log.Follow(context.Background(), 1, func(chatsvc.Entry) error { return nil })
+		ended <- log.Follow(context.Background(), epoch, 1, func(chatsvc.Chunk) error { return nil })
 	}()
 	return ended
 }
@@ -379,7 +379,7 @@ func TestRemovedStream(t *testing.T) {
 	for _, log := range logs {
 		defer closeLog(t, log)
 		appendText(t, log, "old")
-		ended = append(ended, followEpoch(log))
+		ended = append(ended, followEpoch(log, before.Epoch))
 	}
 	if err := c.jetstream(t).DeleteStream(t.Context(), "chat"); err != nil {
 		t.Fatal(err)

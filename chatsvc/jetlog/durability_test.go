@@ -7,9 +7,9 @@ import (
 	"example.com/simplechat/chatsvc/jetlog"
 )
 
-// At the start the log says what an acknowledgement is worth, as far as its user
+// At the start the log says what an acknowledged message survives, as far as its user
 // may see the servers' setting.
-func TestWorthIsSaid(t *testing.T) {
+func TestDurabilityIsLogged(t *testing.T) {
 	t.Parallel()
 	const visible = `
 		accounts {
