@@ -44,7 +44,7 @@ type Log struct {
 	closed context.Context //nolint:containedctx // done when the log is closed: its goroutines outlive every call
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
-	close  func() error // what Close does, once
+	close  func() error  // what Close does, once
 	wake   chan struct{} // has one when watch should check the stream at once
 
 	mu     sync.Mutex // guards all below
