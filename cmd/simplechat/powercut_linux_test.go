@@ -160,9 +160,6 @@ func bootAnew(t *testing.T, path string) {
 		copy(sum, fmt.Sprintf("%08x", crc32.ChecksumIEEE(content)))
 		boots++
 	}
-	if boots == 0 && len(bytes.Trim(data, "\x00")) > slotSize {
-		t.Fatalf("no whole slot in %q", data)
-	}
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
