@@ -43,19 +43,30 @@ func (w *writer) ready() error {
 	return nil
 }
 
-// open opens the database at the start.
-func (w *writer) open() error {
+// open opens the database. Only at the start of the process does it make a new one: a
+// database that went away while it was open is to be put back.
+func (w *writer) open(isStart bool) error {
 	mark, hasMark, err := readEvidence(w.log.dir)
 	if err != nil {
 		return err
 	}
-	_, err = os.Stat(w.log.path)
+	is, err := os.Stat(w.log.path)
 	isMissing := errors.Is(err, fs.ErrNotExist)
-	conn, err := w.openDatabase(isMissing)
+	isEmpty := isMissing || err == nil && is.Size() == 0
+	isAcknowledged := hasMark && mark.Offset > 0
+	var conn *sqlite.Conn
+	switch {
+	case isEmpty && !isStart:
+		return fmt.Errorf("%s: %w", DatabaseFile, errRemoved)
+	case isEmpty && isAcknowledged:
+		conn, err = w.startOver(errNoTables) // SQLite would remove a write-ahead log beside it
+	default:
+		conn, err = w.openDatabase(isStart && !isAcknowledged)
+	}
 	if err != nil && !isMissing && isUnwritable(err) {
 		return w.openReadOnly(mark, hasMark, err)
 	}
-	if err != nil && !isMissing && isUnreadable(err) {
+	if err != nil && isStart && !isMissing && isUnreadable(err) {
 		conn, err = w.startOver(err)
 		hasMark = true
 	}
@@ -74,7 +85,11 @@ func (w *writer) open() error {
 	return syncDirectory(w.log.dir)
 }
 
-// openDatabase opens the database for writing, and makes its tables if it is new.
+// errNoTables says that a database lacks everything that was stored in it.
+var errNoTables = errors.New("it has no tables: put the file back, or restart the server to begin with a new log")
+
+// openDatabase opens the database for writing. It makes the file, and tables where a
+// process was killed before it had made them, if it may.
 func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
 	flags := sqlite.OpenReadWrite // not OpenWAL, which would make the file with other settings
 	if mayCreate {
@@ -88,11 +103,7 @@ func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
 	switch {
 	case err != nil:
 	case isNew && !mayCreate:
-		if size, statErr := os.Stat(w.log.path); statErr == nil && size.Size() > 0 {
-			err = errors.New("it has no tables")
-		} else {
-			err = create(conn, newEpoch())
-		}
+		err = errNoTables
 	case isNew:
 		err = create(conn, newEpoch())
 	}
@@ -128,6 +139,9 @@ func isUnwritable(err error) bool {
 
 // isUnreadable reports whether err says that the file cannot be read as a database.
 func isUnreadable(err error) bool {
+	if errors.Is(err, errNoTables) {
+		return true
+	}
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultNotADB, sqlite.ResultCorrupt:
 		return true
@@ -329,7 +343,7 @@ func (w *writer) reopen() error {
 		w.log.readers.gate.Lock()
 		defer w.log.readers.gate.Unlock()
 		w.log.readers.closeAll()
-		return w.open()
+		return w.open(false)
 	}
 	is, err := os.Stat(w.log.path)
 	if err != nil {
