@@ -73,6 +73,7 @@ func (s *stream) endReceived() error {
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol} // section 8.1.1
 	}
 	s.complete, s.received = true, true
+	s.leave()
 	s.cond.Broadcast()
 	return nil
 }

@@ -37,7 +37,7 @@ type Server struct {
 	pingTimeout  time.Duration
 	writeTimeout time.Duration
 	idleTimeout  time.Duration // 0: none
-	beginTime    time.Duration // for the preface, and again for the first SETTINGS
+	beginTime    time.Duration // for the preface, the first SETTINGS and each header block
 	workers      workers
 
 	mu     sync.Mutex // guards all below
@@ -231,6 +231,11 @@ func (s *Server) track(nc net.Conn, fresh bool) bool {
 	}
 	return !s.closed
 }
+
+// maxBlock is how many bytes a header block may take on the wire, its frames
+// included. It leaves room for a list that is too large to get the status that
+// says so.
+func (s *Server) maxBlock() int { return 2*int(min(s.maxHeader, 1<<29)) + 2*maxReadFrame }
 
 func (s *Server) logf(format string, args ...any) {
 	if s.http.ErrorLog != nil {
