@@ -67,7 +67,9 @@ func (r *reader) Read(p []byte) (int, error) {
 	n := copy(p, r.buf[r.next:r.end])
 	r.next += n
 	if r.inBlock {
-		return n, r.spend(n, len(p))
+		if err := r.spend(n, len(p)); err != nil {
+			return 0, err // with bytes, the error would be lost in io.ReadFull
+		}
 	}
 	return n, nil
 }

@@ -208,7 +208,7 @@ func (s *stream) send(block, a, b, trailers []byte, end bool) error {
 		c.out.data(s.id, n, a, b, end && size == 0 && trailers == nil)
 		ofA := min(n, len(a))
 		a, b = a[ofA:], b[n-ofA:]
-		if limit := c.out.limit(); size > 0 && c.out.waiting() > limit {
+		if size > 0 && c.out.waiting() > maxWrite {
 			if err := c.out.flush(true); err != nil {
 				return err
 			}
