@@ -42,7 +42,6 @@ func TestUnreadWritesShareBytes(t *testing.T) { //nolint:paralleltest // it look
 		most           = conns * streams * size / 4
 	)
 	serverTLS, clientTLS := certificate(t)
-	clientTLS.NextProtos = []string{"h2"}
 	batch := make([]byte, size)
 	for _, secure := range []bool{false, true} {
 		t.Run(map[bool]string{false: "tcp", true: "tls"}[secure], func(t *testing.T) { //nolint:paralleltest // as above
@@ -95,10 +94,7 @@ func (b *bubble) dialClosed(secure bool, config *tls.Config, streams int) *peer 
 	client, server := net.Pipe()
 	b.pipe.conns <- server
 	if secure {
-		config = config.Clone()
-		config.ServerName = "example.com"
-		config.Time = func() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
-		client = tls.Client(client, config)
+		client = tls.Client(client, clientConfig(config, "h2"))
 	}
 	_ = client.SetReadDeadline(time.Now().Add(24 * time.Hour))
 	p := newPeer(b.tb, client)
@@ -109,6 +105,15 @@ func (b *bubble) dialClosed(secure bool, config *tls.Config, streams int) *peer 
 		p.until(func(f http2.Frame) bool { _, ok := f.(*http2.MetaHeadersFrame); return ok && f.Header().StreamID == id })
 	}
 	return p
+}
+
+// clientConfig returns config for a client in a bubble that speaks proto.
+func clientConfig(config *tls.Config, proto string) *tls.Config {
+	config = config.Clone()
+	config.NextProtos = []string{proto}
+	config.ServerName = "example.com"
+	config.Time = func() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
+	return config
 }
 
 // heap returns how many bytes are in use.

@@ -155,7 +155,11 @@ var requestScripts = []script{
 	head1("other scheme", ":method", "GET", ":scheme", "ftp", ":path", "/"),
 	head1("options *", ":method", "OPTIONS", ":scheme", "http", ":path", "*", ":authority", "example").differs(
 		`1: 200 OPTIONS * host=example length=0  "" trailer=map[]; open`, "the handler is asked, as it is for every path"),
-	head1("connect", ":method", "CONNECT", ":authority", "example:80").differs(refusedAsMalformed, "CONNECT is not served"),
+	head1("connect", ":method", "CONNECT", ":authority", "example:80"),
+	head1("connect with a path", ":method", "CONNECT", ":authority", "example:80", ":path", "/"),
+	head1("connect with a scheme", ":method", "CONNECT", ":authority", "example:80", ":scheme", "http"),
+	head1("connect without an authority", ":method", "CONNECT"),
+	head1("connect with userinfo", ":method", "CONNECT", ":authority", "me@example:80"),
 	head1("extended connect", ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/", ":authority", "example"),
 	head1("pseudo field twice", ":method", "GET", ":method", "GET", ":scheme", "http", ":path", "/"),
 	head1("pseudo field unknown", ":method", "GET", ":scheme", "http", ":path", "/", ":x", "y"),

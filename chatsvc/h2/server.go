@@ -48,8 +48,8 @@ type Server struct {
 }
 
 // New returns a server that serves as srv is set up now: see the package
-// documentation for what is heeded. It sets TLSNextProto of srv, which must not
-// be used by itself after that.
+// documentation for what is heeded. It sets Handler and TLSNextProto of srv,
+// which must not be used by itself after that.
 func New(srv *http.Server) *Server {
 	s := &Server{
 		http:         srv,
@@ -86,6 +86,7 @@ func New(srv *http.Server) *Server {
 			s.pingTimeout = defaultPingTimeout
 		}
 	}
+	srv.Handler = http1Handler{s.handler}
 	// A map that is not nil also keeps net/http from serving HTTP/2.
 	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
 		"h2": func(_ *http.Server, conn *tls.Conn, h http.Handler) {

@@ -241,13 +241,17 @@ func (s *stream) writable() error {
 	return s.err
 }
 
-// inform sends the header block of an interim response.
-func (s *stream) inform(block []byte) error {
+// inform sends the header block of an interim response. After one that is 100
+// (Continue), reading the body sends none.
+func (s *stream) inform(block []byte, isContinue bool) error {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := s.writable(); err != nil {
 		return err
+	}
+	if isContinue {
+		s.expects = false
 	}
 	c.out.headers(block, c.peerFrame, s.id, false)
 	return c.out.flush(false)

@@ -250,6 +250,15 @@ func TestDeadlines(t *testing.T) {
 			_, err := io.Copy(io.Discard, r.Body)
 			return err
 		}, "200"},
+		"read, prolonged too late": {func(control *http.ResponseController, _ http.ResponseWriter, r *http.Request) error {
+			_ = control.SetReadDeadline(time.Now().Add(time.Minute))
+			if _, err := io.Copy(io.Discard, r.Body); err == nil {
+				return err
+			}
+			_ = control.SetReadDeadline(time.Now().Add(time.Minute))
+			_, err := io.Copy(io.Discard, r.Body)
+			return err
+		}, "200"},
 		"write": {func(control *http.ResponseController, w http.ResponseWriter, _ *http.Request) error {
 			_ = control.SetWriteDeadline(time.Now().Add(time.Minute))
 			_, err := w.Write(make([]byte, 1<<20))
