@@ -15,6 +15,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/jetlog"
+	"example.com/simplechat/chatsvc/sqlitelog"
 )
 
 // Where messages are kept unless a flag says otherwise.
@@ -113,14 +114,19 @@ func (f *storageFlags) checkNATS() error {
 	return nil
 }
 
+// closeableLog is a log that is closed in the end.
+type closeableLog interface {
+	chatsvc.Log
+	Close() error
+}
+
 // open opens the log that the flags name. The caller calls the function, which
 // closes it.
 func (f *storageFlags) open(ctx context.Context, retention chatsvc.Retention, maxContent int, logger *slog.Logger) (chatsvc.Log, func(), error) {
 	if f.Memory {
 		return chatsvc.NewMemoryLog(retention), func() {}, nil
 	}
-	options := jetlog.Options{Retention: retention, Logger: logger}
-	log, err := f.openJetStream(ctx, maxContent, options)
+	log, err := f.openDurable(ctx, retention, maxContent, logger)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -131,11 +137,15 @@ func (f *storageFlags) open(ctx context.Context, retention chatsvc.Retention, ma
 	}, nil
 }
 
-func (f *storageFlags) openJetStream(ctx context.Context, maxContent int, options jetlog.Options) (*jetlog.Log, error) {
+func (f *storageFlags) openDurable(ctx context.Context, retention chatsvc.Retention, maxContent int, logger *slog.Logger) (closeableLog, error) {
 	if len(f.NATS) > 0 {
-		return f.connect(ctx, maxContent, options)
+		return f.connect(ctx, maxContent, jetlog.Options{Retention: retention, Logger: logger})
 	}
-	log, err := jetlog.Open(ctx, cmp.Or(f.Data, defaultData), f.Sync.interval, options)
+	log, err := sqlitelog.Open(ctx, cmp.Or(f.Data, defaultData), sqlitelog.Options{
+		Retention:    retention,
+		SyncInterval: f.Sync.interval,
+		Logger:       logger,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
