@@ -34,7 +34,7 @@ func FuzzRows(f *testing.F) {
 		if err != nil {
 			t.Error(err)
 		}
-		if _, err := salvage.Epochs(t.Context(), file(db), file(wal)); err != nil {
+		if err := salvage.Epochs(t.Context(), file(db), file(wal), func(salvage.Epoch) {}); err != nil {
 			t.Error(err)
 		}
 	})

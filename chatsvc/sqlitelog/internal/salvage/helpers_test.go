@@ -19,8 +19,8 @@ import (
 const schema = `
 CREATE TABLE messages ("offset" INTEGER PRIMARY KEY, stored INTEGER NOT NULL, timestamp INTEGER NOT NULL,
 	sender TEXT NOT NULL, type INTEGER NOT NULL, total INTEGER NOT NULL, checksum INTEGER NOT NULL, content ANY) STRICT;
-CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT;
-INSERT INTO meta VALUES ('version', 1), ('epoch', 'EPOCH');`
+CREATE TABLE epochs ("from" INTEGER PRIMARY KEY, epoch TEXT NOT NULL) STRICT;
+INSERT INTO epochs VALUES (1, 'EPOCH');`
 
 // The largest content that the tests store.
 const maxContent = 30_000

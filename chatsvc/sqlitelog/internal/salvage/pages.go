@@ -3,7 +3,6 @@ package salvage
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 )
 
@@ -65,10 +64,10 @@ type frame struct {
 }
 
 // index reads the headers of the frames.
-func index(database, wal File, page int) (*files, error) {
+func index(database, wal File, page int) *files {
 	f := &files{database: database, wal: wal, page: page, versions: map[uint32][]int{}}
 	if wal.Reader == nil || wal.Size < walHeader+frameHeader {
-		return f, nil
+		return f
 	}
 	var salts [8]byte
 	head := make([]byte, frameHeader)
@@ -95,7 +94,7 @@ func index(database, wal File, page int) (*files, error) {
 		})
 	}
 	f.markEnds()
-	return f, nil
+	return f
 }
 
 // markEnds notes for each frame which one ends its transaction.
@@ -194,9 +193,4 @@ func (f *files) overflow(number uint32, from int, v view, b []byte) (ok, choice 
 		return f.readPage(number, b), true
 	}
 	return f.readFrame(chosen, b), true
-}
-
-// String describes the files, for errors.
-func (f *files) String() string {
-	return fmt.Sprintf("%d pages of %d bytes and %d frames", f.pages(), f.page, len(f.frames))
 }

@@ -43,10 +43,7 @@ func Rows(ctx context.Context, database, wal File, prove func(Row) bool, yield f
 	total := (database.Size + wal.Size) * int64(len(sizes))
 	var done int64
 	for _, size := range sizes {
-		f, err := index(database, wal, size)
-		if err != nil {
-			return report, err
-		}
+		f := index(database, wal, size)
 		s := &scan{files: f, prove: prove, yield: yield, page: make([]byte, size), chain: make([]byte, size)}
 		s.tick = func(bytes int) error {
 			if done += int64(bytes); progress != nil {
@@ -54,7 +51,7 @@ func Rows(ctx context.Context, database, wal File, prove func(Row) bool, yield f
 			}
 			return ctx.Err()
 		}
-		err = s.run()
+		err := s.run()
 		report.Pages, report.Frames = max(report.Pages, int(f.pages())), max(report.Frames, len(f.frames))
 		report.Unreadable += f.cut
 		report.Rows += s.rows

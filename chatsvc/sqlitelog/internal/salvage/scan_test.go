@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"example.com/simplechat/chatsvc/sqlitelog/internal/salvage"
@@ -173,11 +174,13 @@ func TestEpochs(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	d.exec("PRAGMA wal_checkpoint(TRUNCATE)")
-	d.exec("UPDATE meta SET value = 'NEXT' WHERE name = 'epoch'")
+	long := strings.Repeat("x", 128)
+	d.exec("INSERT INTO epochs VALUES (12345, ?)", long)
 	db, wal := d.read()
-	got, err := salvage.Epochs(t.Context(), file(db), file(wal))
-	if err != nil || !slices.Equal(got, []string{"NEXT", "EPOCH"}) {
-		t.Errorf("epochs %q, %v", got, err)
+	var got []salvage.Epoch
+	err := salvage.Epochs(t.Context(), file(db), file(wal), func(e salvage.Epoch) { got = append(got, e) })
+	if want := []salvage.Epoch{{1, "EPOCH"}, {12345, long}, {1, "EPOCH"}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("epochs %v, %v", got, err)
 	}
 }
 
