@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/simplechat/chatsvc/jetlog"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -67,7 +68,7 @@ func natsOptions(tb testing.TB) *server.Options {
 	tb.Helper()
 	return &server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-		MaxPayload: 8 << 20, JetStream: true, StoreDir: tb.TempDir(),
+		MaxPayload: 8 << 20, JetStream: true, StoreDir: tb.TempDir(), SyncAlways: true,
 	}
 }
 
@@ -88,4 +89,36 @@ func startNATS(tb testing.TB, options *server.Options) *server.Server {
 		tb.Fatal("the NATS server does not start")
 	}
 	return srv
+}
+
+func closeLog(tb testing.TB, log *jetlog.Log) {
+	tb.Helper()
+	if err := log.Close(); err != nil {
+		tb.Error(err)
+	}
+}
+
+// appendText appends a text and returns its offset.
+func appendText(tb testing.TB, log *jetlog.Log, content string) uint64 {
+	tb.Helper()
+	got, err := log.Append(tb.Context(), newRecord(tb, content), "")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return got.Offset
+}
+
+// fillConcurrently appends n records from many senders.
+func fillConcurrently(tb testing.TB, log *jetlog.Log, n int) {
+	tb.Helper()
+	const senders = 50
+	var work sync.WaitGroup
+	for range senders {
+		work.Go(func() {
+			for range n / senders {
+				appendText(tb, log, "fill")
+			}
+		})
+	}
+	work.Wait()
 }

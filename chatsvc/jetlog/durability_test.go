@@ -7,28 +7,31 @@ import (
 	"example.com/simplechat/chatsvc/jetlog"
 )
 
-// At the start the log says what an acknowledgement is worth, as far as its user
+// visibleSync is a NATS server's configuration with a user that may see sync_interval.
+const visibleSync = `
+	accounts {
+		SYS { users: [{user: sys, password: x}], exports: [{service: "$SYS.REQ.SERVER.PING.JSZ", response: stream}] }
+		APP { jetstream: enabled, users: [{user: app, password: x}], imports: [{service: {account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ"}}] }
+	}
+	system_account: SYS
+`
+
+// At the start the log says what an acknowledged message survives, as far as its user
 // may see the servers' setting.
-func TestWorthIsSaid(t *testing.T) {
+func TestDurabilityIsLogged(t *testing.T) {
 	t.Parallel()
-	const visible = `
-		accounts {
-			SYS { users: [{user: sys, password: x}], exports: [{service: "$SYS.REQ.SERVER.PING.JSZ", response: stream}] }
-			APP { jetstream: enabled, users: [{user: app, password: x}], imports: [{service: {account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ"}}] }
-		}
-		system_account: SYS
-	`
 	for name, tt := range map[string]struct {
 		config string
 		want   string
 	}{
-		"always":         {visible + `jetstream { sync_interval: always }`, "write to the disk before they acknowledge\""},
-		"interval":       {visible + `jetstream { sync_interval: 30s }`, "sync_interval=30s"},
+		"always":         {visibleSync + `jetstream { sync_interval: always }`, "write to the disk before they acknowledge\""},
+		"interval":       {visibleSync + `jetstream { sync_interval: 30s }`, "sync_interval=30s"},
 		"not to be seen": {`jetstream {}`, "may not see the nats servers' sync_interval"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			options := natsOptions(t)
+			options.SyncAlways = false
 			if err := options.ProcessConfigString(tt.config); err != nil {
 				t.Fatal(err)
 			}
@@ -49,7 +52,25 @@ func TestWorthIsSaid(t *testing.T) {
 	}
 }
 
-// A user who may not use JetStream is told so at once, and what to allow: the NATS
+// A setting that the servers do not have is a mistake.
+func TestFalseSyncAlwaysIsRefused(t *testing.T) {
+	t.Parallel()
+	options := natsOptions(t)
+	options.SyncAlways = false
+	if err := options.ProcessConfigString(visibleSync + `jetstream { sync_interval: 30s }`); err != nil {
+		t.Fatal(err)
+	}
+	settings := jetlog.Cluster{URLs: []string{"nats://app:x@" + startNATS(t, options).Addr().String()}, Stream: "chat", Replicas: 1, MaxContent: 1 << 20, SyncAlways: true}
+	log, err := jetlog.Connect(t.Context(), settings, jetlog.Options{Logger: logger(t)})
+	if err == nil {
+		closeLog(t, log)
+	}
+	if err == nil || !strings.Contains(err.Error(), "one has 30s: set it on all of them") {
+		t.Errorf("connect: %v", err)
+	}
+}
+
+// A user that may not use JetStream is told so at once, and what to allow: the NATS
 // server just does not answer.
 func TestMissingPermissionIsNamed(t *testing.T) {
 	t.Parallel()

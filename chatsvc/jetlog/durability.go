@@ -3,27 +3,33 @@ package jetlog
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
 )
 
-// sayWorth logs what an acknowledgement is worth, and warns if that is little.
-func (l *Log) sayWorth(ctx context.Context) {
+// logDurability logs what an acknowledged message survives, and warns if that is
+// little. It returns an error if the servers are known not to be as they are said to be.
+func (l *Log) logDurability(ctx context.Context) error {
 	logger := l.logger.With("stream", l.stream, "replicas", l.config.Replicas)
 	if l.config.Replicas < 3 {
 		logger.Warn("an acknowledged message is kept by one nats server: it is lost with that server's disk, and while the server is away nothing can be sent; give --nats-replicas 3")
 	} else {
 		logger.Info("an acknowledged message is kept by most of the replicas' nats servers: it survives the loss of the others")
 	}
-	switch sync := l.serverSync(ctx); sync {
-	case "":
-		logger.Warn("this user may not see the nats servers' sync_interval: unless it is \"always\", a power cut that takes all of them at once may take the messages of the last interval, 2 minutes by default")
-	case syncAlways:
+	sync := l.serverSync(ctx)
+	switch {
+	case sync == syncAlways:
 		logger.Info("the nats servers write to the disk before they acknowledge")
+	case sync == "" && l.syncAlways:
+		logger.Info("the nats servers are said to write to the disk before they acknowledge; this user may not see their sync_interval")
+	case sync == "":
+		logger.Warn("this user may not see the nats servers' sync_interval: unless it is \"always\", a power cut that takes all of them at once may take the messages of the last interval, 2 minutes by default; set sync_interval: always on all of them and tell this server so")
+	case l.syncAlways:
+		return fmt.Errorf("the nats servers are said to run with sync_interval: always, and one has %s: set it on all of them", sync)
 	default:
-		logger.Warn("the nats servers do not write to the disk before they acknowledge: a power cut that takes all of them at once may take the messages of the last interval; set sync_interval: always", "sync_interval", sync)
+		logger.Warn("the nats servers do not write to the disk before they acknowledge: a power cut that takes all of them at once may take the messages of the last interval; set sync_interval: always on all of them and tell this server so", "sync_interval", sync)
 	}
+	return nil
 }
 
 // syncAlways is the sync_interval of a server that writes to the disk before it
@@ -53,7 +59,13 @@ func (l *Log) serverSync(ctx context.Context) string {
 			return weakest
 		}
 		var answer struct {
-			Data server.JSInfo `json:"data"`
+			Data struct {
+				Disabled bool `json:"disabled"`
+				Config   struct {
+					SyncInterval time.Duration `json:"sync_interval"`
+					SyncAlways   bool          `json:"sync_always"`
+				} `json:"config"`
+			} `json:"data"`
 		}
 		if len(msg.Data) == 0 || json.Unmarshal(msg.Data, &answer) != nil || answer.Data.Disabled {
 			continue
