@@ -96,6 +96,8 @@ func (l *Log) join(ctx context.Context, redacted string) error {
 	if err := l.logDurability(ctx); err != nil {
 		return err
 	}
+	l.servers.meet()
+	l.servers.dialing.Wait() // at most requestTime: so the stream's metadata has all identities from the start
 	var info *jetstream.StreamInfo
 	err := l.retry(ctx, redacted, func(ctx context.Context) (err error) {
 		info, err = l.openStream(ctx)
