@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"zombiezen.com/go/sqlite"
 
 	"example.com/simplechat/chatsvc"
 )
@@ -216,6 +215,3 @@ func (l *Log) setDown(err error) {
 // busyTime is how long a statement waits for another process that has the database
 // locked.
 const busyTime = 2 * time.Second
-
-// openFlags are those of connections that write.
-const openFlags = sqlite.OpenReadWrite | sqlite.OpenWAL

@@ -188,6 +188,10 @@ func (w *writer) sync() {
 // checkpoint copies the write-ahead log into the database.
 func (w *writer) checkpoint() {
 	frames, copied, err := w.runCheckpoint("PASSIVE")
+	if isFullError(err) {
+		w.walBytes = checkpointBytes / 2 // try again soon: what it is about stays in the write-ahead log
+		return
+	}
 	if err != nil {
 		w.fail(fmt.Errorf("checkpoint: %w", err))
 		return
@@ -211,6 +215,8 @@ func (w *writer) checkpoint() {
 				"file", w.log.path+walSuffix, "bytes", frames*pageSize)
 		}
 		w.walBytes = checkpointBytes / 2 // try again soon
+	case isFullError(err):
+		w.walBytes = checkpointBytes / 2
 	case err != nil:
 		w.fail(fmt.Errorf("checkpoint: %w", err))
 	default:

@@ -11,7 +11,12 @@ import (
 )
 
 // retryTime is the time between two tries to open a database that has failed.
-const retryTime = 200 * time.Millisecond
+// It is longer while messages are served by a view, whose connections are closed for
+// it.
+const (
+	retryTime         = 200 * time.Millisecond
+	readOnlyRetryTime = time.Second
+)
 
 // ready returns nil if the database can be written, after it was opened again where
 // it has failed.
@@ -19,7 +24,11 @@ func (w *writer) ready() error {
 	if w.broken == nil {
 		return nil
 	}
-	if time.Since(w.triedAt) < retryTime {
+	pause := retryTime
+	if w.isReadOnly {
+		pause = readOnlyRetryTime
+	}
+	if time.Since(w.triedAt) < pause {
 		return w.broken
 	}
 	w.triedAt = time.Now()
@@ -55,8 +64,9 @@ func (w *writer) open() error {
 	}
 	w.conn = conn
 	if err := w.load(mark, hasMark); err != nil {
+		_ = w.conn.Close()
+		w.discard()
 		if isUnwritable(err) {
-			w.discard()
 			return w.openReadOnly(mark, hasMark, err)
 		}
 		return err
@@ -66,7 +76,7 @@ func (w *writer) open() error {
 
 // openDatabase opens the database for writing, and makes its tables if it is new.
 func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
-	flags := openFlags
+	flags := sqlite.OpenReadWrite // not OpenWAL, which would make the file with other settings
 	if mayCreate {
 		flags |= sqlite.OpenCreate
 	}
@@ -174,7 +184,10 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 	if err := w.files.begin(); err != nil {
 		return err
 	}
-	return w.show(nil)
+	w.isReadOnly = false
+	return w.show(nil, func() (*sqlite.Conn, error) {
+		return openConn(w.log.path, sqlite.OpenReadOnly, "")
+	})
 }
 
 // readEnd reads the epochs, the end and the keys.
@@ -291,8 +304,9 @@ func (w *writer) newEpoch(cause error) error {
 	return nil
 }
 
-// show makes what was loaded the log's state. Down is why nothing can be stored.
-func (w *writer) show(down error) error {
+// show makes what was loaded the log's state, which reads with connections that open
+// returns. Down is why nothing can be stored.
+func (w *writer) show(down error, open func() (*sqlite.Conn, error)) error {
 	redacted, err := readRedactions(w.conn)
 	if err != nil {
 		return err
@@ -305,16 +319,16 @@ func (w *writer) show(down error) error {
 	l.recent.reset()
 	l.redacted = redacted
 	l.down = down
-	l.readers.reopen(func() (*sqlite.Conn, error) {
-		return openConn(l.path, sqlite.OpenReadOnly|sqlite.OpenWAL, "")
-	})
 	l.announce()
-	return nil
+	return l.readers.reopen(open)
 }
 
 // reopen opens a database that has failed again.
 func (w *writer) reopen() error {
 	if w.conn == nil {
+		w.log.readers.gate.Lock()
+		defer w.log.readers.gate.Unlock()
+		w.log.readers.closeAll()
 		return w.open()
 	}
 	is, err := os.Stat(w.log.path)
@@ -360,17 +374,15 @@ func (w *writer) discard() {
 	}
 }
 
-// openReadOnly serves what is there while nothing can be written.
-func (w *writer) openReadOnly(mark evidence, hasMark bool, cause error) error {
-	return errors.Join(cause, errors.New("not yet"))
-}
-
 // close writes everything to the disk and closes the database.
 func (w *writer) close() error {
 	l := w.log
 	l.readers.gate.Lock()
 	defer l.readers.gate.Unlock()
 	l.readers.closeAll()
+	if w.copied != "" {
+		defer os.RemoveAll(w.copied) //nolint:errcheck // the system removes what is left
+	}
 	if w.conn == nil {
 		return nil
 	}

@@ -1,181 +1,99 @@
 package sqlitelog
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/gofrs/flock"
 	"zombiezen.com/go/sqlite"
-
-	"example.com/simplechat/chatsvc"
 )
 
-// Reader reads the log in a directory without changing it, also while a server has
-// it. It is not safe for concurrent use.
-type Reader struct {
-	dir  string
-	lock *flock.Flock // nil while a server has the directory
-	conn *readerConn
-	mark evidence // what was acknowledged when the reader was opened
-	has  bool     // there is one
+// view is a way to read a database that cannot be written.
+type view struct {
+	name string
+	open func() (*sqlite.Conn, error)
 }
 
-// OpenReader opens the log in a directory for reading. While no server has the
-// directory, the reader keeps one from starting. The caller calls [Reader.Close] in
-// the end.
-func OpenReader(dir string) (*Reader, error) {
-	r := &Reader{dir: dir}
-	if err := r.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), r.Close())
+// views are the ways, the most faithful one first. SQLite needs the file -shm, or room
+// and permission to make it, to read a write-ahead log
+// (https://www.sqlite.org/wal.html, "Read-Only Databases").
+func (w *writer) views() []view {
+	path := w.log.path
+	return []view{
+		{"as it is", func() (*sqlite.Conn, error) { return openConn(path, sqlite.OpenReadOnly, "") }},
+		{"without shared memory", func() (*sqlite.Conn, error) { return openConn(path, sqlite.OpenReadWrite, "vfs=unix-excl") }},
+		{"without a write-ahead log", func() (*sqlite.Conn, error) {
+			if wal, err := os.Stat(path + walSuffix); err == nil && wal.Size() > 0 {
+				return nil, errors.New("it has one")
+			}
+			return openConn(path, sqlite.OpenReadOnly, "immutable=1")
+		}},
+		{"as a copy", w.openCopy},
 	}
-	return r, nil
 }
 
-func (r *Reader) open() error {
-	if err := refuseJetStream(r.dir); err != nil {
-		return err
-	}
-	path := filepath.Join(r.dir, DatabaseFile)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no %s: give the directory that the server has as --data", DatabaseFile)
-	} else if err != nil {
-		return err
-	}
-	var err error
-	if r.lock, err = lockDirectory(r.dir); err != nil && !errors.Is(err, ErrInUse) {
-		return err
-	}
-	parameters := ""
-	if wal, statErr := os.Stat(path + walSuffix); err == nil && (statErr != nil || wal.Size() == 0) {
-		parameters = "immutable=1" // nobody writes: nothing is made beside the database
-	}
-	// The evidence comes first: it never asks for more than the database has later.
-	if r.mark, r.has, err = readEvidence(r.dir); err != nil {
-		return err
-	}
-	conn, err := openConn(path, sqlite.OpenReadOnly, parameters)
-	if err != nil {
-		return explain(err)
-	}
-	r.conn = &readerConn{conn: conn}
-	isNew, err := checkSchema(conn)
-	switch {
-	case err != nil:
-		return explain(err)
-	case isNew:
-		return errors.New("it has no tables: run simplechat log repair")
-	}
-	epochs, err := readEpochs(conn)
-	if err != nil {
-		return explain(err)
-	}
-	r.conn.scanner = newScanner(epochs)
-	return nil
-}
-
-// explain adds to an error of a damaged database what to do.
-func explain(err error) error {
-	if isUnreadable(err) {
-		return fmt.Errorf("%s is damaged: stop the server and run simplechat log repair: %w", DatabaseFile, err)
-	}
-	return err
-}
-
-// Close ends the reader.
-func (r *Reader) Close() error {
-	var err error
-	if r.conn != nil {
-		err = r.conn.conn.Close()
-	}
-	if r.lock != nil {
-		err = errors.Join(err, r.lock.Close())
-	}
-	return err
-}
-
-// State returns the epoch and what is stored, which is somewhat more than a server
-// reports.
-func (r *Reader) State(ctx context.Context) (chatsvc.State, error) {
-	if err := ctx.Err(); err != nil {
-		return chatsvc.State{}, err
-	}
-	epochs := r.conn.scanner.epochs
-	current := epochs[len(epochs)-1]
-	state := chatsvc.State{Epoch: current.epoch, Next: current.from}
-	last, isThere, err := lastRow(r.conn.conn)
-	if err != nil {
-		return state, explain(err)
-	}
-	if isThere {
-		state.Next = max(state.Next, last.offset+1)
-	} else if r.has && r.mark.Epoch == current.epoch && r.mark.Closed {
-		state.Next = max(state.Next, r.mark.Offset+1)
-	}
-	state.First, err = r.floor(state.Next)
-	return state, err
-}
-
-// floor returns the lowest stored offset, or next if there is none.
-func (r *Reader) floor(next uint64) (uint64, error) {
-	lowest, _, err := queryInt(r.conn.conn, `SELECT min("offset") FROM messages`)
-	if err != nil {
-		return 0, explain(err)
-	}
-	if lowest <= 0 {
-		return next, nil
-	}
-	return uint64(lowest), nil
-}
-
-// Read is [chatsvc.Log.Read], but for what a server would not report. It reads at most
-// 4,096 offsets.
-func (r *Reader) Read(ctx context.Context, epoch string, from, to uint64, maxBytes int) (chatsvc.Chunk, error) {
-	state, err := r.State(ctx)
-	switch {
-	case err != nil:
-		return chatsvc.Chunk{}, err
-	case state.Epoch != epoch:
-		return chatsvc.Chunk{}, fmt.Errorf("%w: it is %s, not %s", chatsvc.ErrEpoch, state.Epoch, epoch)
-	}
-	from = max(from, state.First)
-	to = min(to, state.Next, from+4096)
-	chunk := chatsvc.Chunk{From: from, Next: from, First: state.First}
-	if from >= to {
-		return chunk, nil
-	}
-	if chunk.Entries, chunk.Next, err = r.conn.read(ctx, from, to, maxBytes); err != nil {
-		return chunk, err
-	}
-	// A server may have removed some of them since.
-	if chunk.First, err = r.floor(state.Next); err != nil {
-		return chunk, err
-	}
-	if chunk.First > chunk.From {
-		chunk.From = min(chunk.First, chunk.Next)
-		for len(chunk.Entries) > 0 && chunk.Entries[0].Offset < chunk.From {
-			chunk.Entries = chunk.Entries[1:]
+// openCopy opens a copy in a temporary directory, which is removed with the log.
+func (w *writer) openCopy() (*sqlite.Conn, error) {
+	if w.copied == "" {
+		dir, err := os.MkdirTemp("", "simplechat-")
+		if err != nil {
+			return nil, err
 		}
+		for _, name := range []string{DatabaseFile, DatabaseFile + walSuffix} {
+			if err := copyFile(filepath.Join(w.log.dir, name), filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, errors.Join(err, os.RemoveAll(dir))
+			}
+		}
+		w.copied = dir
 	}
-	return chunk, nil
+	return openConn(filepath.Join(w.copied, DatabaseFile), sqlite.OpenReadWrite, "")
 }
 
-// Loss returns what says that acknowledged messages are missing, nil if nothing does.
-func (r *Reader) loss(state chatsvc.State) error {
-	if !r.has {
-		return nil
+// openReadOnly serves what there is while nothing can be written, for the reason
+// cause. The writer tries to open the database for writing again and again.
+func (w *writer) openReadOnly(mark evidence, hasMark bool, cause error) error {
+	w.broken = cause
+	if w.isReadOnly { // it is served already
+		return cause
 	}
-	checksum, isThere, err := queryInt(r.conn.conn, `SELECT checksum FROM messages WHERE "offset" = ?`, int64(r.mark.Offset))
-	if err != nil {
-		isThere = false // it is reported as damage
+	reasons := []error{cause}
+	for _, v := range w.views() {
+		err := w.tryView(v, mark, hasMark, cause)
+		if err == nil {
+			w.isReadOnly = true
+			w.log.logger.Warn("the database cannot be written: its messages are served, and none can be sent", "error", cause, "opened", v.name)
+			return nil
+		}
+		reasons = append(reasons, fmt.Errorf("%s: %w", v.name, err))
 	}
-	redacted, err := readRedactions(r.conn.conn)
+	return errors.Join(reasons...)
+}
+
+// tryView loads the log's state by a view.
+func (w *writer) tryView(v view, mark evidence, hasMark bool, cause error) error {
+	conn, err := v.open()
 	if err != nil {
 		return err
 	}
-	_, isRedacted := redacted[r.mark.Offset]
-	return r.mark.contradicts(state.Epoch, state.Next-1, checksum, isThere && !isRedacted, realSystem().boot())
+	defer conn.Close() //nolint:errcheck // it only read
+	if isNew, err := checkSchema(conn); err != nil || isNew {
+		return errors.Join(err, errors.New("it holds no log"))
+	}
+	w.conn = conn
+	defer func() { w.conn = nil }()
+	if err := w.readEnd(mark, hasMark); err != nil {
+		return err
+	}
+	loss, err := w.loss(mark, hasMark)
+	if err != nil {
+		return err
+	}
+	if loss != nil { // it cannot be written down: each start has another one
+		e := epochStart{w.next, newEpoch()}
+		w.log.logger.Error("acknowledged messages are missing: the log has another epoch until it can be written", "error", loss, "is", e.epoch)
+		w.epochs = append(w.epochs, e)
+	}
+	return w.show(cause, v.open)
 }

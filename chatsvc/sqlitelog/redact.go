@@ -100,7 +100,7 @@ func (r *redaction) run(ctx context.Context) error {
 
 // withConn calls f with a connection that overwrites what it removes.
 func (r *redaction) withConn(f func(conn *sqlite.Conn) error) error {
-	conn, err := openConn(r.path, openFlags, "")
+	conn, err := openConn(r.path, sqlite.OpenReadWrite, "")
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ var damages = []struct {
 	lost int // messages more
 }{
 	{"flipped", func(data []byte, at int, random *rand.Rand) []byte {
-		data[at+random.IntN(min(1024, len(data)-at))] ^= 1 << random.IntN(8)
+		data[at+random.IntN(min(1000, len(data)-at))] ^= 1 << random.IntN(8)
 		return data
 	}, 0},
 	{"zeroed", func(data []byte, at int, _ *rand.Rand) []byte {
