@@ -76,7 +76,6 @@ func TestFloodOfWhatIsNotAnswered(t *testing.T) {
 		"window update": func(p *peer) error { return p.WriteWindowUpdate(1, 1) },
 		"priority":      func(p *peer) error { return p.WritePriority(99, http2.PriorityParam{}) },
 		"unknown":       func(p *peer) error { return p.WriteRawFrame(0x99, 0, 1, []byte("x")) },
-		"settings ack":  func(p *peer) error { return p.WriteSettingsAck() },
 		"ping ack":      func(p *peer) error { return p.WritePing(true, [8]byte{}) },
 		"padding":       func(p *peer) error { return p.WriteDataPadded(1, false, nil, make([]byte, 20)) },
 	} {

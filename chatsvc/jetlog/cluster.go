@@ -17,10 +17,10 @@ const recordRoom = 4 << 10
 
 // Cluster says where a NATS cluster is, and which stream of it is the log.
 type Cluster struct {
-	// URLs are those of the cluster's servers, at least one.
+	// URLs are those of the cluster's servers, at least one. The log connects to
+	// each one, and to those that they tell of, to notice when they restart.
 	URLs []string
-	// Stream is the stream's name, and the subject of its messages. A second,
-	// small stream has the same name with the ending "-witness".
+	// Stream is the stream's name, and the subject of its messages.
 	Stream string
 	// Replicas is the number of NATS servers that keep each record: 1, 3 or 5.
 	Replicas int
@@ -29,7 +29,8 @@ type Cluster struct {
 	MaxContent int
 	// SyncAlways says that all NATS servers run with sync_interval: always, so
 	// that no restart of them loses an acknowledged record. Without it, a restart
-	// of most replicas at the same time begins a new epoch.
+	// of most replicas at the same time begins a new epoch, and so does each
+	// restart of the only one.
 	SyncAlways bool
 	// Credentials is the path of a credentials file; empty: none.
 	Credentials string
@@ -51,7 +52,7 @@ func Connect(ctx context.Context, c Cluster, opts Options) (*Log, error) {
 	}
 	c.URLs = urls
 	l := newLog(c, opts)
-	if err := l.join(ctx, c, redacted); err != nil {
+	if err := l.join(ctx, redacted); err != nil {
 		_ = l.Close() // nobody has used it
 		return nil, fmt.Errorf("%s: %w", redacted, err)
 	}
@@ -85,16 +86,18 @@ func redact(u url.URL) string {
 }
 
 // join connects, opens the stream and starts to watch it.
-func (l *Log) join(ctx context.Context, c Cluster, redacted string) error {
-	if err := l.retry(ctx, redacted, func(context.Context) error { return l.connect(c) }); err != nil {
+func (l *Log) join(ctx context.Context, redacted string) error {
+	if err := l.retry(ctx, redacted, func(context.Context) error { return l.connect() }); err != nil {
 		return err
 	}
-	if most := l.conn.MaxPayload(); int64(c.MaxContent)+recordRoom > most {
-		return fmt.Errorf("the nats servers take messages of %d bytes at most, and a content may have %d: set max_payload: 8MB in their configuration, or allow less content", most, c.MaxContent)
+	if most := l.conn.MaxPayload(); int64(l.cluster.MaxContent)+recordRoom > most {
+		return fmt.Errorf("the nats servers take messages of %d bytes at most, and a content may have %d: set max_payload: 8MB in their configuration, or allow less content", most, l.cluster.MaxContent)
 	}
 	if err := l.logDurability(ctx); err != nil {
 		return err
 	}
+	l.servers.meet()
+	l.servers.dialing.Wait() // at most requestTime: so the stream's metadata has all identities from the start
 	var info *jetstream.StreamInfo
 	err := l.retry(ctx, redacted, func(ctx context.Context) (err error) {
 		info, err = l.openStream(ctx)
@@ -123,7 +126,7 @@ func (l *Log) openStream(ctx context.Context) (*jetstream.StreamInfo, error) {
 	if info, err = l.adapt(ctx, info); err != nil {
 		return nil, err
 	}
-	err = l.checkWitness(ctx, info)
+	err = l.checkServers(ctx, info)
 	if errors.Is(err, errReplaced) {
 		return l.leader(ctx)
 	}

@@ -30,34 +30,21 @@ const (
 	moveAfter = 2
 )
 
-// connect connects to a NATS server of c.
-func (l *Log) connect(c Cluster) error {
-	options := []nats.Option{
-		nats.Name("simplechat"),
-		nats.MaxReconnects(-1),
-		nats.IgnoreAuthErrorAbort(), // it may pass: an account that is not known yet, credentials that are renewed
-		nats.ReconnectWait(reconnectWait),
-		nats.ReconnectJitter(reconnectWait, reconnectWait),
-		nats.ReconnectBufSize(-1), // a send that was answered unavailable must not be sent later
-		nats.Timeout(requestTime),
+// connect connects to a NATS server of the cluster.
+func (l *Log) connect() error {
+	options := append(l.options(),
+		nats.IgnoreAuthErrorAbort(),      // it may pass: an account that is not known yet, credentials that are renewed
+		nats.ReconnectBufSize(-1),        // a send that was answered unavailable must not be sent later
 		nats.FlusherTimeout(requestTime), // bounds a write to a server that hangs
-		nats.PingInterval(pingInterval),
-		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.disconnected(err) }),
 		nats.ReconnectHandler(func(conn *nats.Conn) {
 			l.logger.Info("connected to nats again", "server", serverOf(conn))
 			l.checkSoon()
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.reported(err) }),
-	}
-	if c.Credentials != "" {
-		options = append(options, nats.UserCredentials(c.Credentials))
-	}
-	if c.TLS != nil {
-		options = append(options, nats.Secure(c.TLS))
-	}
+	)
 	var err error
-	if l.conn, err = nats.Connect(strings.Join(c.URLs, ","), options...); err != nil {
+	if l.conn, err = nats.Connect(strings.Join(l.cluster.URLs, ","), options...); err != nil {
 		return err
 	}
 	if l.js, err = jetstream.New(l.conn, jetstream.WithDefaultTimeout(requestTime)); err != nil {
@@ -68,6 +55,26 @@ func (l *Log) connect(c Cluster) error {
 	defer l.mu.Unlock()
 	l.publisher = p
 	return err
+}
+
+// options returns those of every connection to NATS.
+func (l *Log) options() []nats.Option {
+	options := []nats.Option{
+		nats.Name("simplechat"),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectWait, reconnectWait),
+		nats.Timeout(requestTime),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(2),
+	}
+	if l.cluster.Credentials != "" {
+		options = append(options, nats.UserCredentials(l.cluster.Credentials))
+	}
+	if l.cluster.TLS != nil {
+		options = append(options, nats.Secure(l.cluster.TLS))
+	}
+	return options
 }
 
 // serverOf returns the URL of the server that conn is connected to, to be shown.
@@ -108,7 +115,7 @@ func (l *Log) deniedBy() error {
 	if l.denied == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: the user needs the JetStream API ($JS.API.>), the subjects %s and %s, and its inbox (_INBOX.>)", l.denied, l.stream, l.witnessName())
+	return fmt.Errorf("%w: the user needs the JetStream API ($JS.API.>), the subject %s, and its inbox (_INBOX.>)", l.denied, l.stream)
 }
 
 // codeNoPeers is JetStream's error if there are too few servers for the replicas.
@@ -122,7 +129,7 @@ func isPassing(err error) bool {
 		return apiError.Code == 503 || apiError.ErrorCode == codeNoPeers || errors.Is(err, jetstream.ErrStreamNotFound)
 	}
 	for _, passing := range []error{
-		errNoLeader, errReplaced, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoServers,
+		errNoLeader, errReplaced, errUnsure, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoServers,
 		nats.ErrNoResponders, nats.ErrReconnectBufExceeded, nats.ErrDisconnected, jetstream.ErrNoStreamResponse,
 	} {
 		if errors.Is(err, passing) {
@@ -188,7 +195,7 @@ func (l *Log) check(ctx context.Context) error {
 	if err := l.checkSubjects(info); err != nil {
 		return err
 	}
-	err = l.checkWitness(ctx, info)
+	err = l.checkServers(ctx, info)
 	if errors.Is(err, errReplaced) {
 		info, err = l.leader(ctx)
 	}

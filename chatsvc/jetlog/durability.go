@@ -20,11 +20,11 @@ func (l *Log) logDurability(ctx context.Context) error {
 	switch {
 	case sync == syncAlways:
 		logger.Info("the nats servers write to the disk before they acknowledge")
-	case sync == "" && l.syncAlways:
+	case sync == "" && l.cluster.SyncAlways:
 		logger.Info("the nats servers are said to write to the disk before they acknowledge; this user may not see their sync_interval")
 	case sync == "":
 		logger.Warn("this user may not see the nats servers' sync_interval: unless it is \"always\", a power cut that takes all of them at once may take the messages of the last interval, 2 minutes by default; set sync_interval: always on all of them and tell this server so")
-	case l.syncAlways:
+	case l.cluster.SyncAlways:
 		return fmt.Errorf("the nats servers are said to run with sync_interval: always, and one has %s: set it on all of them", sync)
 	default:
 		logger.Warn("the nats servers do not write to the disk before they acknowledge: a power cut that takes all of them at once may take the messages of the last interval; set sync_interval: always on all of them and tell this server so", "sync_interval", sync)

@@ -2,7 +2,8 @@ package jetlog
 
 import (
 	"context"
-	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"maps"
@@ -92,7 +93,7 @@ func (l *Log) leaderInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
 	l.mu.Unlock()
 	info, err := l.leader(ctx)
 	if err == nil && wasDown {
-		err = l.checkWitness(ctx, info)
+		err = l.checkServers(ctx, info)
 	}
 	return info, err
 }
@@ -132,21 +133,44 @@ func (l *Log) wentBack(ctx context.Context, epoch string, why error) error {
 	}
 	l.logger.Error("the stream went back and records are lost: a new epoch begins",
 		"stream", l.stream, "error", why, "first", info.State.FirstSeq, "last", info.State.LastSeq)
-	return l.beginEpoch(ctx, info, rand.Text())
+	return l.beginEpoch(ctx, info)
 }
 
-// setEpoch gives the stream an epoch. It returns [errReplaced] when that is done.
-func (l *Log) setEpoch(ctx context.Context, info *jetstream.StreamInfo, epoch string) error {
+// beginEpoch gives the stream another epoch. It returns [errReplaced] when that is
+// done.
+func (l *Log) beginEpoch(ctx context.Context, info *jetstream.StreamInfo) error {
+	identities := l.servers.identities()
+	err := l.setMetadata(ctx, info, map[string]string{
+		epochKey:   nextEpoch(epochOf(info), identities.String()),
+		serversKey: identities.String(),
+	})
+	if err != nil {
+		return fmt.Errorf("give the stream another epoch: %w", err)
+	}
+	return errReplaced
+}
+
+// nextEpoch returns the epoch that follows another one. All of our servers that
+// notice at the same time that one is needed agree on it. NATS servers have another
+// identity after each start, so that they do not give the same epoch once more if they
+// have lost it.
+func nextEpoch(epoch, identities string) string {
+	sum := sha256.Sum256([]byte(epoch + " " + identities))
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:])[:26]
+}
+
+// setMetadata changes the stream's metadata.
+func (l *Log) setMetadata(ctx context.Context, info *jetstream.StreamInfo, changes map[string]string) error {
 	config := info.Config
 	config.Metadata = maps.Clone(config.Metadata)
 	if config.Metadata == nil {
 		config.Metadata = make(map[string]string)
 	}
-	config.Metadata[epochKey] = epoch
-	if _, err := l.js.UpdateStream(ctx, config); err != nil {
-		return fmt.Errorf("give the stream another epoch: %w", err)
-	}
-	return errReplaced
+	maps.Copy(config.Metadata, changes)
+	ctx, cancel := context.WithTimeout(ctx, 2*requestTime)
+	defer cancel()
+	_, err := l.js.UpdateStream(ctx, config)
+	return err
 }
 
 // recreate makes the stream with epoch again after somebody has removed it, unless
@@ -161,7 +185,7 @@ func (l *Log) recreate(ctx context.Context, epoch string) error {
 	if epochOf(info) == epoch {
 		return errNotFoundYet
 	}
-	if err := l.checkWitness(ctx, info); err != nil && !errors.Is(err, errReplaced) {
+	if err := l.checkServers(ctx, info); err != nil && !errors.Is(err, errReplaced) {
 		return err
 	}
 	l.noteReplaced(info)

@@ -2,6 +2,7 @@ package jetlog_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -111,14 +112,22 @@ func appendText(tb testing.TB, log *jetlog.Log, content string) uint64 {
 // fillConcurrently appends n records from many senders.
 func fillConcurrently(tb testing.TB, log *jetlog.Log, n int) {
 	tb.Helper()
+	fillWith(tb, log, n, "fill")
+}
+
+func fillWith(tb testing.TB, log *jetlog.Log, n int, content string) {
+	tb.Helper()
 	const senders = 50
 	var work sync.WaitGroup
 	for range senders {
 		work.Go(func() {
 			for range n / senders {
-				appendText(tb, log, "fill")
+				appendText(tb, log, content)
 			}
 		})
 	}
 	work.Wait()
 }
+
+// errEnough ends a Follow.
+var errEnough = errors.New("enough")

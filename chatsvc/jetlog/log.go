@@ -32,14 +32,15 @@ type Options struct {
 
 // Log is a [chatsvc.Log] on a JetStream stream. It is safe for concurrent use.
 type Log struct {
-	logger     *slog.Logger
-	stream     string
-	retention  chatsvc.Retention
-	config     jetstream.StreamConfig // of the stream, without its epoch
-	syncAlways bool                   // the NATS servers write to the disk before they acknowledge
-	conn       *nats.Conn
-	js         jetstream.JetStream
-	publisher  *publisher
+	logger    *slog.Logger
+	stream    string
+	retention chatsvc.Retention
+	config    jetstream.StreamConfig // of the stream, without its epoch
+	cluster   Cluster
+	servers   *servers
+	conn      *nats.Conn
+	js        jetstream.JetStream
+	publisher *publisher
 
 	closed context.Context //nolint:containedctx // done when the log is closed: its goroutines outlive every call
 	cancel context.CancelFunc
@@ -54,11 +55,12 @@ type Log struct {
 
 	// About the epoch that State returned last.
 	epoch    string
-	created  time.Time     // when the stream was made
-	replaced chan struct{} // closed when the stream is seen with another epoch
-	seen     place         // the last record that a Follow handed out
-	highest  uint64        // offset that the stream is known to have given
-	first    uint64        // offset of the oldest record that is known to be retained
+	retired  map[string]bool // the epochs before
+	created  time.Time       // when the stream was made
+	replaced chan struct{}   // closed when the stream is seen with another epoch
+	seen     place           // the last record that a Follow handed out
+	highest  uint64          // offset that the stream is known to have given
+	first    uint64          // offset of the oldest record that is known to be retained
 	keys     recentKeys
 }
 
@@ -73,17 +75,19 @@ type place struct {
 // newLog returns a log that is not connected yet.
 func newLog(c Cluster, opts Options) *Log {
 	l := &Log{
-		logger:     opts.Logger,
-		stream:     c.Stream,
-		retention:  opts.Retention,
-		config:     streamConfig(c.Stream, opts.Retention, c.Replicas),
-		syncAlways: c.SyncAlways,
-		wake:       make(chan struct{}, 1),
-		replaced:   make(chan struct{}),
+		logger:    opts.Logger,
+		stream:    c.Stream,
+		retention: opts.Retention,
+		config:    streamConfig(c.Stream, opts.Retention, c.Replicas),
+		cluster:   c,
+		wake:      make(chan struct{}, 1),
+		replaced:  make(chan struct{}),
+		retired:   make(map[string]bool),
 	}
 	if l.logger == nil {
 		l.logger = slog.New(slog.DiscardHandler)
 	}
+	l.servers = newServers(l)
 	l.closed, l.cancel = context.WithCancel(context.Background())
 	l.close = sync.OnceValue(l.end)
 	return l
@@ -147,6 +151,7 @@ func (l *Log) end() error {
 		l.publisher.fail(ErrClosed)
 	}
 	l.tasks.Wait()
+	l.servers.close()
 	if l.conn != nil {
 		l.conn.Close()
 	}
@@ -220,6 +225,16 @@ func (l *Log) firstByAge(ctx context.Context, info *jetstream.StreamInfo) (uint6
 
 // adopt makes the epoch that the stream has the log's. The caller holds mu.
 func (l *Log) adopt(info *jetstream.StreamInfo) {
+	if l.epoch != "" {
+		l.retired[l.epoch] = true
+	}
 	l.epoch, l.created, l.replaced = epochOf(info), info.Created, make(chan struct{})
 	l.seen, l.highest, l.first, l.keys = place{}, info.State.LastSeq, 0, recentKeys{}
+}
+
+// isRetired reports whether an epoch has ended, as far as this log knows.
+func (l *Log) isRetired(epoch string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.retired[epoch]
 }

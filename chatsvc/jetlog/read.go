@@ -159,15 +159,6 @@ func (r *reading) add(e chatsvc.Entry) bool {
 	return true
 }
 
-// nextAtLeader returns the first record at or behind offset that the leader has.
-func (l *Log) nextAtLeader(ctx context.Context, offset uint64) (e chatsvc.Entry, found bool, err error) {
-	got, found, err := l.leaderGet(ctx, l.stream, getRequest{Sequence: offset, NextFor: l.stream})
-	if err != nil || !found {
-		return e, false, err
-	}
-	return chatsvc.Entry{Offset: got.Offset, Time: got.Time, Record: got.Record}, true, nil
-}
-
 // firstNow returns the offset of the oldest record that is retained.
 func (l *Log) firstNow(info *jetstream.StreamInfo) uint64 {
 	l.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -110,7 +109,7 @@ func newLog(dir string, opts Options) *Log {
 }
 
 func (l *Log) open() error {
-	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+	if err := makeDirectory(l.dir); err != nil {
 		return err
 	}
 	if err := refuseJetStream(l.dir); err != nil {

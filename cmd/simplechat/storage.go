@@ -31,13 +31,14 @@ type storageFlags struct {
 	Memory bool     `help:"Keep messages in memory, gone when the server ends."`
 	Sync   syncMode `placeholder:"always|DURATION" help:"When messages in --data reach the disk. always: before a send is answered, so an acknowledged message survives a power cut. A duration: that often, so a power cut may take that much; a crash of the server alone takes nothing (always)."`
 
-	NATS         natsURLs `name:"nats" placeholder:"URL" help:"Keep messages in a NATS cluster with JetStream, shared by all servers that name its stream. URLs of the cluster's servers, with commas between them."`
-	NATSStream   string   `name:"nats-stream" placeholder:"NAME" help:"Stream of the cluster; it is made if it is missing (simplechat)."`
-	NATSReplicas int      `name:"nats-replicas" placeholder:"N" help:"NATS servers that keep each message, 1, 3 or 5. With 3 an acknowledged message survives the loss of one (3)."`
-	NATSCreds    string   `name:"nats-creds" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
-	NATSTLSCA    string   `name:"nats-tls-ca" type:"path" placeholder:"FILE" help:"Certificates in PEM that sign those of the NATS servers. The default is the system's."`
-	NATSTLSCert  string   `name:"nats-tls-cert" type:"path" placeholder:"FILE" help:"Certificate in PEM that this server shows to NATS."`
-	NATSTLSKey   string   `name:"nats-tls-key" type:"path" placeholder:"FILE" help:"The key of --nats-tls-cert in PEM."`
+	NATS           natsURLs `name:"nats" placeholder:"URL" help:"Keep messages in a NATS cluster with JetStream, shared by all servers that name its stream. URLs of the cluster's servers, with commas between them."`
+	NATSStream     string   `name:"nats-stream" placeholder:"NAME" help:"Stream of the cluster; it is made if it is missing (simplechat)."`
+	NATSReplicas   int      `name:"nats-replicas" placeholder:"N" help:"NATS servers that keep each message, 1, 3 or 5. With 3 an acknowledged message survives the loss of one (3)."`
+	NATSSyncAlways bool     `name:"nats-sync-always" help:"All NATS servers run with sync_interval: always, so a restart of them loses no acknowledged message. Without it, a restart of most of the stream's servers together begins a new epoch."`
+	NATSCreds      string   `name:"nats-creds" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
+	NATSTLSCA      string   `name:"nats-tls-ca" type:"path" placeholder:"FILE" help:"Certificates in PEM that sign those of the NATS servers. The default is the system's."`
+	NATSTLSCert    string   `name:"nats-tls-cert" type:"path" placeholder:"FILE" help:"Certificate in PEM that this server shows to NATS."`
+	NATSTLSKey     string   `name:"nats-tls-key" type:"path" placeholder:"FILE" help:"The key of --nats-tls-cert in PEM."`
 }
 
 // syncMode is a flag's time between writes to the disk.
@@ -94,7 +95,7 @@ func (f *storageFlags) check() error {
 func (f *storageFlags) checkNATS() error {
 	if len(f.NATS) == 0 {
 		for name, set := range map[string]bool{
-			"stream": f.NATSStream != "", "replicas": f.NATSReplicas != 0, "creds": f.NATSCreds != "",
+			"stream": f.NATSStream != "", "replicas": f.NATSReplicas != 0, "sync-always": f.NATSSyncAlways, "creds": f.NATSCreds != "",
 			"tls-ca": f.NATSTLSCA != "", "tls-cert": f.NATSTLSCert != "", "tls-key": f.NATSTLSKey != "",
 		} {
 			if set {
@@ -159,6 +160,7 @@ func (f *storageFlags) connect(ctx context.Context, maxContent int, options jetl
 		Stream:      cmp.Or(f.NATSStream, defaultStream),
 		Replicas:    cmp.Or(f.NATSReplicas, defaultReplicas),
 		MaxContent:  maxContent,
+		SyncAlways:  f.NATSSyncAlways,
 		Credentials: f.NATSCreds,
 	}
 	if f.NATSCreds != "" { // nats.go would find out only when it connects
