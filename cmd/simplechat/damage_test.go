@@ -183,7 +183,7 @@ func checkDamaged(t *testing.T, dir string, original []placed) {
 		t.Errorf("a client that has read to %v is sent to %v: what is between was never sent", end, resumed)
 	}
 	if _, err := client.SendMessage(ctx, said.message()); err != nil {
-		t.Errorf("a send: %v", err)
+		checkReadable(t, p, original, err)
 		return
 	}
 	last, err := placeOf(call.ResponseHeader())
@@ -202,6 +202,32 @@ func checkDamaged(t *testing.T, dir string, original []placed) {
 		t.Errorf("after another start, a client that was at %v is sent to %v", want, after)
 	}
 	t.Logf("%s: %d of %d messages from %v on", outcome, read, len(original), history[0].place)
+}
+
+// checkReadable checks a server that refuses sends because of the damage: it says what
+// to do, and serves what can be read.
+func checkReadable(t *testing.T, p *process, original []placed, refusal error) {
+	t.Helper()
+	if connect.CodeOf(refusal) != connect.CodeUnavailable {
+		t.Errorf("a send: %v", refusal)
+	}
+	end := original[len(original)-1].place
+	if resumed := resumeAt(t, p, place{end.epoch, end.offset + 1}); resumed != (place{end.epoch, end.offset + 1}) {
+		t.Errorf("a client that has read to %v is sent to %v", end, resumed)
+	}
+	read := 0
+	for i, m := range readHistory(t, p.url(""), end) {
+		switch {
+		case m == original[i]:
+			read++
+		case m.said != (said{}) || m.place != original[i].place:
+			t.Errorf("wrong: %v at %v, %v was there", m.said, m.place, original[i])
+		}
+	}
+	if log := p.logText(); !strings.Contains(log, "run simplechat log repair") {
+		t.Errorf("sends fail (%v), and the log does not say what to do:\n%s", refusal, log)
+	}
+	t.Logf("sends fail, %d of %d messages are read", read, len(original))
 }
 
 // intact is an outcome in which nothing is missing.
