@@ -37,10 +37,13 @@ func BenchmarkFollow(b *testing.B) {
 	data := record(b, strings.Repeat("x", benchContent))
 	b.ReportAllocs()
 	done := make(chan error)
+	state, err := log.State(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
 	go func() {
-		seen := 0
-		done <- log.Follow(b.Context(), 0, func(chatsvc.Entry) error {
-			if seen++; seen == b.N {
+		done <- log.Follow(b.Context(), state.Epoch, 1, func(c chatsvc.Chunk) error {
+			if c.Next > uint64(b.N) {
 				return errEnough
 			}
 			return nil

@@ -1,10 +1,14 @@
 package chatsvc
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/simplechat/chatsvc/internal/record"
 )
 
 // crowdTest is a broker with subscribers who have read everything and park.
@@ -18,10 +22,9 @@ type crowdTest struct {
 
 func newCrowdTest(t *testing.T, subscribers int) *crowdTest {
 	t.Helper()
-	c := &crowdTest{T: t, broker: newBroker("E", 1, Retention{})}
+	c := &crowdTest{T: t, broker: newTestBroker(t, 1, memoryBounds{})}
 	for range subscribers {
-		sub, _ := c.broker.subscribe(position{kind: fromEnd})
-		c.subs = append(c.subs, sub)
+		c.subs = append(c.subs, c.broker.subscribe("", noUntil, noUntil))
 		c.waits = append(c.waits, nil)
 	}
 	c.parkAll()
@@ -55,9 +58,7 @@ func (c *crowdTest) parkAll() {
 
 func (c *crowdTest) publish() {
 	c.Helper()
-	if err := c.broker.publish(Entry{Offset: c.broker.next(), Time: time.Now(), Record: newRecord(c, "x")}); err != nil {
-		c.Fatal(err)
-	}
+	publishOne(c, c.broker, "x")
 }
 
 // woken returns how many of the subscribers from i on may read on.
@@ -236,63 +237,114 @@ func TestLastOneToLeaveReleases(t *testing.T) {
 	})
 }
 
-// A subscriber who comes from a replica that was ahead gets nothing twice: it
-// waits until this one has what it knows. It does not wait for ever, nor for
-// what another log had.
+// lateLog is a log whose Follow hands out records late: a replica that lags.
+type lateLog struct {
+	*MemoryLog
+
+	delay time.Duration
+}
+
+func (l lateLog) Follow(ctx context.Context, epoch string, from uint64, yield func(Chunk) error) error {
+	select {
+	case <-time.After(l.delay):
+	case <-ctx.Done():
+	}
+	return l.MemoryLog.Follow(ctx, epoch, from, yield)
+}
+
+// A subscriber that comes from a replica that was ahead gets nothing twice: it waits
+// until this one has the records that it knows. It does not wait for ever, nor for
+// records that were never stored.
 func TestCatchUpWithAnotherReplica(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name  string
-		epoch string
-		delay time.Duration // of the records
-		first uint64        // offset to begin at
-		waits time.Duration
+		name    string
+		other   bool // the epoch that is asked for
+		offset  uint64
+		delay   time.Duration // of the records
+		first   uint64        // offset to begin at
+		isReset bool
+		waits   time.Duration
+		err     error
 	}{
-		{"it is behind", "E", lagTime / 2, 3, lagTime / 2},
-		{"it is far behind", "E", 2 * lagTime, 1, lagTime},
-		{"another epoch", "OTHER", lagTime / 2, 1, 0},
-		{"no epoch", "", lagTime / 2, 1, 0},
+		{"it is behind", false, 3, catchUpTime / 2, 3, false, catchUpTime / 2, nil},
+		{"it is far behind", false, 3, 2 * catchUpTime, 0, false, catchUpTime, errBehind},
+		{"beyond the end", false, 4, catchUpTime / 2, 1, true, 0, nil},
+		{"another epoch", true, 3, catchUpTime / 2, 1, false, 0, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				b := newBroker("E", 1, Retention{})
-				time.AfterFunc(test.delay, func() {
-					for n := range uint64(2) {
-						if err := b.publish(Entry{Offset: 1 + n, Record: newRecord(t, "x")}); err != nil {
-							t.Error(err)
-						}
-					}
-				})
-				began := time.Now()
-				from := position{kind: fromOffset, n: 3, epoch: test.epoch}
-				if err := b.catchUp(t.Context(), from); err != nil {
+				log := lateLog{NewMemoryLog(Retention{}), test.delay}
+				svc, err := New(WithLog(log))
+				if err != nil {
 					t.Fatal(err)
+				}
+				defer func() { _ = svc.Shutdown(context.Background()) }()
+				for range 2 {
+					if _, err := log.Append(t.Context(), newRecord(t, "x"), ""); err != nil {
+						t.Fatal(err)
+					}
+				}
+				asked := position{kind: fromOffset, n: test.offset, epoch: log.epoch}
+				if test.other {
+					asked.epoch = "OTHER"
+				}
+				began := time.Now()
+				o, err := svc.open(t.Context(), asked)
+				if !errors.Is(err, test.err) || err == nil && (o.from != test.first || o.isReset != test.isReset || o.isOther != test.other) {
+					t.Errorf("%+v, %v", o, err)
 				}
 				if waited := time.Since(began); waited != test.waits {
 					t.Errorf("waited for %v, %v was due", waited, test.waits)
-				}
-				if _, first := b.subscribe(from); first.offset != test.first {
-					t.Errorf("begins at %d, %d was due", first.offset, test.first)
 				}
 			})
 		})
 	}
 }
 
-// The log may let go of its oldest records between the question what it has and
-// their arrival: that is no gap. One between records is.
-func TestFirstRecordMayBeLaterThanAsked(t *testing.T) {
+// Records that the log no longer had when they were due are removed, not
+// unreadable. A gap between records is.
+func TestGaps(t *testing.T) {
 	t.Parallel()
-	b := newBroker("epoch", 5, Retention{Messages: 100})
-	for _, step := range []struct {
-		offset uint64
-		gap    bool
-	}{{8, false}, {9, false}, {11, true}, {12, false}} {
-		err := b.publish(Entry{Offset: step.offset, Time: time.Now(), Record: newRecord(t, "x")})
-		if gap := errors.Is(err, errGap); gap != step.gap || err != nil && !gap {
-			t.Errorf("offset %d: %v", step.offset, err)
+	b := newTestBroker(t, 5, memoryBounds{hot: 1 << 20})
+	read := b.subscribe("", 5, noUntil)
+	chunk := func(from, next uint64, offsets ...uint64) Chunk {
+		c := Chunk{From: from, Next: next, First: 5}
+		for _, offset := range offsets {
+			c.Entries = append(c.Entries, Entry{Offset: offset, Record: newRecord(t, "x")})
 		}
+		return c
+	}
+	for _, c := range []Chunk{chunk(5, 6, 5), chunk(6, 10, 7, 9), chunk(10, 11)} {
+		if err := b.publish(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for offset := uint64(5); offset < 11; {
+		got, _, err := b.read(read)
+		if err != nil || got.offset != offset || got.count == 0 {
+			t.Fatalf("read at %d: %+v, %v", offset, got, err)
+		}
+		for i := range got.count {
+			r := got.records[start(got.index+i, got.ends):got.ends[got.index+i]]
+			if isEmpty := bytes.Equal(r, record.Empty); isEmpty != (offset == 6 || offset == 8 || offset == 10) {
+				t.Errorf("record %d is %q", offset, r)
+			}
+			offset++
+		}
+	}
+	if len(b.reported) != 3 {
+		t.Errorf("reported: %v", b.reported)
+	}
+	if err := b.publish(chunk(11, 11+longestGap+1)); !errors.Is(err, errGap) {
+		t.Errorf("a gap of %d: %v", longestGap+1, err)
+	}
+	if err := b.publish(chunk(20, 21, 20)); err != nil || b.hot.floor() != 20 {
+		t.Errorf("records removed before they came: %v, floor %d", err, b.hot.floor())
+	}
+	if err := b.publish(chunk(12, 13, 12)); err == nil {
+		t.Error("a log that went back is believed")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -13,15 +14,6 @@ import (
 	"example.com/simplechat/chatsvc/internal/record"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
-)
-
-const (
-	// catchUpTime bounds how long a new subscriber waits for what senders were
-	// told is stored.
-	catchUpTime = 5 * time.Second
-	// lagTime bounds how long one waits who has seen more on another replica:
-	// replicas are milliseconds apart.
-	lagTime = time.Second
 )
 
 // rpcs are the two procedures.
@@ -104,26 +96,31 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	}
 	defer s.streams.Done()
 	call, _ := connect.CallInfoForHandlerContext(ctx)
-	from, err := parsePosition(call.RequestHeader())
+	asked, err := parsePosition(call.RequestHeader())
 	if err != nil {
 		return err
 	}
-	b := s.broker.Load()
-	if err := b.catchUp(ctx, from); err != nil {
-		return err
+	o, err := s.open(ctx, asked)
+	if err != nil {
+		return wireError(err)
 	}
-	sub, first := b.subscribe(from)
-	defer b.leave(sub)
-	out.ResponseHeader().Set(HeaderEpoch, b.epoch)
-	out.ResponseHeader().Set(HeaderOffset, strconv.FormatUint(first.offset, 10))
+	o.setHeader(out.ResponseHeader())
 	if err := out.Conn().Send(nil); err != nil { // the headers
 		return err
 	}
+	if o.isMoot() {
+		return nil
+	}
+	sub := o.broker.subscribe(ownerOf(ctx), o.from, o.until)
+	defer o.broker.leave(sub)
 	res := responseFrom(ctx)
 	to := newStream(res.writer, formOf(call.RequestHeader().Get("Content-Type"), res.lines), s.writeDeadline)
 	defer to.watch.end()
-	s.logStream(ctx, slog.LevelDebug, "subscribed", slog.Uint64("offset", first.offset))
-	err = s.serve(ctx, b, sub, first, to)
+	s.logStream(ctx, slog.LevelDebug, "subscribed", slog.Uint64("offset", o.from))
+	err = s.serve(ctx, o.broker, sub, to)
+	if errors.Is(err, errUntil) {
+		err = nil
+	}
 	seen := wireError(err)
 	switch {
 	case errors.Is(err, errSlow):
@@ -145,70 +142,95 @@ func (s *Service) logStream(ctx context.Context, level slog.Level, msg string, w
 		slog.String("peer", call.Peer().Addr), slog.String("protocol", call.Peer().Protocol), what)
 }
 
-// catchUp waits until b has what senders were told is stored, so that a new
-// subscriber finds it in the history. For one who comes from a replica that was
-// ahead it waits as well, for up to lagTime: otherwise that one would get records
-// once more. Where the log has not what such a subscriber knows, the answer
-// shows it.
-func (b *broker) catchUp(ctx context.Context, from position) error {
-	if from.kind == fromOffset && from.n > 0 && from.epoch == b.epoch {
-		lag, cancel := context.WithTimeout(ctx, lagTime)
-		defer cancel()
-		_ = b.await(lag, from.n-1)
+// ownerOf returns the caller's user and address, which share what is bounded.
+func ownerOf(ctx context.Context) string {
+	user, _ := UserFromContext(ctx)
+	call, _ := connect.CallInfoForHandlerContext(ctx)
+	host, _, err := net.SplitHostPort(call.Peer().Addr)
+	if err != nil {
+		host = call.Peer().Addr
 	}
-	wait, cancel := context.WithTimeout(ctx, catchUpTime)
-	defer cancel()
-	err := b.await(wait, b.acknowledged.Load())
-	if err != nil && ctx.Err() == nil && wait.Err() != nil {
-		err = errBehind
-	}
-	return wireError(err)
+	return host + " " + user.Name
 }
 
-// serve writes the first batch and all that follow it in b for sub, until ctx is
-// done, the subscriber is gone or b closes. It returns why it ended.
-func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, first batch, to *stream) error {
-	// The first batch leaves at once, even if it is empty: a client counts
-	// itself connected at the first message.
-	if err := to.send(first); err != nil {
-		return err
-	}
-	var heartbeat <-chan time.Time
-	var timer *time.Timer
-	if s.heartbeat > 0 {
-		timer = time.NewTimer(s.heartbeat)
-		defer timer.Stop()
-		heartbeat = timer.C
-	}
-	sent := time.Now()
-	done := ctx.Done()
-	for {
-		select {
-		case <-done:
-			return ctx.Err()
-		default:
-		}
-		next, released, err := b.read(sub)
-		if err != nil {
+// serve writes the batches for sub until it has all that it asked for, ctx is done,
+// the subscriber is gone or b closes. It returns why it ended. The first batch
+// leaves at once, even if it is empty: a client counts itself connected at the first
+// message.
+func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, to *stream) error {
+	beat := newHeartbeat(firstTime)
+	defer beat.timer.Stop()
+	for first := true; ; first = false {
+		next, err := b.nextBatch(ctx, sub, beat, first)
+		if err != nil && !(first && errors.Is(err, errUntil)) {
 			return err
-		}
-		if next.count == 0 {
-			select {
-			case <-released:
-				continue
-			case <-done:
-				return ctx.Err()
-			case <-heartbeat:
-				if silent := time.Since(sent); silent < s.heartbeat {
-					timer.Reset(s.heartbeat - silent)
-					continue
-				}
-				timer.Reset(s.heartbeat)
-			}
 		}
 		if err := to.send(next); err != nil {
 			return err
 		}
-		sent = time.Now()
+		if first {
+			beat.start(s.heartbeat)
+		}
+		beat.last = time.Now()
 	}
+}
+
+// nextBatch returns the next batch for sub, or an empty one when the stream has been
+// silent for too long. For the first batch it waits only where records must be read
+// from the log.
+func (b *broker) nextBatch(ctx context.Context, sub *subscriber, beat *heartbeat, first bool) (batch, error) {
+	done := ctx.Done()
+	for {
+		select {
+		case <-done:
+			return batch{}, ctx.Err()
+		default:
+		}
+		next, more, err := b.read(sub)
+		if err != nil || next.count > 0 || first && sub.piece == nil {
+			return next, err
+		}
+		select {
+		case <-more:
+		case <-done:
+			return batch{}, ctx.Err()
+		case <-beat.timer.C:
+			if beat.isDue() {
+				return batch{}, nil
+			}
+		}
+	}
+}
+
+// heartbeat tells when a stream has been silent for too long.
+type heartbeat struct {
+	limit time.Duration
+	last  time.Time // when something was sent
+	timer *time.Timer
+}
+
+func newHeartbeat(limit time.Duration) *heartbeat {
+	return &heartbeat{limit: limit, last: time.Now(), timer: time.NewTimer(limit)}
+}
+
+// start begins with another limit, zero for none.
+func (h *heartbeat) start(limit time.Duration) {
+	h.limit = limit
+	if limit > 0 {
+		h.timer.Reset(limit)
+	} else {
+		h.timer.Stop()
+	}
+}
+
+// isDue reports whether the silence has been too long, and sets the timer again.
+// The timer is not set at each batch: it finds out when it fires.
+func (h *heartbeat) isDue() bool {
+	silent := time.Since(h.last)
+	if silent < h.limit {
+		h.timer.Reset(h.limit - silent)
+		return false
+	}
+	h.timer.Reset(h.limit)
+	return true
 }

@@ -181,12 +181,12 @@ const (
 	slackShare = 16
 	// The least that a log stores beyond a bound: a burst must not overtake a
 	// subscriber that keeps up, however small the bound.
-	slackMessages = 1024
-	slackBytes    = 4 << 20
+	slackMessages = 256
+	slackBytes    = 1 << 20
 )
 
 // Stored returns the bounds of what a log stores to retain r: 1/16 more of each,
-// and at least 1,024 messages and 4 MiB more. A log reports only what r allows.
+// and at least 256 messages and 1 MiB more. A log reports only what r allows.
 func (r Retention) Stored() Retention {
 	if r.Messages > 0 {
 		r.Messages += max(r.Messages/slackShare, slackMessages)

@@ -22,15 +22,27 @@ const (
 	// DefaultHeartbeat is the silence after which a subscriber gets an empty
 	// batch, unless [WithHeartbeat] says otherwise.
 	DefaultHeartbeat = 25 * time.Second
+	// DefaultHotBytes is the memory for the newest records, in bytes, unless
+	// [WithHotBytes] says otherwise: 64 MiB.
+	DefaultHotBytes = 64 << 20
+	// DefaultColdBytes is the memory for older records that are being read, in bytes,
+	// unless [WithColdBytes] says otherwise: 32 MiB.
+	DefaultColdBytes = 32 << 20
 	// DefaultWriteDeadline is the time that one batch may take to be written,
 	// unless [WithWriteDeadline] says otherwise.
 	DefaultWriteDeadline = 30 * time.Second
 )
 
-// DefaultRetention returns what a [Service] retains unless [WithRetention] says
-// otherwise: 10,000 messages, 64 MiB, any age.
+// DefaultRetention returns what the [MemoryLog] of a [Service] retains unless
+// [WithRetention] says otherwise: 10,000 messages, 64 MiB, any age.
 func DefaultRetention() Retention {
 	return Retention{Messages: 10_000, Bytes: 64 << 20}
+}
+
+// DefaultReplay returns what a subscriber without an offset gets unless [WithReplay]
+// says otherwise: the last 10,000 messages, and at most 64 MiB.
+func DefaultReplay() Replay {
+	return Replay{Messages: 10_000, Bytes: 64 << 20}
 }
 
 // Option configures a [Service]. Options are applied in order; where two set
@@ -48,6 +60,9 @@ type config struct {
 	authenticator  Authenticator
 	log            Log
 	retention      Retention
+	replay         Replay
+	memory         memoryBounds
+	hotSet         bool // memory.hot is not the default
 	maxContent     int
 	heartbeat      time.Duration
 	writeDeadline  time.Duration
@@ -76,8 +91,8 @@ func WithAuthenticator(a Authenticator) Option {
 }
 
 // WithLog stores messages in l instead of a [MemoryLog] of the service's own.
-// [New] reads all that l retains, and fails if l is nil. The service does not
-// close l.
+// [New] fails if l is nil. The service does not close l. What is retained is a
+// matter of l alone.
 func WithLog(l Log) Option {
 	return optionFunc(func(c *config) {
 		c.log = l
@@ -87,11 +102,34 @@ func WithLog(l Log) Option {
 	})
 }
 
-// WithRetention bounds the history that the service keeps in memory for
-// subscribers, and that of its own [MemoryLog]. [New] fails for negative
-// bounds.
+// WithRetention bounds the history of the service's own [MemoryLog]. It has no effect
+// together with [WithLog]: another log has a retention of its own. [New] fails for
+// negative bounds. The default is [DefaultRetention].
 func WithRetention(r Retention) Option {
 	return optionFunc(func(c *config) { c.retention = r })
+}
+
+// WithReplay bounds what a subscriber gets of the history if it does not ask for an
+// offset: such clients keep everything that they receive. Subscribers that ask for
+// an offset get all that is retained from it on. [New] fails for negative bounds. The
+// default is [DefaultReplay].
+func WithReplay(r Replay) Option {
+	return optionFunc(func(c *config) { c.replay = r })
+}
+
+// WithHotBytes bounds the memory for the newest records, the hot end, in bytes:
+// subscribers that keep up never read from the log. It holds at least two chunks of
+// 64 KiB, or two larger records. The default is [DefaultHotBytes], and no more than
+// the retention for a service with a [MemoryLog] of its own.
+func WithHotBytes(bytes int64) Option {
+	return optionFunc(func(c *config) { c.memory.hot, c.hotSet = bytes, true })
+}
+
+// WithColdBytes bounds the memory for records that subscribers read from the log, in
+// bytes. Where it does not suffice, subscribers wait for each other; one chunk of 64
+// KiB, or one larger record, can always be read. The default is [DefaultColdBytes].
+func WithColdBytes(bytes int64) Option {
+	return optionFunc(func(c *config) { c.memory.cold = bytes })
 }
 
 // WithMaxContent sets the largest content of one message in bytes, from 1 to
@@ -134,6 +172,8 @@ func newConfig(opts []Option) (*config, error) {
 	c := &config{
 		users:         DemoUsers(),
 		retention:     DefaultRetention(),
+		replay:        DefaultReplay(),
+		memory:        memoryBounds{hot: DefaultHotBytes, cold: DefaultColdBytes},
 		maxContent:    DefaultMaxContent,
 		heartbeat:     DefaultHeartbeat,
 		writeDeadline: DefaultWriteDeadline,
@@ -154,7 +194,7 @@ func newConfig(opts []Option) (*config, error) {
 	if c.writeDeadline <= 0 {
 		return nil, fmt.Errorf("write deadline of %v: it must be positive", c.writeDeadline)
 	}
-	if err := c.retention.validate(); err != nil {
+	if err := c.validateHistory(); err != nil {
 		return nil, err
 	}
 	if c.logger == nil {
@@ -169,6 +209,20 @@ func newConfig(opts []Option) (*config, error) {
 	}
 	if c.log == nil {
 		c.log = NewMemoryLog(c.retention)
+		if stored := c.retention.Stored().Bytes; stored > 0 && !c.hotSet {
+			c.memory.hot = min(c.memory.hot, stored)
+		}
 	}
 	return c, nil
+}
+
+// validateHistory checks the options about the history.
+func (c *config) validateHistory() error {
+	if c.memory.hot < 0 || c.memory.cold < 0 {
+		return fmt.Errorf("memory of %d bytes for the newest records, %d for older ones: neither may be negative", c.memory.hot, c.memory.cold)
+	}
+	if err := c.retention.validate(); err != nil {
+		return fmt.Errorf("retention of %w", err)
+	}
+	return c.replay.validate()
 }

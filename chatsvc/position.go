@@ -19,6 +19,17 @@ const (
 	// number means nothing, and the stream begins with the first retained
 	// record. A response without an error carries the log's own.
 	HeaderEpoch = "Chat-Epoch"
+	// HeaderUntil on a request for messageList ends the stream: as a number N
+	// before record N, with an offset above the last record when that is
+	// stored; as "end" before the next record at the time of the call. The
+	// response carries the number, so a client that does not find it there talks to
+	// a server that knows no such header. In another epoch than that of
+	// HeaderEpoch, or after a reset, the stream ends at once.
+	HeaderUntil = "Chat-Until"
+	// HeaderReset is "true" on a response to messageList if the offset N of the epoch
+	// that was asked for is beyond the end of the log, which went back.
+	// The stream begins with the first retained record, as in another epoch.
+	HeaderReset = "Chat-Reset"
 	// HeaderDuplicate is "true" on a response to sendMessage if the
 	// idempotency key was known, and nothing was stored.
 	HeaderDuplicate = "Chat-Duplicate"
@@ -31,11 +42,12 @@ const (
 // maxHeaderValue is the longest epoch or idempotency key in bytes.
 const maxHeaderValue = 128
 
-// position is where a subscriber wants to begin.
+// position is what a subscriber asks for.
 type position struct {
 	kind  positionKind
 	n     uint64 // of fromOffset and fromLast
-	epoch string // that n belongs to, if it is fromOffset; empty: the current one
+	epoch string // that n and until belong to; empty: the current one
+	until until
 }
 
 type positionKind int
@@ -47,7 +59,14 @@ const (
 	fromEnd
 )
 
-// parsePosition reads [HeaderOffset] and [HeaderEpoch].
+// until is where a stream ends. The zero value is that it does not.
+type until struct {
+	set    bool
+	atEnd  bool   // before the next record at the time of the call
+	offset uint64 // before this one
+}
+
+// parsePosition reads [HeaderOffset], [HeaderEpoch] and [HeaderUntil].
 func parsePosition(h http.Header) (position, error) {
 	var p position
 	epoch, err := single(h, HeaderEpoch)
@@ -58,6 +77,9 @@ func parsePosition(h http.Header) (position, error) {
 		return position{}, invalid("%s must be the value that the server sent: at most %d visible ASCII characters", HeaderEpoch, maxHeaderValue)
 	}
 	p.epoch = epoch
+	if p.until, err = parseUntil(h); err != nil {
+		return position{}, err
+	}
 	offset, err := single(h, HeaderOffset)
 	if err != nil {
 		return position{}, err
@@ -81,20 +103,34 @@ func parsePosition(h http.Header) (position, error) {
 	return p, nil
 }
 
-// resolve returns the offset to begin at in a log that retains [first, next).
-// It is never higher than next: a subscriber who knows more than the log holds
-// sees so by the answer, and no record is passed over.
-func (p position) resolve(epoch string, first, next uint64) uint64 {
-	switch {
-	case p.kind == fromEnd:
+// resolve returns the offset to begin at in a log that retains [first, next), of
+// which a replay begins at replay. It is never higher than next.
+func (p position) resolve(first, replay, next uint64) uint64 {
+	switch p.kind {
+	case fromStart:
+		return min(max(replay, first), next)
+	case fromEnd:
 		return next
-	case p.kind == fromLast:
+	case fromLast:
 		return next - min(p.n, next-first)
-	case p.kind == fromStart, p.epoch != "" && p.epoch != epoch:
-		return first
 	default:
 		return min(max(p.n, first), next)
 	}
+}
+
+func parseUntil(h http.Header) (until, error) {
+	text, err := single(h, HeaderUntil)
+	switch {
+	case err != nil || text == "":
+		return until{}, err
+	case text == "end":
+		return until{set: true, atEnd: true}, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return until{}, invalid("%s must be N (end before record N) or end (before the next record)", HeaderUntil)
+	}
+	return until{set: true, offset: n}, nil
 }
 
 // parseIdempotencyKey returns the key of [HeaderIdempotencyKey] as the log

@@ -46,7 +46,12 @@ func (l *replacedLog) Append(ctx context.Context, record []byte, key string) (ch
 	return log.Append(ctx, record, key)
 }
 
-func (l *replacedLog) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry) error) error {
+func (l *replacedLog) Read(ctx context.Context, epoch string, from, to uint64, maxBytes int) (chatsvc.Chunk, error) {
+	log, _ := l.current()
+	return log.Read(ctx, epoch, from, to, maxBytes)
+}
+
+func (l *replacedLog) Follow(ctx context.Context, epoch string, from uint64, yield func(chatsvc.Chunk) error) error {
 	log, done := l.current()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -57,7 +62,7 @@ func (l *replacedLog) Follow(ctx context.Context, from uint64, yield func(chatsv
 		case <-ctx.Done():
 		}
 	}()
-	if err := log.Follow(ctx, from, yield); ctx.Err() == nil {
+	if err := log.Follow(ctx, epoch, from, yield); ctx.Err() == nil {
 		return err
 	}
 	return context.Cause(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -31,7 +32,8 @@ func TestOffsets(t *testing.T) {
 		{"from one of another epoch", "7", "another", "5", "m5"},
 		{"from one that is gone", "2", "current", "5", "m5"},
 		{"the next", "11", "current", "11", "live"},
-		{"beyond the next", "99", "current", "11", "live"},
+		{"beyond the next", "99", "current", "5", "m5"},
+		{"beyond the next of whatever epoch", "99", "", "11", "live"},
 		{"the last two", "-2", "", "9", "m9"},
 		{"more than there are", "-99", "", "5", "m5"},
 		{"the last one whatever the epoch", "-1", "another", "10", "m10"},
@@ -69,6 +71,9 @@ func TestOffsets(t *testing.T) {
 			if got := sub.stream.ResponseHeader().Get("Chat-Epoch"); got != epoch || got == "" {
 				t.Errorf("%s: Chat-Epoch: %q, sends answer %q", test.name, got, epoch)
 			}
+			if got, due := sub.stream.ResponseHeader().Get("Chat-Reset") == "true", test.name == "beyond the next"; got != due {
+				t.Errorf("%s: Chat-Reset: %v, %v was due", test.name, got, due)
+			}
 			subs = append(subs, sub)
 		}
 		send(ctx, t, client, text("live"))
@@ -78,6 +83,102 @@ func TestOffsets(t *testing.T) {
 			}
 		}
 	}, chatsvc.WithRetention(chatsvc.Retention{Messages: 6}))
+}
+
+// Ten messages are sent; streams end where they were asked to.
+func TestUntil(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name                 string
+		offset, epoch, until string
+		echo                 string // the answer's Chat-Until
+		contents             string
+		isReset              bool
+	}{
+		{"a range", "4", "", "7", "7", "4 5 6", false},
+		{"all", "", "", "end", "11", "1 2 3 4 5 6 7 8 9 10", false},
+		{"the last two", "-2", "", "end", "11", "9 10", false},
+		{"nothing", "end", "", "end", "11", "", false},
+		{"below the start", "5", "", "1", "1", "", false},
+		{"another epoch", "4", "another", "7", "7", "", false},
+		{"another epoch to the end", "", "another", "end", "11", "", false},
+		{"beyond the end of this epoch", "20", "current", "30", "30", "", true},
+	}
+	forEachFace(t, func(t *testing.T, f face) {
+		ctx := testContext(t)
+		var epoch string
+		for n := range 10 {
+			callCtx, call := connect.NewClientContext(ctx)
+			send(callCtx, t, f.as(t, "user1", "qwerty"), text(fmt.Sprint(n+1)))
+			epoch = call.ResponseHeader().Get("Chat-Epoch")
+		}
+		for _, test := range tests {
+			h := header("Chat-Until", test.until)
+			if test.offset != "" {
+				h.Set("Chat-Offset", test.offset)
+			}
+			if test.epoch == "current" {
+				test.epoch = epoch
+			}
+			if test.epoch != "" {
+				h.Set("Chat-Epoch", test.epoch)
+			}
+			stream, err := f.with(t, h).MessageList(ctx, &chatpb.None{})
+			if err != nil {
+				t.Fatalf("%s: %v", test.name, err)
+			}
+			var got []string
+			batches := 0
+			for ; stream.Receive(); batches++ {
+				for _, m := range stream.Msg().GetMessages() {
+					got = append(got, string(m.GetContent()))
+				}
+			}
+			isMoot := test.isReset || test.epoch == "another"
+			if err := stream.Err(); err != nil || strings.Join(got, " ") != test.contents || batches == 0 != isMoot {
+				t.Errorf("%s: %d batches, messages %q, %v", test.name, batches, got, err)
+			}
+			header := stream.ResponseHeader()
+			if header.Get("Chat-Until") != test.echo || header.Get("Chat-Epoch") != epoch || header.Get("Chat-Reset") == "true" != test.isReset {
+				t.Errorf("%s: header %v", test.name, header)
+			}
+		}
+		for _, bad := range []string{"-1", "x", "1.5", "18446744073709551616", ""} {
+			if err := receiveError(ctx, f.with(t, header("Chat-Until", bad))); connect.CodeOf(err) != connect.CodeInvalidArgument {
+				t.Errorf("Chat-Until: %q: %v", bad, err)
+			}
+		}
+		sub := subscribe(ctx, t, f.with(t, header("Chat-Until", "12", "Chat-Offset", "10")))
+		send(ctx, t, f.as(t, "user1", "qwerty"), text("11"))
+		for _, want := range []string{"10", "11"} {
+			if got := string(sub.next().GetContent()); got != want {
+				t.Errorf("message %q, %q was due", got, want)
+			}
+		}
+		if sub.stream.Receive() || sub.stream.Err() != nil {
+			t.Errorf("after the last message: %v, %v", sub.stream.Msg(), sub.stream.Err())
+		}
+	})
+}
+
+// A subscriber that asks for no offset gets the replay, one that does all.
+func TestReplayIsForThoseThatAskForNothing(t *testing.T) {
+	t.Parallel()
+	forEachFace(t, func(t *testing.T, f face) {
+		ctx := testContext(t)
+		for n := range 10 {
+			send(ctx, t, f.as(t, "user1", "qwerty"), text(fmt.Sprint(n+1)))
+		}
+		for offset, want := range map[string]string{"": "8", "1": "1", "-5": "6"} {
+			h := header()
+			if offset != "" {
+				h.Set("Chat-Offset", offset)
+			}
+			if got := string(subscribe(ctx, t, f.with(t, h)).next().GetContent()); got != want {
+				t.Errorf("Chat-Offset %q: begins with %s, %s was due", offset, got, want)
+			}
+		}
+	}, chatsvc.WithReplay(chatsvc.Replay{Messages: 3}))
 }
 
 func TestIdempotencyKey(t *testing.T) {

@@ -13,7 +13,6 @@ import (
 
 	"connectrpc.com/connect"
 
-	"example.com/simplechat/chatsvc/internal/record"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -22,7 +21,8 @@ import (
 type Service struct {
 	log           Log
 	broker        atomic.Pointer[broker] // another one when the log has another epoch
-	retention     Retention
+	memory        memoryBounds
+	replay        Replay
 	maxContent    int
 	heartbeat     time.Duration
 	writeDeadline time.Duration
@@ -41,7 +41,8 @@ type Service struct {
 }
 
 // New returns a service that serves what its log retains and all that is sent
-// to it from now on. With no option it has the users of [DemoUsers], a
+// to it from now on. It reads no history: that comes from the log when a subscriber
+// needs it. With no option it has the users of [DemoUsers], a
 // [MemoryLog] and the default limits. It fails if an option is not valid or
 // the log cannot be read. The caller calls [Service.Close] in the end.
 func New(opts ...Option) (*Service, error) {
@@ -58,18 +59,17 @@ func New(opts ...Option) (*Service, error) {
 	}
 	s := &Service{
 		log:           c.log,
-		retention:     c.retention,
+		memory:        c.memory,
+		replay:        c.replay,
 		maxContent:    c.maxContent,
 		heartbeat:     c.heartbeat,
 		writeDeadline: c.writeDeadline,
 		logger:        c.logger,
 		ended:         make(chan struct{}),
 	}
-	s.broker.Store(newBroker(state.Epoch, state.First, c.retention))
+	s.broker.Store(s.newBroker(state))
 	s.path, s.handler = newHandler(s, c)
-	if err := s.startFollowing(state); err != nil {
-		return nil, fmt.Errorf("chatsvc: read the log: %w", err)
-	}
+	s.startFollowing()
 	return s, nil
 }
 
@@ -166,67 +166,30 @@ func (s *Service) internal(doing string, err error) error {
 	return wireError(err)
 }
 
-// startTime is how long a log may hand out nothing of what it retains at the
-// start.
-const startTime = 30 * time.Second
-
 // startFollowing starts the goroutine that moves records from the log to the
-// broker, and returns when all that the log retained at state is there, or
-// with the log's error.
-func (s *Service) startFollowing(state State) error {
+// broker.
+func (s *Service) startFollowing() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stopFollowing = stop
-	start, failed := context.WithCancelCause(ctx)
-	defer failed(nil)
-	go s.follow(ctx, failed)
-	moved, at := time.Now(), s.broker.Load().next()
-	for state.First < state.Next {
-		tick, cancel := context.WithTimeout(start, time.Second)
-		err := s.broker.Load().await(tick, state.Next-1)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		if next := s.broker.Load().next(); next > at {
-			moved, at = time.Now(), next
-		} else if time.Since(moved) > startTime {
-			stop()
-			return fmt.Errorf("it hands out nothing more: record %d of %d is due", next, state.Next-1)
-		}
-		// The log is long, or what was retained is so no longer: look again.
-		if err = context.Cause(start); err == nil {
-			state, err = s.log.State(ctx)
-		}
-		if err != nil {
-			stop()
-			return err
-		}
-	}
-	return nil
+	go s.follow(ctx)
 }
 
-// follow moves records from the log to the broker until ctx is done. Where the
-// log fails it calls failed and tries again from where it was.
-func (s *Service) follow(ctx context.Context, failed func(error)) {
+// follow moves records from the log to the broker until ctx is done. When the log
+// fails it tries again from where it was.
+func (s *Service) follow(ctx context.Context) {
 	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
 	backoff := shortest
 	for {
 		b := s.broker.Load()
 		from := b.next()
-		err := s.log.Follow(ctx, b.epoch, from, func(c Chunk) error {
-			for _, e := range c.Entries {
-				if err := s.publish(e); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		err := s.log.Follow(ctx, b.epoch, from, b.publish)
 		if ctx.Err() != nil {
 			return
 		}
-		s.logger.Error("follow the log", "from", from, "error", err)
-		failed(err)
-		if s.replaced(ctx) || s.broker.Load().next() > from {
+		if !errors.Is(err, ErrEpoch) {
+			s.logger.Error("follow the log", "from", from, "error", err)
+		}
+		if s.replaced(ctx) || b.next() > from {
 			backoff = shortest
 		}
 		select {
@@ -256,20 +219,13 @@ func (s *Service) replaced(ctx context.Context) bool {
 		return false
 	}
 	s.logger.Error("the log has another epoch: all streams end", "was", old.epoch, "is", state.Epoch)
-	fresh := newBroker(state.Epoch, state.First, s.retention)
-	fresh.acknowledge(state.Next - 1) // until the history is read, its end is not where new subscribers begin
+	fresh := s.newBroker(state)
 	s.broker.Store(fresh)
 	old.close(errReplaced)
 	return true
 }
 
-// publish hands the log's next record to the broker. One that is damaged, or
-// does not follow the one before it, is reported: the history begins anew there.
-func (s *Service) publish(e Entry) error {
-	err := s.broker.Load().publish(e)
-	if errors.Is(err, record.ErrInvalid) || errors.Is(err, errGap) {
-		s.logger.Error("the history begins anew", "error", err)
-		return nil
-	}
-	return err
+// newBroker returns a broker for the log in a state.
+func (s *Service) newBroker(state State) *broker {
+	return newBroker(s.log, state, s.memory, s.replay, s.logger)
 }

@@ -312,7 +312,7 @@ func TestWireBatchesAreBounded(t *testing.T) {
 				t.Errorf("%s: %d messages came in %d batches", codec.contentType, len(sizes), batches)
 			}
 		}
-	}, chatsvc.WithLog(log), chatsvc.WithMaxContent(chatsvc.MaxContentCeiling), chatsvc.WithRetention(chatsvc.Retention{}))
+	}, chatsvc.WithLog(log), chatsvc.WithMaxContent(chatsvc.MaxContentCeiling), chatsvc.WithReplay(chatsvc.Replay{}))
 }
 
 // Point 6: Qt 6.5 and 6.6 stay "connected" for ever when a stream ends without

@@ -27,6 +27,8 @@
 // text or JSON, together with what it made of the event, goes on from there when
 // it is started again.
 //
+// [Client.Read] reads a part of the history and ends.
+//
 // # Sending
 //
 // [Client.Send] tries again until the server has acknowledged the message or

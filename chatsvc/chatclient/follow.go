@@ -24,10 +24,10 @@ type Event struct {
 	// Lost is the number of records below Offset that should have come but are
 	// retained no longer. It is zero with a message.
 	Lost uint64
-	// NewEpoch tells that the log is not the one that the position was of: what
-	// it retains comes from the first record on. What the old one held behind
-	// the position is lost as well, and nobody knows how much. It is false with
-	// a message.
+	// NewEpoch tells that the log is not the one that the position was of, or went
+	// back: what it retains comes from the first record on. What the old one held
+	// behind the position is lost as well, and nobody knows how much. It is false
+	// with a message.
 	NewEpoch bool
 }
 
@@ -50,7 +50,12 @@ func (e Event) Next() Position {
 // read: a server waits for a while (30 s unless it was told otherwise), then it
 // cuts the stream, and Follow resumes. Messages are the caller's to keep.
 func (c *Client) Follow(ctx context.Context, from Position, yield func(Event) error) error {
-	f := &follower{client: c, position: from, due: make(map[string]uint64), yield: yield}
+	return newFollower(c, from, yield).run(ctx)
+}
+
+// run opens streams until one has ended for good.
+func (f *follower) run(ctx context.Context) error {
+	c := f.client
 	pause := c.backoff()
 	for {
 		err := f.stream(ctx, pause)
@@ -60,6 +65,8 @@ func (c *Client) Follow(ctx context.Context, from Position, yield func(Event) er
 			return stopped.err
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errDone):
+			return nil
 		case isFinal(err):
 			return fmt.Errorf("follow from %v: %w", f.position, err)
 		}
@@ -77,7 +84,17 @@ type follower struct {
 	client   *Client
 	yield    func(Event) error
 	position Position          // to go on at
-	due      map[string]uint64 // of the epochs before: the offset to go on at, as a replica may hear of a new epoch later than others
+	due      map[string]uint64 // of the epochs before: the offset to continue at, as a replica may hear of a new epoch later than others
+
+	// Of a read with an end.
+	isBounded  bool
+	atEnd      bool   // the server is asked where the end is
+	until      uint64 // the record before which it ends, unless atEnd
+	untilEpoch string // that until is of; empty: whatever the log's is
+}
+
+func newFollower(c *Client, from Position, yield func(Event) error) *follower {
+	return &follower{client: c, position: from, due: make(map[string]uint64), yield: yield}
 }
 
 // stream opens a stream and hands on what comes, until it ends. It always
@@ -91,7 +108,7 @@ func (f *follower) stream(ctx context.Context, pause *backoff) error {
 	server, failures := c.replica()
 	err := f.receive(streamCtx, c.newRPC(watch, server.url), watch, pause)
 	var stopped *yieldError
-	if ctx.Err() != nil || errors.As(err, &stopped) {
+	if ctx.Err() != nil || errors.As(err, &stopped) || errors.Is(err, errDone) {
 		return err
 	}
 	if errors.Is(context.Cause(streamCtx), errSilent) {
@@ -106,13 +123,14 @@ func (f *follower) stream(ctx context.Context, pause *backoff) error {
 func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient, watch *watch, pause *backoff) error {
 	ctx, call := f.client.newCall(ctx)
 	f.position.setHeader(call.RequestHeader())
+	f.setUntil(call.RequestHeader())
 	watch.start(f.client.timeout)
 	stream, err := rpc.MessageList(ctx, &chatpb.None{})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = stream.Close() }()
-	epoch, offset, err := readPosition(stream.ResponseHeader())
+	epoch, offset, isReset, err := readPosition(stream.ResponseHeader())
 	if err != nil {
 		stream.Receive() // an error has no position
 		if stream.Err() != nil {
@@ -121,7 +139,10 @@ func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient
 		return err
 	}
 	watch.stop()
-	if err := f.open(epoch, offset); err != nil {
+	if err := f.open(epoch, offset, isReset); err != nil {
+		return err
+	}
+	if err := f.bound(ctx, rpc, stream.ResponseHeader()); err != nil {
 		return err
 	}
 	watch.start(f.client.silence)
@@ -142,13 +163,16 @@ func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient
 	return stream.Err()
 }
 
-// open moves the position to what a server has answered: the epoch, and the
-// offset of the first record that it will send.
-func (f *follower) open(epoch string, first uint64) error {
+// open moves the position to what a server has answered: the epoch, the offset of
+// the first record that it will send, and whether the log went back.
+func (f *follower) open(epoch string, first uint64, isReset bool) error {
 	asked, wanted, exact := f.position.Offset()
-	e := Event{Epoch: epoch, NewEpoch: asked != "" && asked != epoch}
+	e := Event{Epoch: epoch, NewEpoch: isReset || asked != "" && asked != epoch}
 	if exact {
 		f.due[asked] = wanted
+	}
+	if isReset {
+		f.due[epoch] = 1
 	}
 	due, known := f.due[epoch]
 	switch {
@@ -168,7 +192,13 @@ func (f *follower) open(epoch string, first uint64) error {
 		f.client.logger.Warn("records lost", slog.Any("position", f.position), slog.String("epoch", epoch), slog.Uint64("lost", e.Lost))
 	}
 	f.position = e.Next()
-	return f.tell(e)
+	if err := f.tell(e); err != nil {
+		return err
+	}
+	if f.isBounded && (e.NewEpoch || f.untilEpoch != "" && epoch != f.untilEpoch) {
+		return ErrNewEpoch
+	}
+	return nil
 }
 
 // record hands on a record, unless it was handed on before.
@@ -178,7 +208,10 @@ func (f *follower) record(offset uint64, msg *chatpb.ChatMessage) error {
 	}
 	e := Event{Message: msg, Epoch: f.position.epoch, Offset: offset}
 	f.position = e.Next()
-	return f.tell(e)
+	if err := f.tell(e); err != nil {
+		return err
+	}
+	return f.done()
 }
 
 func (f *follower) tell(e Event) error {

@@ -31,7 +31,7 @@ func TestPositions(t *testing.T) {
 		{
 			"all, ended before the first batch", chatclient.All(),
 			[]answer{{epoch: e, first: 5, err: errUnavailable}, {epoch: e, first: 5, batch: []string{"a"}}},
-			[]string{"", "5@EPOCH"},
+			[]string{"1", "5@EPOCH"},
 			[]string{"open 5 lost 0", "open 5 lost 0", "5:a"},
 		}, {
 			"end, ended before the first batch", chatclient.End(),
@@ -71,7 +71,7 @@ func TestPositions(t *testing.T) {
 		}, {
 			"retained out in between", chatclient.All(),
 			[]answer{{epoch: e, first: 1, batch: []string{"a"}, err: errUnavailable}, {epoch: e, first: 4, batch: []string{"d"}}},
-			[]string{"", "2@EPOCH"},
+			[]string{"1", "2@EPOCH"},
 			[]string{"open 1 lost 0", "1:a", "open 4 lost 2", "4:d"},
 		}, {
 			"from zero", chatclient.At(e, 0),
@@ -97,6 +97,11 @@ func TestPositions(t *testing.T) {
 			},
 			[]string{"7@EPOCH", "2@OTHER", "8@EPOCH"},
 			[]string{"open 1 lost 0 new epoch", "1:a", "open 7 lost 0 new epoch", "7:b", "open 2 lost 0 new epoch", "2:c"},
+		}, {
+			"a log that went back", chatclient.At(e, 7),
+			[]answer{{epoch: e, first: 2, isReset: true, batch: []string{"a"}, err: errUnavailable}, {epoch: e, first: 3, batch: []string{"b"}}},
+			[]string{"7@EPOCH", "3@EPOCH"},
+			[]string{"open 2 lost 1 new epoch", "2:a", "open 3 lost 0", "3:b"},
 		}, {
 			"an offset of whatever epoch", chatclient.At("", 7),
 			[]answer{{epoch: e, first: 6, batch: []string{"no", "a"}, err: errUnavailable}, {epoch: e, first: 9, batch: []string{"b"}}},

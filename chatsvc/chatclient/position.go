@@ -103,7 +103,8 @@ func (p *Position) UnmarshalText(text []byte) error {
 // setHeader asks for p in a request's header.
 func (p Position) setHeader(h http.Header) {
 	switch p.kind {
-	case all:
+	case all: // without an offset only the replay would come
+		h.Set(chatsvc.HeaderOffset, "1")
 	case end:
 		h.Set(chatsvc.HeaderOffset, "end")
 	case last:
@@ -116,14 +117,15 @@ func (p Position) setHeader(h http.Header) {
 	}
 }
 
-// readPosition returns the position that a response's header tells.
-func readPosition(h http.Header) (epoch string, offset uint64, err error) {
+// readPosition returns the position that a response's header tells, and whether the
+// log went back.
+func readPosition(h http.Header) (epoch string, offset uint64, isReset bool, err error) {
 	epoch = h.Get(chatsvc.HeaderEpoch)
 	text := h.Get(chatsvc.HeaderOffset)
 	offset, err = strconv.ParseUint(text, 10, 64)
 	if err != nil || epoch == "" {
-		return "", 0, fmt.Errorf("%w: %s is %q and %s is %q in its answer", errNoPosition,
+		return "", 0, false, fmt.Errorf("%w: %s is %q and %s is %q in its answer", errNoPosition,
 			chatsvc.HeaderOffset, text, chatsvc.HeaderEpoch, epoch)
 	}
-	return epoch, offset, nil
+	return epoch, offset, h.Get(chatsvc.HeaderReset) == "true", nil
 }

@@ -27,7 +27,7 @@ var (
 
 // isFinal reports whether another attempt would fail with err as well.
 func isFinal(err error) bool {
-	if errors.Is(err, errNoPosition) {
+	if errors.Is(err, errNoPosition) || errors.Is(err, ErrNewEpoch) {
 		return true
 	}
 	switch connect.CodeOf(err) {

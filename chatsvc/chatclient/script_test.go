@@ -22,9 +22,13 @@ var errUnavailable = connect.NewError(connect.CodeUnavailable, errors.New("call 
 type answer struct {
 	epoch string // of the headers; empty: they tell no position
 	first uint64 // offset of the first record, or of the stored message
-	batch []string
-	err   error // ends the call; nil: a stream stays open, and silent
-	hang  bool  // no answer at all; with a position: no first batch
+	until uint64 // where the stream ends; 0: the server does not know how to
+	// isReset tells that the log went back.
+	isReset bool
+	ends    bool // the stream ends without an error
+	batch   []string
+	err     error // ends the call; nil: a stream stays open, and silent
+	hang    bool  // no answer at all; with a position: no first batch
 }
 
 // script is a server that answers its calls as a test says, the last answer
@@ -85,6 +89,12 @@ func (s *script) next(ctx context.Context) (answer, error) {
 		info.ResponseHeader().Set(chatsvc.HeaderEpoch, a.epoch)
 		info.ResponseHeader().Set(chatsvc.HeaderOffset, strconv.FormatUint(a.first, 10))
 	}
+	if a.until > 0 {
+		info.ResponseHeader().Set(chatsvc.HeaderUntil, strconv.FormatUint(a.until, 10))
+	}
+	if a.isReset {
+		info.ResponseHeader().Set(chatsvc.HeaderReset, "true")
+	}
 	return a, nil
 }
 
@@ -106,7 +116,7 @@ func (s *script) MessageList(ctx context.Context, _ *chatpb.None, out *connect.S
 	if err := out.Conn().Send(nil); err != nil { // the headers
 		return err
 	}
-	if len(a.batch) > 0 || a.err == nil && !a.hang {
+	if len(a.batch) > 0 || a.err == nil && !a.hang && !a.ends {
 		batch := &chatpb.ChatMessages{}
 		for _, content := range a.batch {
 			batch.Messages = append(batch.Messages, &chatpb.ChatMessage{Content: []byte(content), Type: chatpb.ChatMessage_Text})
@@ -115,7 +125,7 @@ func (s *script) MessageList(ctx context.Context, _ *chatpb.None, out *connect.S
 			return err
 		}
 	}
-	if a.err != nil {
+	if a.err != nil || a.ends {
 		return a.err
 	}
 	<-ctx.Done()

@@ -146,7 +146,7 @@ func (s *sending) attempt(ctx context.Context) (_ Sent, wrote bool, _ error) {
 		}
 		return Sent{}, headers.Load(), err
 	}
-	epoch, offset, err := readPosition(call.ResponseHeader())
+	epoch, offset, _, err := readPosition(call.ResponseHeader())
 	if err != nil {
 		return Sent{}, true, err
 	}

@@ -3,8 +3,8 @@ package jetlog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"syscall"
 	"time"
 
 	"connectrpc.com/connect"
@@ -13,11 +13,24 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
+// appendTime bounds the wait for an acknowledgement.
+const appendTime = 2 * time.Second
+
 // What a sender is told; the cause is for the server's log.
 var (
-	errSendAgain = errors.New("the log cannot store the message now: send it again")
-	errFull      = errors.New("the server's disk is full: send the message again when there is room")
+	errNotStored = errors.New("the message was not stored: send it again")
+	errUnknown   = errors.New("it is not known whether the message was stored: send it again with its Idempotency-Key")
 )
+
+// errNoAnswer is the end of an append that waited for too long.
+var errNoAnswer = errors.New("no acknowledgement in time")
+
+// refusedError is the cause of an append that surely was not stored.
+type refusedError struct{ cause error }
+
+func (e refusedError) Error() string { return e.cause.Error() }
+
+func (e refusedError) Unwrap() error { return e.cause }
 
 // pendingAppend is one append under way.
 type pendingAppend struct {
@@ -27,9 +40,9 @@ type pendingAppend struct {
 	done   chan struct{}
 
 	// What the log knew of the stream when the append began.
-	epoch   string
-	turned  <-chan struct{} // closed when the stream is seen with another epoch
-	highest uint64          // offset that it has given
+	epoch    string
+	replaced chan struct{} // closed when the stream is seen with another epoch
+	highest  uint64        // offset that it has given
 
 	// The result, once done is closed.
 	appended chatsvc.Appended
@@ -44,96 +57,112 @@ func newAppend(record []byte, key string) *pendingAppend {
 	return a
 }
 
-// appendedNowhere goes with an error.
-var appendedNowhere chatsvc.Appended
-
 func (a *pendingAppend) end(appended chatsvc.Appended, err error) {
 	a.appended, a.err = appended, err
 	close(a.done)
 }
 
-// Append implements [chatsvc.Log]. It waits for at most two seconds for a
-// cluster, and thirty for a disk. While nothing can be stored it fails at once. It
-// fails too where the stream has another epoch than State returned last. Errors
-// have the code unavailable, or resource_exhausted if the disk is full.
+// Append implements [chatsvc.Log]. It waits for at most two seconds. While nothing
+// can be stored, and if the stream has another epoch than State returned last, it fails
+// at once. Errors have the code unavailable, and say whether the record may have been
+// stored.
 func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
 	if err := ctx.Err(); err != nil {
-		return appendedNowhere, err
+		return chatsvc.Appended{}, err
 	}
 	a := newAppend(record, key)
-	if err := l.begin(a); err != nil {
-		return appendedNowhere, refusal(err)
+	known, err := l.begin(a)
+	if err != nil {
+		return chatsvc.Appended{}, unavailable(refusedError{err})
 	}
-	if offset, ok := l.knownBefore(a.id); ok {
-		return chatsvc.Appended{Offset: offset, Duplicate: true}, nil
+	if known > 0 {
+		return chatsvc.Appended{Offset: known, Duplicate: true}, nil
 	}
 	if err := l.publisher.publish(a); err != nil {
-		return appendedNowhere, refusal(err)
+		return chatsvc.Appended{}, unavailable(err)
 	}
-	late := time.NewTimer(l.publisher.wait) // also where a disk hangs
-	defer late.Stop()
-	var err error
 	select {
-	case <-a.done:
-		err = a.err
-	case <-late.C:
-		err = errNoAnswer
+	case <-a.done: // at the latest after appendTime
 	case <-ctx.Done():
-		return appendedNowhere, ctx.Err()
+		return chatsvc.Appended{}, ctx.Err()
 	}
-	if err != nil {
-		if isOverload(err) {
-			l.logger.Warn("append", "error", err)
+	if a.err == nil {
+		a.err = l.confirm(ctx, a)
+	}
+	if a.err != nil {
+		if isOverload(a.err) {
+			l.logger.Warn("append", "error", a.err)
 		} else if l.Err() == nil {
-			l.suspect(err)
+			l.logger.Warn("append", "error", a.err)
+			l.checkSoon()
 		}
-		return appendedNowhere, refusal(err)
-	}
-	if err := l.confirm(ctx, a); err != nil {
-		l.logger.Warn("append", "error", err)
-		return appendedNowhere, refusal(err)
+		return chatsvc.Appended{}, unavailable(a.err)
 	}
 	return a.appended, nil
 }
 
-// begin returns why nothing can be stored now, or notes in a what is known of the
-// stream before it is sent.
-func (l *Log) begin(a *pendingAppend) error {
+// begin returns why nothing can be stored now, or the offset of the append that had
+// the key before, or notes in a what is known of the stream before it is sent.
+func (l *Log) begin(a *pendingAppend) (known uint64, err error) {
 	if l.closed.Err() != nil {
-		return ErrClosed
+		return 0, ErrClosed
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a.epoch, a.turned, a.highest = l.epoch, l.turned, l.highest
-	return l.obstacle()
+	if err := l.obstacle(); err != nil {
+		return 0, err
+	}
+	a.epoch, a.replaced, a.highest = l.epoch, l.replaced, l.highest
+	if a.id == "" {
+		return 0, nil
+	}
+	known, _ = l.keys.find(a.id)
+	return known, nil
 }
 
-// knownBefore returns the offset of the append that had the message id and that
-// JetStream may know no longer, as it has started since: in this process before
-// that started, elsewhere at any time.
-func (l *Log) knownBefore(id string) (offset uint64, known bool) {
+// confirm fails if the offset of an append that was stored is not of the epoch
+// that it began in, as far as that can be told. A stream gives offsets in order:
+// where a new record gets one that was there before it was sent, the stream is
+// another one or went back. If JetStream knows a key that this log has not
+// seen used, the stream is checked.
+func (l *Log) confirm(ctx context.Context, a *pendingAppend) error {
+	offset := a.appended.Offset
 	switch {
-	case id == "":
-		return 0, false
-	case l.engine != nil:
-		return l.engine.disk.known(id)
+	case a.appended.Duplicate:
+		if err := l.check(ctx); err != nil {
+			return err
+		}
+	case offset <= a.highest:
+		err := l.wentBack(ctx, a.epoch, fmt.Errorf("a new record has offset %d, and %d was there before", offset, a.highest))
+		if errors.Is(err, errReplaced) {
+			_ = l.check(ctx) // it ends those that follow; watch comes soon if it fails
+		}
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.notes.find(id)
+	if l.replaced != a.replaced || l.isReplaced() {
+		return errReplaced
+	}
+	if !a.appended.Duplicate {
+		l.highest = max(l.highest, offset)
+		l.keys.note(a.id, keyUse{offset, time.Now()})
+	}
+	return nil
 }
 
-// isOverload reports whether JetStream has taken too much on, and nothing is
-// wrong otherwise.
+// isOverload reports whether JetStream has too much to do, and nothing is wrong
+// otherwise.
 func isOverload(err error) bool {
 	apiError := new(jetstream.APIError)
 	return errors.As(err, &apiError) && apiError.Code == http.StatusTooManyRequests
 }
 
-// refusal returns what the sender sees, with the cause beside it.
-func refusal(cause error) error {
-	if errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT) {
-		return errors.Join(connect.NewError(connect.CodeResourceExhausted, errFull), cause)
+// unavailable returns what the sender sees, with the cause beside it.
+func unavailable(cause error) error {
+	text := errUnknown
+	if errors.As(cause, new(refusedError)) {
+		text = errNotStored
 	}
-	return errors.Join(connect.NewError(connect.CodeUnavailable, errSendAgain), cause)
+	return errors.Join(connect.NewError(connect.CodeUnavailable, text), cause)
 }

@@ -147,7 +147,7 @@ func (c *cluster) urls() []string {
 
 // settings returns how to reach a stream of the cluster.
 func (c *cluster) settings(stream string) jetlog.Cluster {
-	return jetlog.Cluster{URLs: c.urls(), Stream: stream, Replicas: len(c.options), MaxContent: chatsvc.MaxContentCeiling}
+	return jetlog.Cluster{URLs: c.urls(), Stream: stream, Replicas: len(c.options), MaxContent: chatsvc.MaxContentCeiling, SyncAlways: true}
 }
 
 // jetstream returns a client of the cluster's own. It ends with the test.
@@ -234,10 +234,10 @@ func TestServersStartTogether(t *testing.T) {
 }
 
 // followEpoch follows a log from the start until Follow fails, and returns why.
-func followEpoch(log *jetlog.Log) <-chan error {
+func followEpoch(log *jetlog.Log, epoch string) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
-		ended <- log.Follow(context.Background(), 1, func(chatsvc.Entry) error { return nil })
+		ended <- log.Follow(context.Background(), epoch, 1, func(chatsvc.Chunk) error { return nil })
 	}()
 	return ended
 }
@@ -273,14 +273,51 @@ func state(tb testing.TB, log *jetlog.Log) chatsvc.State {
 	return got
 }
 
-// A stream with other settings is refused, and the settings are named.
-func TestOtherSettingsAreNamed(t *testing.T) {
+// A stream with the limits of an older version, or of other flags, gets the needed
+// ones, and keeps its messages and its epoch.
+func TestLimitsAreAdapted(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)
-	closeLog(t, c.connect(t, "chat", jetlog.Options{Retention: chatsvc.Retention{Messages: 100}}))
-	closeLog(t, c.connect(t, "chat", jetlog.Options{Retention: chatsvc.Retention{Messages: 100}}))
-	_, err := jetlog.Connect(t.Context(), c.settings("chat"), jetlog.Options{Retention: chatsvc.Retention{Messages: 200, Age: time.Hour}})
-	for _, want := range []string{"stream chat", "max_msgs is 4196 where 4296 is needed", "max_age is 0s where 1h0m0s is needed", "nats stream edit"} {
+	js := c.jetstream(t)
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "chat", Subjects: []string{"chat"}, MaxMsgs: 10_000 + 4096, MaxBytes: 64<<20 + 16<<20 + 10_000*256,
+		Duplicates: chatsvc.KeyWindow, DenyDelete: true, DenyPurge: true, Metadata: map[string]string{"simplechat-epoch": "OLD"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := c.connect(t, "chat", jetlog.Options{})
+	appendText(t, log, "old")
+	closeLog(t, log)
+
+	out := newTestLog(t)
+	log = c.connect(t, "chat", jetlog.Options{Retention: chatsvc.Retention{Bytes: 1 << 30, Age: time.Hour}, Logger: slogTo(out)})
+	defer closeLog(t, log)
+	if got := state(t, log); got != (chatsvc.State{Epoch: "OLD", First: 1, Next: 2}) {
+		t.Errorf("state %+v", got)
+	}
+	if want := "max_bytes is -1 where 1140850688 is needed, max_age is 0s where 1h3m45s is needed"; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is not in\n%s", want, out)
+	}
+	stream, err := js.Stream(t.Context(), "chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stream.CachedInfo().Config; got.MaxMsgs != -1 || got.MaxBytes != 1<<30+1<<26 || got.MaxAge != time.Hour+time.Hour/16 || !got.AllowDirect {
+		t.Errorf("the stream has %+v", got)
+	}
+}
+
+// A stream of another kind is refused, and what is different is named.
+func TestStreamOfAnotherKindIsRefused(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	_, err := c.jetstream(t).CreateStream(t.Context(), jetstream.StreamConfig{Name: "chat", Subjects: []string{"chat", "more"}, Storage: jetstream.MemoryStorage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = jetlog.Connect(t.Context(), c.settings("chat"), jetlog.Options{})
+	for _, want := range []string{"stream chat", "subjects is [chat more] where [chat] is needed", "storage is Memory where File is needed", "nats stream edit"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}
@@ -379,7 +416,7 @@ func TestRemovedStream(t *testing.T) {
 	for _, log := range logs {
 		defer closeLog(t, log)
 		appendText(t, log, "old")
-		ended = append(ended, followEpoch(log))
+		ended = append(ended, followEpoch(log, before.Epoch))
 	}
 	if err := c.jetstream(t).DeleteStream(t.Context(), "chat"); err != nil {
 		t.Fatal(err)
@@ -503,7 +540,7 @@ func TestChangedSettingsAreReported(t *testing.T) {
 			}
 		}
 	}
-	const changed = "max_msgs is 10 where 4196 is needed"
+	changed := fmt.Sprintf("max_msgs is 10 where %d is needed", chatsvc.Retention{Messages: 100}.Stored().Messages)
 	config.MaxMsgs = 10
 	update(func() bool { return strings.Contains(out.String(), changed) })
 	appendText(t, log, "still stored")

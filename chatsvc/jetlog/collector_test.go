@@ -23,13 +23,17 @@ type collector struct {
 // collect follows log from the start until the test ends or Follow fails.
 func collect(tb testing.TB, log chatsvc.Log) *collector {
 	tb.Helper()
+	state, err := log.State(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
 	c := &collector{grown: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		err := log.Follow(ctx, 1, func(e chatsvc.Entry) error {
-			c.change(func() { c.entries = append(c.entries, e) })
+		err := log.Follow(ctx, state.Epoch, 1, func(chunk chatsvc.Chunk) error {
+			c.change(func() { c.entries = append(c.entries, chunk.Entries...) })
 			return nil
 		})
 		c.change(func() { c.failed = err })
@@ -85,7 +89,7 @@ func (c *collector) awaitEnd(tb testing.TB) {
 		select {
 		case <-grown:
 		case <-deadline:
-			tb.Fatal("follow goes on")
+			tb.Fatal("follow does not end")
 		}
 	}
 }
@@ -114,5 +118,19 @@ func appendKeyWhenUp(t *testing.T, log *jetlog.Log, key string) chatsvc.Appended
 			t.Fatalf("append: %v", err)
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// awaitState returns the state as soon as the stream has a leader.
+func awaitState(tb testing.TB, log *jetlog.Log) chatsvc.State {
+	tb.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		got, err := log.State(tb.Context())
+		if err == nil {
+			return got
+		}
+		if time.Now().After(deadline) {
+			tb.Fatal(err)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,31 +19,36 @@ const (
 	followHeartbeat = time.Second
 	// followBytes is how much of the stream is on its way to a Follow.
 	followBytes = 16 << 20
+	// chunkBytes bounds a chunk, apart from its last record.
+	chunkBytes = 256 << 10
+	// queueBytes bounds what has arrived and was not yielded yet, apart from the
+	// last record.
+	queueBytes = 1 << 20
 	// followBackoff and followBackoffMax are the pauses between two tries to
-	// read on.
+	// continue.
 	followBackoff    = 50 * time.Millisecond
 	followBackoffMax = time.Second
+	// largestGap is the largest number of offsets without records in an epoch.
+	largestGap = 65_536
 )
 
-var (
-	// errReplaced ends a Follow whose stream is not the one that it was: State
-	// has the new epoch.
-	errReplaced = errors.New("the stream was replaced by another one")
-	// errLost ends a consumer that JetStream has handed out records of which one
-	// did not arrive.
-	errLost = errors.New("a record got lost on its way")
-)
+// errLost ends a consumer that JetStream has handed out records of which one
+// did not arrive.
+var errLost = errors.New("a record was lost on its way")
 
-// Follow implements [chatsvc.Log]. While NATS is away it waits. It fails if the
-// stream is no longer the one whose epoch State returned last: it was created
-// anew, or went back, and what follows has nothing to do with what was before.
-func (l *Log) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry) error) error {
+// Follow implements [chatsvc.Log]. While NATS is away it waits. Records that arrived
+// together are one chunk. It fails with [chatsvc.ErrEpoch] if the stream is no longer
+// the one whose epoch State returned last.
+func (l *Log) Follow(ctx context.Context, epoch string, from uint64, yield func(chatsvc.Chunk) error) error {
+	if err := l.checkCall(ctx, epoch); err != nil {
+		return err
+	}
 	l.mu.Lock()
-	f := &follower{log: l, epoch: l.epoch, turned: l.turned, next: max(from, 1), yield: yield}
+	f := &follower{log: l, epoch: epoch, replaced: l.replaced, next: max(from, 1), yield: yield}
 	l.mu.Unlock()
 	for backoff := followBackoff; ; {
 		from := f.next
-		err := f.run(ctx)
+		err := f.consume(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -50,8 +56,7 @@ func (l *Log) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry)
 			return ErrClosed
 		case f.refused != nil:
 			return f.refused
-		case errors.Is(err, errReplaced):
-			l.turn(f.turned)
+		case errors.Is(err, chatsvc.ErrEpoch):
 			return err
 		}
 		l.logger.Warn("follow the stream", "from", f.next, "error", err)
@@ -65,92 +70,30 @@ func (l *Log) Follow(ctx context.Context, from uint64, yield func(chatsvc.Entry)
 	}
 }
 
-// pause waits, unless ctx is done or the log is closed.
-func (l *Log) pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-l.closed.Done():
-		return ErrClosed
-	}
-}
-
 // follower is one Follow.
 type follower struct {
-	log     *Log
-	epoch   string
-	turned  <-chan struct{} // closed when the stream gets another epoch
-	next    uint64          // offset to hand out next
-	yield   func(chatsvc.Entry) error
-	refused error // yield's error
+	log      *Log
+	epoch    string
+	replaced <-chan struct{} // closed when the stream gets another epoch
+	next     uint64          // offset to hand out next
+	yield    func(chatsvc.Chunk) error
+	refused  error // yield's error
 
 	// Of the consumer that reads for it.
-	alive    context.Context //nolint:containedctx // done when the consumer's life has ended
+	alive    context.Context //nolint:containedctx // done when the consumer has ended
 	end      context.CancelCauseFunc
 	consumed uint64 // its own count
-	until    uint64 // offset at which it has done its work; 0: none
+	taken    uint64 // offset that it delivers next, at least
 	check    place  // a record that was seen and must come first; zero: none
+	queue    *queue
 }
 
-// run hands out records until something is in the way, and returns what.
-func (f *follower) run(ctx context.Context) error {
-	if f.log.engine == nil {
-		return f.consume(ctx)
-	}
-	for {
-		if err := f.readRecent(ctx); !errors.Is(err, errFarBack) {
-			return err
-		}
-		f.until = f.log.recent.last()
-		if err := f.consume(ctx); !errors.Is(err, errCaughtUp) {
-			return err
-		}
-	}
-}
-
-var (
-	// errFarBack ends a read of recent records: the next one is older.
-	errFarBack = errors.New("the record is not a recent one")
-	// errCaughtUp ends a consumer that has handed out what it was to.
-	errCaughtUp = errors.New("caught up")
-)
-
-// readRecent hands out what this process has stored, as long as it is there.
-func (f *follower) readRecent(ctx context.Context) error {
-	var batch [256]chatsvc.Entry
-	for {
-		n, grown, here := f.log.recent.read(f.next, batch[:])
-		if !here {
-			return errFarBack
-		}
-		for _, e := range batch[:n] {
-			if f.refused = f.yield(e); f.refused != nil {
-				return f.refused
-			}
-			f.next = e.Offset + 1
-		}
-		if n > 0 && ctx.Err() == nil {
-			continue
-		}
-		select {
-		case <-grown:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-f.turned:
-			return errReplaced
-		case <-f.log.closed.Done():
-			return ErrClosed
-		}
-	}
-}
-
-// consume hands out records by a consumer.
+// consume hands out records by a consumer until something is in the way, and
+// returns what.
 func (f *follower) consume(ctx context.Context) error {
 	f.alive, f.end = context.WithCancelCause(ctx)
 	defer f.end(nil)
-	ask, cancel := context.WithTimeout(ctx, requestTime)
+	ask, cancel := context.WithTimeout(ctx, 2*requestTime)
 	defer cancel()
 	consumer, err := f.log.js.CreateConsumer(ask, f.log.stream, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
@@ -160,8 +103,9 @@ func (f *follower) consume(ctx context.Context) error {
 		Replicas:      1,
 		MemoryStorage: true,
 	})
+	var info *jetstream.StreamInfo
 	if err == nil {
-		err = f.log.checkIncarnation(ctx, f.epoch, f.next-1)
+		info, err = f.log.checkEpoch(ctx, f.epoch, f.next-1)
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return f.log.recreate(ctx, f.epoch)
@@ -169,7 +113,11 @@ func (f *follower) consume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.handEnd(consumer.CachedInfo().NumPending)
+	if consumer.CachedInfo().NumPending == 0 && f.check == (place{}) && f.next <= info.State.LastSeq {
+		if err := f.skipLostEnd(ctx, info); err != nil {
+			return err
+		}
+	}
 	consuming, err := consumer.Consume(f.take,
 		jetstream.PullMaxBytes(followBytes),
 		jetstream.PullHeartbeat(followHeartbeat),
@@ -177,23 +125,37 @@ func (f *follower) consume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case <-f.alive.Done():
-	case <-f.turned:
-		f.end(errReplaced)
-	case <-f.log.closed.Done():
-		f.end(ErrClosed)
-	}
+	f.handOut(ctx)
 	consuming.Stop()
-	<-consuming.Closed() // yield is not called any more
 	return context.Cause(f.alive)
 }
 
-// start returns the offset that a consumer begins at: that of the last record
-// that was seen, if it is known, so that a stream that went back is recognized.
+// handOut yields what the consumer delivers, until it has ended.
+func (f *follower) handOut(ctx context.Context) {
+	for {
+		select {
+		case <-f.queue.filled:
+			if f.alive.Err() == nil {
+				if err := f.hand(ctx, f.queue.takeAll()); err != nil {
+					f.end(err)
+				}
+			}
+		case <-f.alive.Done():
+			return
+		case <-f.replaced:
+			f.end(errReplaced)
+		case <-f.log.closed.Done():
+			f.end(ErrClosed)
+		}
+	}
+}
+
+// start prepares for another consumer and returns the offset that it begins at: that
+// of the last record that was seen, if it is known, so that a stream that went back is
+// recognized.
 func (f *follower) start() uint64 {
 	l := f.log
-	f.consumed, f.check = 0, place{}
+	f.consumed, f.taken, f.check, f.queue = 0, f.next, place{}, newQueue()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.epoch == f.epoch && l.seen.offset > 0 && l.seen.offset == f.next-1 {
@@ -203,6 +165,20 @@ func (f *follower) start() uint64 {
 	return f.next
 }
 
+// skipLostEnd hands out the last offsets of the stream as records that cannot be
+// read, if the leader does not have them either.
+func (f *follower) skipLostEnd(ctx context.Context, info *jetstream.StreamInfo) error {
+	end := info.State.LastSeq + 1
+	_, found, err := f.log.nextAtLeader(ctx, f.next)
+	if err != nil || found {
+		return err
+	}
+	if end-f.next > largestGap && info.State.FirstSeq <= f.next {
+		return f.log.wentBack(ctx, f.epoch, fmt.Errorf("offsets %d to %d are missing", f.next, end-1))
+	}
+	return f.handChunk(chatsvc.Chunk{From: max(f.next, min(info.State.FirstSeq, end)), Next: end})
+}
+
 // failed takes what the consumer reports. Some of it is no more than news.
 func (f *follower) failed(err error) {
 	if !errors.Is(err, nats.ErrTimeout) {
@@ -210,7 +186,7 @@ func (f *follower) failed(err error) {
 	}
 }
 
-// take hands out a record, unless something is wrong with it.
+// take queues a record, unless something is wrong with it.
 func (f *follower) take(msg jetstream.Msg) {
 	if f.alive.Err() != nil {
 		return // what still comes is not in order
@@ -225,50 +201,158 @@ func (f *follower) take(msg jetstream.Msg) {
 	switch {
 	case at.Sequence.Consumer != f.consumed:
 		f.end(fmt.Errorf("%w: the consumer's message %d came where %d was due", errLost, at.Sequence.Consumer, f.consumed))
-	case offset < f.next && offset == f.check.offset:
+	case f.check.offset > 0 && offset == f.check.offset:
 		if !at.Timestamp.Equal(f.check.time) {
 			f.end(f.log.wentBack(f.alive, f.epoch, fmt.Errorf("offset %d is of %v, and was of %v", offset, at.Timestamp, f.check.time)))
 		}
-	case offset < f.next:
-		f.end(fmt.Errorf("offset %d came where %d was due", offset, f.next))
+	case offset < f.taken:
+		f.end(fmt.Errorf("offset %d came where %d was due", offset, f.taken))
 	default:
-		f.hand(chatsvc.Entry{Offset: offset, Time: at.Timestamp, Record: msg.Data()}, msg.Headers().Get(jetstream.MsgIDHeader))
-		f.handEnd(at.NumPending)
+		f.taken = offset + 1
+		f.queue.add(f.alive, queued{chatsvc.Entry{Offset: offset, Time: at.Timestamp, Record: msg.Data()}, msg.Headers().Get(jetstream.MsgIDHeader)})
 	}
 }
 
-// handEnd hands out, when nothing else is left to come, what the stream of this
-// process has lost at its end, as a record that is damaged: its offset will not
-// come. Where the NATS server finds the end of its files damaged, it knows the
-// number from its index.
-func (f *follower) handEnd(pending uint64) {
-	if pending == 0 && f.next <= f.until && f.alive.Err() == nil {
-		f.hand(chatsvc.Entry{Offset: f.until}, "")
-	}
-}
-
-// hand hands out a record that was stored with a message id, or without one.
-func (f *follower) hand(e chatsvc.Entry, id string) {
-	if f.until > 0 && e.Offset > f.until { // it may not be acknowledged
-		f.end(errCaughtUp)
-		return
-	}
-	if f.refused = f.yield(e); f.refused != nil {
-		f.end(f.refused)
-		return
-	}
-	f.next = e.Offset + 1
-	if f.log.engine != nil { // no other process stores: nothing is there to be checked
-		if f.next > f.until {
-			f.end(errCaughtUp)
+// hand yields records, in chunks.
+func (f *follower) hand(ctx context.Context, records []queued) error {
+	chunk, bytes := chatsvc.Chunk{From: f.next, Next: f.next}, 0
+	for _, r := range records {
+		if r.Offset > chunk.Next || bytes >= chunkBytes {
+			if err := f.handChunk(chunk); err != nil {
+				return err
+			}
+			if err := f.passGap(ctx, r.Offset); err != nil {
+				return err
+			}
+			chunk, bytes = chatsvc.Chunk{From: f.next, Next: f.next}, 0
 		}
-		return
+		f.log.note(f.epoch, r)
+		chunk.Entries = append(chunk.Entries, r.Entry)
+		chunk.Next = r.Offset + 1
+		bytes += len(r.Record)
 	}
-	f.log.mu.Lock()
-	defer f.log.mu.Unlock()
-	if f.log.epoch == f.epoch {
-		f.log.seen = place{e.Offset, e.Time}
-		f.log.highest = max(f.log.highest, e.Offset)
-		f.log.notes.note(id, keyUse{e.Offset, e.Time})
+	return f.handChunk(chunk)
+}
+
+// handChunk yields a chunk unless it is empty.
+func (f *follower) handChunk(c chatsvc.Chunk) error {
+	if c.From == c.Next {
+		return nil
+	}
+	c.First = f.log.firstBefore(c.Next)
+	f.next = c.Next
+	f.refused = f.yield(c)
+	return f.refused
+}
+
+// passGap hands out the offsets before offset, which the consumer did not deliver:
+// records that the retention has removed are passed over, and those that the leader
+// does not have either cannot be read.
+func (f *follower) passGap(ctx context.Context, offset uint64) error {
+	if f.next >= offset {
+		return nil
+	}
+	info, err := f.log.checkEpoch(ctx, f.epoch, offset)
+	if err != nil {
+		return err
+	}
+	f.next = min(max(f.next, info.State.FirstSeq), offset)
+	for f.next < offset {
+		e, found, err := f.log.nextAtLeader(ctx, f.next)
+		if err != nil {
+			return err
+		}
+		if !found || e.Offset > offset {
+			e = chatsvc.Entry{Offset: offset}
+		}
+		if e.Offset-f.next > largestGap {
+			return f.log.wentBack(ctx, f.epoch, fmt.Errorf("offsets %d to %d are missing", f.next, e.Offset-1))
+		}
+		chunk := chatsvc.Chunk{From: f.next, Next: e.Offset}
+		if e.Offset < offset {
+			chunk.Next, chunk.Entries = e.Offset+1, []chatsvc.Entry{e}
+		} else {
+			f.log.logger.Error("records of the stream are missing and cannot be read", "from", f.next, "to", offset-1)
+		}
+		if err := f.handChunk(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note notes a record that is about to be handed out.
+func (l *Log) note(epoch string, r queued) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.epoch == epoch {
+		l.seen = place{r.Offset, r.Time}
+		l.highest = max(l.highest, r.Offset)
+		l.keys.note(r.id, keyUse{r.Offset, r.Time})
+	}
+}
+
+// firstBefore returns the offset of the oldest record that is retained if next is
+// the next one, as far as it is known.
+func (l *Log) firstBefore(next uint64) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(min(l.first, next), l.firstByCount(next), 1)
+}
+
+// queued is a record that has arrived.
+type queued struct {
+	chatsvc.Entry
+
+	id string // JetStream's message id, that of the key; empty: none
+}
+
+// queue has what has arrived for a Follow. It blocks its writer while it is full.
+type queue struct {
+	filled  chan struct{} // has one when there is something
+	emptied chan struct{} // has one when there is room
+
+	mu      sync.Mutex // guards all below
+	records []queued
+	bytes   int
+}
+
+func newQueue() *queue {
+	return &queue{filled: make(chan struct{}, 1), emptied: make(chan struct{}, 1)}
+}
+
+// add waits for room until ctx is done.
+func (q *queue) add(ctx context.Context, r queued) {
+	for {
+		q.mu.Lock()
+		if q.bytes < queueBytes {
+			q.records = append(q.records, r)
+			q.bytes += len(r.Record) + recordOverhead
+			q.mu.Unlock()
+			signal(q.filled)
+			return
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.emptied:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (q *queue) takeAll() []queued {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	records := q.records
+	q.records, q.bytes = nil, 0
+	signal(q.emptied)
+	return records
+}
+
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }

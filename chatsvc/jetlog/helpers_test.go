@@ -2,6 +2,7 @@ package jetlog_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/simplechat/chatsvc/jetlog"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -67,7 +69,7 @@ func natsOptions(tb testing.TB) *server.Options {
 	tb.Helper()
 	return &server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-		MaxPayload: 8 << 20, JetStream: true, StoreDir: tb.TempDir(),
+		MaxPayload: 8 << 20, JetStream: true, StoreDir: tb.TempDir(), SyncAlways: true,
 	}
 }
 
@@ -89,3 +91,43 @@ func startNATS(tb testing.TB, options *server.Options) *server.Server {
 	}
 	return srv
 }
+
+func closeLog(tb testing.TB, log *jetlog.Log) {
+	tb.Helper()
+	if err := log.Close(); err != nil {
+		tb.Error(err)
+	}
+}
+
+// appendText appends a text and returns its offset.
+func appendText(tb testing.TB, log *jetlog.Log, content string) uint64 {
+	tb.Helper()
+	got, err := log.Append(tb.Context(), newRecord(tb, content), "")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return got.Offset
+}
+
+// fillConcurrently appends n records from many senders.
+func fillConcurrently(tb testing.TB, log *jetlog.Log, n int) {
+	tb.Helper()
+	fillWith(tb, log, n, "fill")
+}
+
+func fillWith(tb testing.TB, log *jetlog.Log, n int, content string) {
+	tb.Helper()
+	const senders = 50
+	var work sync.WaitGroup
+	for range senders {
+		work.Go(func() {
+			for range n / senders {
+				appendText(tb, log, content)
+			}
+		})
+	}
+	work.Wait()
+}
+
+// errEnough ends a Follow.
+var errEnough = errors.New("enough")

@@ -14,28 +14,19 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-const (
-	// requestTime bounds a question to JetStream.
-	requestTime = 2 * time.Second
-	// embeddedAppendTime and clusterAppendTime bound the wait for an
-	// acknowledgement: of a disk, which may be slow but is there, and of a
-	// cluster, which may be away.
-	embeddedAppendTime = 30 * time.Second
-	clusterAppendTime  = 2 * time.Second
-	// reconnectWait is the time between two tries to connect to NATS.
-	reconnectWait = 200 * time.Millisecond
-)
-
 // ErrClosed is what a log's methods return after [Log.Close].
 var ErrClosed = errors.New("the log is closed")
 
-// Options are what a log of either size is told.
+// errReplaced means that the stream has another epoch than State returned last.
+var errReplaced = fmt.Errorf("%w: the stream was replaced by another one", chatsvc.ErrEpoch)
+
+// Options are settings that have nothing to do with NATS.
 type Options struct {
-	// Retention bounds what the stream keeps. It keeps what fits, and somewhat
-	// more, so that a burst does not outrun those who follow.
+	// Retention bounds what the log retains. The stream stores
+	// [chatsvc.Retention.Stored]. Bytes are compared with what JetStream counts,
+	// which is about 100 bytes more for each record.
 	Retention chatsvc.Retention
-	// Logger is where the log logs, the NATS server in this process too. The
-	// default discards.
+	// Logger is where the log logs. The default discards.
 	Logger *slog.Logger
 }
 
@@ -43,36 +34,34 @@ type Options struct {
 type Log struct {
 	logger    *slog.Logger
 	stream    string
+	retention chatsvc.Retention
 	config    jetstream.StreamConfig // of the stream, without its epoch
+	cluster   Cluster
+	servers   *servers
 	conn      *nats.Conn
 	js        jetstream.JetStream
 	publisher *publisher
 
-	// Of a log in this process, nil where NATS is elsewhere.
-	engine    *engine
-	committer *committer
-	recent    *recent
-
 	closed context.Context //nolint:containedctx // done when the log is closed: its goroutines outlive every call
-	close  context.CancelFunc
+	cancel context.CancelFunc
 	tasks  sync.WaitGroup
-	shut   func() error // what Close does, once
+	close  func() error  // what Close does, once
+	wake   chan struct{} // has one when watch should check the stream at once
 
-	reconnected chan struct{} // has one when a cluster can be reached again
+	mu     sync.Mutex // guards all below
+	down   error      // why nothing can be stored now; nil while all is well
+	denied error      // what the NATS servers refused this user last
+	differ string     // the stream's settings that were changed while the log runs; empty: none
 
-	mu    sync.Mutex // guards all below
-	epoch string     // that State returned last, or of the start
-	down  error      // why nothing can be stored now; nil while all is well
-	// denied is what the NATS servers have refused this user last.
-	denied error
-	// turned is closed when the stream is seen with another epoch.
-	turned chan struct{}
-
-	// Of the epoch, where NATS is elsewhere.
-	seen    place  // the last record that a Follow handed out
-	highest uint64 // offset that the stream is known to have given
-	differs string // what is wrong with its settings, empty while nothing is
-	notes   keyNotes
+	// About the epoch that State returned last.
+	epoch    string
+	retired  map[string]bool // the epochs before
+	created  time.Time       // when the stream was made
+	replaced chan struct{}   // closed when the stream is seen with another epoch
+	seen     place           // the last record that a Follow handed out
+	highest  uint64          // offset that the stream is known to have given
+	first    uint64          // offset of the oldest record that is known to be retained
+	keys     recentKeys
 }
 
 var _ chatsvc.Log = (*Log)(nil)
@@ -83,81 +72,48 @@ type place struct {
 	time   time.Time
 }
 
-// newLog returns a log that is connected to nothing yet.
-func newLog(stream string, config jetstream.StreamConfig, opts Options) *Log {
-	l := &Log{stream: stream, config: config, logger: opts.Logger, turned: make(chan struct{}), reconnected: make(chan struct{}, 1)}
+// newLog returns a log that is not connected yet.
+func newLog(c Cluster, opts Options) *Log {
+	l := &Log{
+		logger:    opts.Logger,
+		stream:    c.Stream,
+		retention: opts.Retention,
+		config:    streamConfig(c.Stream, opts.Retention, c.Replicas),
+		cluster:   c,
+		wake:      make(chan struct{}, 1),
+		replaced:  make(chan struct{}),
+		retired:   make(map[string]bool),
+	}
 	if l.logger == nil {
 		l.logger = slog.New(slog.DiscardHandler)
 	}
-	l.closed, l.close = context.WithCancel(context.Background())
-	l.shut = sync.OnceValue(l.end)
+	l.servers = newServers(l)
+	l.closed, l.cancel = context.WithCancel(context.Background())
+	l.close = sync.OnceValue(l.end)
 	return l
 }
 
-// connect connects to the NATS server at urls, or by options to one in this
-// process.
-func (l *Log) connect(urls string, wait time.Duration, options ...nats.Option) error {
-	options = append(options,
-		nats.Name("simplechat"),
-		nats.MaxReconnects(-1),
-		nats.IgnoreAuthErrorAbort(), // it may pass: an account that is not there yet, credentials that are renewed
-		nats.ReconnectWait(reconnectWait),
-		nats.ReconnectJitter(reconnectWait, reconnectWait),
-		nats.ReconnectBufSize(-1), // a send that was answered unavailable does not leave later
-		nats.Timeout(requestTime),
-		nats.PingInterval(5*time.Second), // two unanswered ones: the server is gone
-		nats.MaxPingsOutstanding(2),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.disconnected(err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			l.logger.Warn("nats client", "error", err)
-			if errors.Is(err, nats.ErrPermissionViolation) {
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				l.denied = err
-			}
-		}),
-	)
-	var err error
-	if l.conn, err = nats.Connect(urls, options...); err != nil {
-		return err
+// Err returns nil while messages can be stored, or why they cannot. It is what
+// a readiness check asks.
+func (l *Log) Err() error {
+	if l.closed.Err() != nil {
+		return ErrClosed
 	}
-	if l.js, err = jetstream.New(l.conn, jetstream.WithDefaultTimeout(requestTime)); err != nil {
-		return err
-	}
-	p, err := newPublisher(l.conn, l.stream, wait, l.stored)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.publisher = p
-	return err
+	return l.obstacle()
 }
 
-// stored ends an append that JetStream has stored.
-func (l *Log) stored(a *pendingAppend) {
-	if l.committer != nil {
-		l.committer.add(a)
-		return
+// obstacle returns why nothing can be stored now. The caller holds mu.
+func (l *Log) obstacle() error {
+	if l.isReplaced() { // until State returns the new epoch, an offset would go with the old one
+		return errReplaced
 	}
-	a.end(a.appended, nil)
-}
-
-// disconnected ends the wait of all appends: their answers will not come.
-func (l *Log) disconnected(err error) {
-	if l.closed.Err() != nil {
-		return
-	}
-	if err == nil {
-		err = nats.ErrDisconnected
-	}
-	l.setDown(fmt.Errorf("nats: %w", err))
-	if l.engine != nil && l.engine.running() {
-		// It has cut off this connection, as after a standstill of the process:
-		// what it stored of the appends that have just ended is not known here.
-		l.engine.fail(err)
-	}
+	return l.down
 }
 
 // setDown notes why nothing can be stored, and ends the wait of all appends. It
-// logs what it was not told just before: the first cause may not be what to mend.
+// logs each cause once: the first one may not be the one to mend.
 func (l *Log) setDown(err error) {
 	l.mu.Lock()
 	known := l.down != nil && l.down.Error() == err.Error()
@@ -183,58 +139,41 @@ func (l *Log) setUp() {
 	}
 }
 
-// Err returns nil while messages can be stored, or why they cannot. It is what
-// a readiness check asks.
-func (l *Log) Err() error {
-	if l.closed.Err() != nil {
-		return ErrClosed
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.obstacle()
-}
-
-// obstacle returns why nothing can be stored now. The caller holds mu.
-func (l *Log) obstacle() error {
-	if l.isTurned() { // until State tells the new epoch, an offset would go with the old one
-		return errReplaced
-	}
-	return l.down
-}
-
-// Close ends all appends and Follows with [ErrClosed], and closes the log. What
-// was acknowledged is as durable as before, and on an embedded log on the disk.
-// It may be called more than once, and returns the same each time.
-func (l *Log) Close() error { return l.shut() }
+// Close ends all appends and Follows with [ErrClosed], and closes the
+// connection. What was acknowledged stays as durable as it was. It may be called
+// more than once.
+func (l *Log) Close() error { return l.close() }
 
 // end is Close, called once.
 func (l *Log) end() error {
-	l.close()
+	l.cancel()
 	if l.publisher != nil {
 		l.publisher.fail(ErrClosed)
 	}
 	l.tasks.Wait()
+	l.servers.close()
 	if l.conn != nil {
 		l.conn.Close()
 	}
 	if l.publisher != nil {
-		l.publisher.fail(ErrClosed) // what was sent meanwhile
+		l.publisher.fail(ErrClosed) // appends that began before the connection was closed
 	}
-	if l.committer != nil {
-		l.committer.close()
-	}
-	if l.engine == nil {
-		return nil
-	}
-	return l.engine.close()
+	return nil
 }
 
-// State implements [chatsvc.Log]. It asks the stream, for at most two seconds.
+// State implements [chatsvc.Log]. It asks the stream's leader, for at most
+// requestTime, and fails if there is none.
 func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
-	if l.closed.Err() != nil {
-		return chatsvc.State{}, ErrClosed
+	info, err := l.leaderInfo(ctx)
+	if err != nil && !errors.Is(err, errReplaced) {
+		return chatsvc.State{}, err
 	}
-	info, err := l.info(ctx)
+	if err != nil { // the epoch was just changed
+		if info, err = l.leaderInfo(ctx); err != nil {
+			return chatsvc.State{}, err
+		}
+	}
+	oldest, err := l.firstByAge(ctx, info)
 	if err != nil {
 		return chatsvc.State{}, err
 	}
@@ -242,38 +181,60 @@ func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
 	defer l.mu.Unlock()
 	switch {
 	case epochOf(info) != l.epoch:
-		l.endFollows()
+		l.endFollows(info)
 		l.adopt(info)
-	case l.isTurned(): // it is not another one after all
-		l.turned = make(chan struct{})
+	case l.isReplaced(): // it is the same one after all
+		l.replaced = make(chan struct{})
 	}
-	return stateOf(info, l.epoch), nil
+	l.first = max(l.first, oldest)
+	return chatsvc.State{Epoch: l.epoch, First: l.firstRetained(info), Next: info.State.LastSeq + 1}, nil
+}
+
+// firstRetained returns the offset of the oldest record that is retained, as far
+// as that is known. The caller holds mu.
+func (l *Log) firstRetained(info *jetstream.StreamInfo) uint64 {
+	next := info.State.LastSeq + 1
+	l.first = max(l.first, info.State.FirstSeq, 1, l.firstByCount(next))
+	return min(l.first, next)
+}
+
+// firstByCount returns the lowest offset that the bound of messages allows if next
+// is the next one, or 0.
+func (l *Log) firstByCount(next uint64) uint64 {
+	if most := uint64(l.retention.Messages); most > 0 && next > most {
+		return next - most
+	}
+	return 0
+}
+
+// firstByAge returns the lowest offset that the bound of age allows, or 0 if there
+// is no such bound.
+func (l *Log) firstByAge(ctx context.Context, info *jetstream.StreamInfo) (uint64, error) {
+	if l.retention.Age == 0 {
+		return 0, nil
+	}
+	oldest, err := l.directGet(ctx, directRequest{StartTime: time.Now().Add(-l.retention.Age).UTC(), Batch: 1})
+	switch {
+	case err != nil:
+		return 0, err
+	case len(oldest) == 0:
+		return info.State.LastSeq + 1, nil
+	}
+	return oldest[0].Offset, nil
 }
 
 // adopt makes the epoch that the stream has the log's. The caller holds mu.
 func (l *Log) adopt(info *jetstream.StreamInfo) {
-	l.epoch, l.turned = epochOf(info), make(chan struct{})
-	l.seen, l.highest, l.notes = place{}, info.State.LastSeq, keyNotes{}
+	if l.epoch != "" {
+		l.retired[l.epoch] = true
+	}
+	l.epoch, l.created, l.replaced = epochOf(info), info.Created, make(chan struct{})
+	l.seen, l.highest, l.first, l.keys = place{}, info.State.LastSeq, 0, recentKeys{}
 }
 
-// info asks the stream for its settings and its state, for at most requestTime.
-func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
-	defer cancel()
-	stream, err := l.js.Stream(ctx, l.stream)
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", l.stream, err)
-	}
-	info := stream.CachedInfo()
+// isRetired reports whether an epoch has ended, as far as this log knows.
+func (l *Log) isRetired(epoch string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if epochOf(info) == l.epoch {
-		l.highest = max(l.highest, info.State.LastSeq)
-	}
-	return info, nil
-}
-
-func stateOf(info *jetstream.StreamInfo, epoch string) chatsvc.State {
-	next := info.State.LastSeq + 1
-	return chatsvc.State{Epoch: epoch, First: min(max(info.State.FirstSeq, 1), next), Next: next}
+	return l.retired[epoch]
 }

@@ -18,9 +18,6 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// errNoAnswer is the end of an append that waited for too long.
-var errNoAnswer = errors.New("no acknowledgement in time")
-
 // publisher sends records to the stream's subject and matches the answers. One
 // subscription takes all answers: a request's inbox for each would cost more
 // than the record.
@@ -28,25 +25,19 @@ type publisher struct {
 	conn    *nats.Conn
 	subject string
 	prefix  string // of the answers' subjects
-	wait    time.Duration
-	// stored takes an append that JetStream has stored, in the stream's order,
-	// and ends it.
-	stored func(*pendingAppend)
 
 	mu      sync.Mutex // guards all below
-	last    uint64     // append that left last
-	flights map[uint64]*pendingAppend
-	sweeper *time.Timer // lands appends that get no answer; nil while not armed
+	last    uint64     // number of the append that was sent last
+	pending map[uint64]*pendingAppend
+	sweeper *time.Timer // ends appends that get no answer; nil while not armed
 }
 
-func newPublisher(conn *nats.Conn, subject string, wait time.Duration, stored func(*pendingAppend)) (*publisher, error) {
+func newPublisher(conn *nats.Conn, subject string) (*publisher, error) {
 	p := &publisher{
 		conn:    conn,
 		subject: subject,
 		prefix:  conn.NewInbox() + ".",
-		wait:    wait,
-		stored:  stored,
-		flights: make(map[uint64]*pendingAppend),
+		pending: make(map[uint64]*pendingAppend),
 	}
 	answers, err := conn.Subscribe(p.prefix+"*", p.answer)
 	if err != nil {
@@ -59,20 +50,30 @@ func newPublisher(conn *nats.Conn, subject string, wait time.Duration, stored fu
 func (p *publisher) publish(a *pendingAppend) error {
 	p.mu.Lock()
 	p.last++
-	flight := p.last
-	p.flights[flight] = a
+	number := p.last
+	p.pending[number] = a
 	if p.sweeper == nil {
-		p.sweeper = time.AfterFunc(p.wait, p.sweep)
+		p.sweeper = time.AfterFunc(appendTime, p.sweep)
 	}
 	p.mu.Unlock()
-	msg := &nats.Msg{Subject: p.subject, Reply: p.prefix + strconv.FormatUint(flight, 36), Data: a.record}
+	msg := &nats.Msg{Subject: p.subject, Reply: p.prefix + strconv.FormatUint(number, 36), Data: a.record}
 	if a.id != "" {
 		msg.Header = nats.Header{jetstream.MsgIDHeader: {a.id}}
 	}
-	if err := p.conn.PublishMsg(msg); err != nil && p.take(flight) != nil {
-		return err // else fail was faster, and has ended the append
+	err := p.conn.PublishMsg(msg)
+	if err == nil || p.take(number) == nil { // nil: fail was faster, and has ended the append
+		return nil
 	}
-	return nil
+	if isUnsent(err) {
+		return refusedError{err}
+	}
+	return err
+}
+
+// isUnsent reports whether an error of PublishMsg says that nothing was sent.
+func isUnsent(err error) bool {
+	return errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionClosed) ||
+		errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrMaxPayload)
 }
 
 // sweep ends the appends whose time is over, and comes back for the others.
@@ -81,20 +82,20 @@ func (p *publisher) sweep() {
 	now := time.Now()
 	p.mu.Lock()
 	p.sweeper = nil
-	next := now.Add(p.wait)
-	for flight, a := range p.flights {
-		if due := a.begun.Add(p.wait); due.After(now) {
+	next := now.Add(appendTime)
+	for number, a := range p.pending {
+		if due := a.begun.Add(appendTime); due.After(now) {
 			next = earlier(next, due)
 		} else {
-			late = append(late, flight)
+			late = append(late, number)
 		}
 	}
-	if len(p.flights) > len(late) {
+	if len(p.pending) > len(late) {
 		p.sweeper = time.AfterFunc(next.Sub(now), p.sweep)
 	}
 	p.mu.Unlock()
-	for _, flight := range late {
-		p.land(flight, appendedNowhere, errNoAnswer)
+	for _, number := range late {
+		p.finish(number, chatsvc.Appended{}, errNoAnswer)
 	}
 }
 
@@ -105,12 +106,12 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// take returns an append that has not landed yet, and forgets it.
-func (p *publisher) take(flight uint64) *pendingAppend {
+// take returns an append that has not ended yet, and forgets it.
+func (p *publisher) take(number uint64) *pendingAppend {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.flights[flight]
-	delete(p.flights, flight)
+	a := p.pending[number]
+	delete(p.pending, number)
 	return a
 }
 
@@ -123,30 +124,34 @@ type pubAck struct {
 
 // answer takes JetStream's answer.
 func (p *publisher) answer(msg *nats.Msg) {
-	flight, err := strconv.ParseUint(strings.TrimPrefix(msg.Subject, p.prefix), 36, 64)
+	number, err := strconv.ParseUint(strings.TrimPrefix(msg.Subject, p.prefix), 36, 64)
 	if err != nil {
 		return // not ours
 	}
 	appended, err := parseAnswer(msg)
-	p.land(flight, appended, err)
+	p.finish(number, appended, err)
 }
 
 func parseAnswer(msg *nats.Msg) (chatsvc.Appended, error) {
 	if len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
-		return appendedNowhere, nats.ErrNoResponders
+		return chatsvc.Appended{}, refusedError{nats.ErrNoResponders}
 	}
 	if offset, ok := storedAt(msg.Data); ok {
 		return chatsvc.Appended{Offset: offset}, nil
 	}
 	var ack pubAck
 	if err := json.Unmarshal(msg.Data, &ack); err != nil {
-		return appendedNowhere, fmt.Errorf("nats: acknowledgement %q: %w", msg.Data, err)
+		return chatsvc.Appended{}, fmt.Errorf("nats: acknowledgement %q: %w", msg.Data, err)
 	}
-	if ack.Error != nil {
-		return appendedNowhere, ack.Error
+	switch {
+	case ack.Error == nil:
+	case ack.Error.ErrorCode == codeStoreFailed, ack.Error.ErrorCode == codeDuplicateInProcess:
+		return chatsvc.Appended{}, ack.Error
+	default:
+		return chatsvc.Appended{}, refusedError{ack.Error}
 	}
 	if ack.Sequence == 0 {
-		return appendedNowhere, fmt.Errorf("nats: an acknowledgement without a sequence: %q", msg.Data)
+		return chatsvc.Appended{}, fmt.Errorf("nats: an acknowledgement without a sequence: %q", msg.Data)
 	}
 	return chatsvc.Appended{Offset: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
@@ -166,37 +171,41 @@ func storedAt(answer []byte) (offset uint64, ok bool) {
 	return offset, err == nil && offset > 0
 }
 
-// land takes what became of an append.
-func (p *publisher) land(flight uint64, appended chatsvc.Appended, err error) {
-	a := p.take(flight)
+// finish ends an append, or sends it again if it was refused for a moment only.
+func (p *publisher) finish(number uint64, appended chatsvc.Appended, err error) {
+	a := p.take(number)
 	switch {
-	case a == nil: // its time was over
-	case isPassed(err):
+	case a == nil: // it has ended already
+	case isMomentary(err):
 		time.AfterFunc(retryPause, func() { p.again(a, err) })
 	case err != nil:
-		a.end(appendedNowhere, err)
+		a.end(chatsvc.Appended{}, err)
 	default:
-		a.appended = appended
-		p.stored(a)
+		a.end(appended, nil)
 	}
 }
 
-// codeDuplicateInProcess is JetStream's error where the first append with the
-// same id is not stored yet.
-const codeDuplicateInProcess = 10158
+const (
+	// codeDuplicateInProcess is JetStream's error if the first append with the
+	// same id is not stored yet.
+	codeDuplicateInProcess = 10158
+	// codeStoreFailed is JetStream's error if the leader cannot store a record.
+	// Other replicas may have stored it.
+	codeStoreFailed = 10077
+)
 
 const (
 	// retryPause is the time after which an append is sent again that was answered
 	// with an error that passes.
 	retryPause = 50 * time.Millisecond
 	// retryTime bounds such repeats.
-	retryTime = 2 * time.Second
+	retryTime = appendTime
 )
 
-// isPassed reports whether an append that had err was not stored, and may be in
-// a moment: its twin is under way, or the stream has no leader that this NATS
-// server knows of, as when it was just made.
-func isPassed(err error) bool {
+// isMomentary reports whether an append that had err was not stored, and may be in
+// a moment: another one with its key is under way, or the stream has no leader that
+// this NATS server knows of, as when it was just made.
+func isMomentary(err error) bool {
 	apiError := new(jetstream.APIError)
 	return errors.As(err, &apiError) && apiError.ErrorCode == codeDuplicateInProcess ||
 		errors.Is(err, nats.ErrNoResponders)
@@ -208,16 +217,16 @@ func (p *publisher) again(a *pendingAppend, err error) {
 		err = p.publish(a)
 	}
 	if err != nil {
-		a.end(appendedNowhere, err)
+		a.end(chatsvc.Appended{}, err)
 	}
 }
 
 // fail ends with err all appends that JetStream has not answered.
 func (p *publisher) fail(err error) {
 	p.mu.Lock()
-	flights := slices.Collect(maps.Keys(p.flights))
+	pending := slices.Collect(maps.Keys(p.pending))
 	p.mu.Unlock()
-	for _, flight := range flights {
-		p.land(flight, appendedNowhere, err)
+	for _, number := range pending {
+		p.finish(number, chatsvc.Appended{}, err)
 	}
 }

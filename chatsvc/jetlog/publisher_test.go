@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -36,7 +35,7 @@ func newNATS(t *testing.T) *nats.Conn {
 func TestAppendWaitsForLeader(t *testing.T) {
 	t.Parallel()
 	conn := newNATS(t)
-	p, err := newPublisher(conn, "chat", time.Minute, func(a *pendingAppend) { a.end(a.appended, nil) })
+	p, err := newPublisher(conn, "chat")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +64,7 @@ func TestAppendWaitsForLeader(t *testing.T) {
 // Where nobody stores the append ends, and says so.
 func TestAppendToNobodyEnds(t *testing.T) {
 	t.Parallel()
-	p, err := newPublisher(newNATS(t), "chat", time.Minute, func(a *pendingAppend) { a.end(a.appended, nil) })
+	p, err := newPublisher(newNATS(t), "chat")
 	if err != nil {
 		t.Fatal(err)
 	}

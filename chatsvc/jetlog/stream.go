@@ -3,9 +3,6 @@ package jetlog
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,78 +13,44 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-const (
-	// epochKey is where the stream's metadata has the epoch.
-	epochKey = "simplechat-epoch"
-	// spareMessages and spareBytes are what the stream keeps beyond the
-	// retention, so that a burst does not outrun those who follow.
-	spareMessages = 4096
-	spareBytes    = 16 << 20
-	// recordOverhead is what JetStream counts for a record at most, beyond the
-	// record: its place in the file, the subject and the headers.
-	recordOverhead = 256
-	// smallestRecord is the size of the smallest record that a service stores.
-	smallestRecord = 12
-)
-
-const (
-	// messageIDSize is the length of a message id in bytes.
-	messageIDSize = 22
-	// messageHashSize is that of the hash that it is made of.
-	messageHashSize = 16
-)
-
-// messageID returns what stands for a key in a header: keys may have any bytes.
-func messageID(key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return base64.RawURLEncoding.EncodeToString(sum[:messageHashSize])
-}
-
-// streamConfig returns the stream's settings. What fits in the retention fits
-// in the stream, though JetStream counts more than the records' bytes.
+// streamConfig returns the settings of a stream that stores what r needs.
 func streamConfig(name string, r chatsvc.Retention, replicas int) jetstream.StreamConfig {
 	c := jetstream.StreamConfig{
-		Name:       name,
-		Subjects:   []string{name},
-		Storage:    jetstream.FileStorage,
-		Retention:  jetstream.LimitsPolicy,
-		Discard:    jetstream.DiscardOld,
-		MaxMsgs:    -1,
-		MaxBytes:   -1,
-		Replicas:   replicas,
-		Duplicates: chatsvc.KeyWindow,
-		DenyDelete: true,
-		DenyPurge:  true,
+		Name:        name,
+		Subjects:    []string{name},
+		Storage:     jetstream.FileStorage,
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardOld,
+		MaxMsgs:     -1,
+		MaxBytes:    -1,
+		MaxMsgSize:  -1,
+		Replicas:    replicas,
+		Duplicates:  chatsvc.KeyWindow,
+		DenyDelete:  true,
+		DenyPurge:   true,
+		AllowDirect: true, // any replica answers reads
 	}
-	if r.Messages > 0 {
-		c.MaxMsgs = int64(r.Messages) + spareMessages
+	stored := r.Stored()
+	if stored.Messages > 0 {
+		c.MaxMsgs = int64(stored.Messages)
 	}
-	if r.Bytes > 0 {
-		records := r.Bytes / smallestRecord
-		if r.Messages > 0 {
-			records = min(records, int64(r.Messages))
-		}
-		c.MaxBytes = r.Bytes + spareBytes + records*recordOverhead
+	if stored.Bytes > 0 {
+		c.MaxBytes = stored.Bytes
 	}
-	if r.Age > 0 {
-		c.MaxAge = max(r.Age, chatsvc.KeyWindow) // JetStream's window is no longer than its age
+	if stored.Age > 0 {
+		c.MaxAge = max(stored.Age, chatsvc.KeyWindow) // JetStream wants its window of keys to be no longer
 	}
 	return c
 }
 
 // createStream creates the stream with an epoch of its own. If another server
 // did so in the same moment, it returns that one's.
-func (l *Log) createStream(ctx context.Context, config jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
-	return l.createEpoch(ctx, config, rand.Text())
-}
-
-// createEpoch is createStream with an epoch that the caller gives. What it returns
-// has it unless the stream is another server's.
-func (l *Log) createEpoch(ctx context.Context, config jetstream.StreamConfig, epoch string) (*jetstream.StreamInfo, error) {
-	config.Metadata = map[string]string{epochKey: epoch}
+func (l *Log) createStream(ctx context.Context) (*jetstream.StreamInfo, error) {
+	config := l.config
+	config.Metadata = map[string]string{epochKey: rand.Text()}
 	stream, err := l.js.CreateStream(ctx, config)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return l.info(ctx)
+		return l.leader(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create stream %s: %w", config.Name, err)
@@ -95,59 +58,97 @@ func (l *Log) createEpoch(ctx context.Context, config jetstream.StreamConfig, ep
 	return stream.CachedInfo(), nil
 }
 
-// epochOf returns the epoch of a stream's incarnation: that of its metadata, or,
-// where somebody else made the stream, the moment when that was.
-func epochOf(info *jetstream.StreamInfo) string {
-	if epoch := info.Config.Metadata[epochKey]; epoch != "" {
-		return epoch
+// adapt gives the stream the limits that this server needs, which may be those
+// of another version or of other flags, and logs what it changes. Differences that it
+// cannot or should not remove are an error.
+func (l *Log) adapt(ctx context.Context, info *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
+	if err := mismatch(info.Config, l.config); err != nil {
+		return nil, fmt.Errorf("stream %s has other settings than this server needs: %w: start the server with the stream's, or change the stream with nats stream edit", l.stream, err)
 	}
-	return "created-" + info.Created.UTC().Format("20060102T150405.000000000")
-}
-
-// nextEpoch returns the epoch that follows another one. All servers that see a
-// stream go back agree on it.
-func nextEpoch(epoch string) string {
-	sum := sha256.Sum256([]byte(epoch))
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:])[:26]
-}
-
-// advanceEpoch gives the stream the epoch that follows the one it has: its
-// offsets up to now mean nothing any more.
-func (l *Log) advanceEpoch(ctx context.Context, info *jetstream.StreamInfo) error {
-	config := info.Config
-	config.Metadata = map[string]string{epochKey: nextEpoch(epochOf(info))}
-	_, err := l.js.UpdateStream(ctx, config)
-	return err
-}
-
-// differences names the settings of a stream that are not those that this
-// server needs.
-func differences(got, want jetstream.StreamConfig) error {
-	var all []string
-	differ := func(equal bool, name string, got, want any) {
-		if !equal {
-			all = append(all, fmt.Sprintf("%s is %v where %v is needed", name, got, want))
-		}
+	different := limitsThatDiffer(info.Config, l.config)
+	if len(different) == 0 {
+		return info, nil
 	}
-	differ(slices.Equal(got.Subjects, want.Subjects), "subjects", got.Subjects, want.Subjects)
-	differ(got.Storage == want.Storage, "storage", got.Storage, want.Storage)
-	differ(got.Retention == want.Retention, "retention", got.Retention, want.Retention)
-	differ(got.Discard == want.Discard, "discard", got.Discard, want.Discard)
-	differ(got.Replicas == want.Replicas, "num_replicas", got.Replicas, want.Replicas)
-	differ(got.MaxMsgs == want.MaxMsgs, "max_msgs", got.MaxMsgs, want.MaxMsgs)
-	differ(got.MaxBytes == want.MaxBytes, "max_bytes", got.MaxBytes, want.MaxBytes)
-	differ(got.MaxAge == want.MaxAge, "max_age", got.MaxAge, want.MaxAge)
-	differ(got.MaxMsgsPerSubject <= 0, "max_msgs_per_subject", got.MaxMsgsPerSubject, -1)
-	differ(got.MaxMsgSize < 0 || got.MaxMsgSize >= maxRecord, "max_msg_size", got.MaxMsgSize, -1)
-	differ(got.Duplicates == want.Duplicates, "duplicate_window", got.Duplicates, want.Duplicates)
-	differ(got.DenyDelete, "deny_delete", got.DenyDelete, true)
-	differ(got.DenyPurge, "deny_purge", got.DenyPurge, true)
-	differ(!got.NoAck, "no_ack", got.NoAck, false)
-	differ(!got.Sealed, "sealed", got.Sealed, false)
-	differ(got.Mirror == nil && len(got.Sources) == 0, "mirror or sources", "set", "none")
-	differ(got.SubjectTransform == nil, "subject_transform", "set", "none")
-	if len(all) == 0 {
+	stream, err := l.js.UpdateStream(ctx, adapted(info.Config, l.config))
+	if err != nil {
+		return nil, fmt.Errorf("change the limits of stream %s (%s): %w", l.stream, strings.Join(different, ", "), err)
+	}
+	l.logger.Warn("changed the limits of the stream to those that this server's flags need", "stream", l.stream, "changes", strings.Join(different, ", "))
+	return stream.CachedInfo(), nil
+}
+
+// adapted returns a stream's settings with the limits that this server needs.
+func adapted(got, want jetstream.StreamConfig) jetstream.StreamConfig {
+	got.Discard, got.MaxMsgs, got.MaxBytes, got.MaxAge = want.Discard, want.MaxMsgs, want.MaxBytes, want.MaxAge
+	got.MaxMsgsPerSubject, got.MaxMsgSize, got.Duplicates = -1, want.MaxMsgSize, want.Duplicates
+	got.DenyDelete, got.DenyPurge, got.AllowDirect, got.NoAck = true, true, true, false
+	return got
+}
+
+// differences collects settings that differ.
+type differences []string
+
+func (d *differences) add(equal bool, name string, got, want any) {
+	if !equal {
+		*d = append(*d, fmt.Sprintf("%s is %v where %v is needed", name, got, want))
+	}
+}
+
+// limitsThatDiffer names the settings that adapted changes.
+func limitsThatDiffer(got, want jetstream.StreamConfig) []string {
+	var d differences
+	d.add(got.Discard == want.Discard, "discard", got.Discard, want.Discard)
+	d.add(got.MaxMsgs == want.MaxMsgs, "max_msgs", got.MaxMsgs, want.MaxMsgs)
+	d.add(got.MaxBytes == want.MaxBytes, "max_bytes", got.MaxBytes, want.MaxBytes)
+	d.add(got.MaxAge == want.MaxAge, "max_age", got.MaxAge, want.MaxAge)
+	d.add(got.MaxMsgsPerSubject <= 0, "max_msgs_per_subject", got.MaxMsgsPerSubject, -1)
+	d.add(got.MaxMsgSize < 0 || got.MaxMsgSize >= maxRecord, "max_msg_size", got.MaxMsgSize, -1)
+	d.add(got.Duplicates == want.Duplicates, "duplicate_window", got.Duplicates, want.Duplicates)
+	d.add(got.DenyDelete, "deny_delete", got.DenyDelete, true)
+	d.add(got.DenyPurge, "deny_purge", got.DenyPurge, true)
+	d.add(got.AllowDirect, "allow_direct", got.AllowDirect, true)
+	d.add(!got.NoAck, "no_ack", got.NoAck, false)
+	return d
+}
+
+// maxRecord is the largest record in bytes, with its headers.
+const maxRecord = chatsvc.MaxContentCeiling + 64<<10
+
+// mismatch returns an error that names the settings of a stream that this server
+// does not change.
+func mismatch(got, want jetstream.StreamConfig) error {
+	var d differences
+	d.add(slices.Equal(got.Subjects, want.Subjects), "subjects", got.Subjects, want.Subjects)
+	d.add(got.Storage == want.Storage, "storage", got.Storage, want.Storage)
+	d.add(got.Retention == want.Retention, "retention", got.Retention, want.Retention)
+	d.add(got.Replicas == want.Replicas, "num_replicas", got.Replicas, want.Replicas)
+	d.add(!got.Sealed, "sealed", got.Sealed, false)
+	d.add(got.Mirror == nil && len(got.Sources) == 0, "mirror or sources", "set", "none")
+	d.add(got.SubjectTransform == nil, "subject_transform", "set", "none")
+	if len(d) == 0 {
 		return nil
 	}
-	return errors.New(strings.Join(all, ", "))
+	return errors.New(strings.Join(d, ", "))
+}
+
+// checkSubjects returns an error if the stream does not take this server's messages.
+func (l *Log) checkSubjects(info *jetstream.StreamInfo) error {
+	if slices.Equal(info.Config.Subjects, l.config.Subjects) {
+		return nil
+	}
+	return fmt.Errorf("stream %s was changed: its subjects are %v, and must be %v", l.stream, info.Config.Subjects, l.config.Subjects)
+}
+
+// compare logs if the stream's settings were changed since the start. The caller
+// holds mu.
+func (l *Log) compare(got jetstream.StreamConfig) {
+	different := limitsThatDiffer(got, l.config)
+	if err := mismatch(got, l.config); err != nil {
+		different = append(different, err.Error())
+	}
+	text := strings.Join(different, ", ")
+	if text != l.differ && text != "" {
+		l.logger.Warn("the stream's settings were changed, by an operator or by a server with other flags: give all servers the same flags", "stream", l.stream, "settings", text)
+	}
+	l.differ = text
 }

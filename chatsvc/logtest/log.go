@@ -33,6 +33,10 @@ func Log(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener) {
 		"sizes":             testSizes,
 		"reopen":            testReopen,
 		"epochs":            testEpochs,
+		"read":              testRead,
+		"read and trim":     testReadWhileTrimming,
+		"last bytes":        testLastBytes,
+		"read by follow":    testReadByFollow,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -29,6 +31,8 @@ func Resume(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener
 		"a key again":           testKeyAgain,
 		"a key of what is gone": testKeyOfGone,
 		"one key from everyone": testKeyRace,
+		"cold meets hot":        testColdMeetsHot,
+		"until":                 testUntil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -36,7 +40,10 @@ func Resume(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener
 			if name == "answers" || name == "a key of what is gone" {
 				retention.Messages = 5
 			}
-			c := &conversation{retention: retention, open: newLog(t, retention)}
+			c := &conversation{open: newLog(t, retention)}
+			if name == "cold meets hot" {
+				c.options = []chatsvc.Option{chatsvc.WithHotBytes(0), chatsvc.WithColdBytes(256 << 10)}
+			}
 			t.Cleanup(c.stop)
 			c.start(t)
 			test(t, c)
@@ -46,9 +53,9 @@ func Resume(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener
 
 // conversation is two replicas that share a log.
 type conversation struct {
-	retention chatsvc.Retention
-	open      Opener
-	replicas  []replica
+	open     Opener
+	options  []chatsvc.Option
+	replicas []replica
 }
 
 type replica struct {
@@ -61,7 +68,7 @@ func (c *conversation) start(tb testing.TB) {
 	tb.Helper()
 	for range 2 {
 		log, closeLog := c.open(tb)
-		svc, err := chatsvc.New(chatsvc.WithLog(log), chatsvc.WithRetention(c.retention))
+		svc, err := chatsvc.New(append(c.options, chatsvc.WithLog(log))...)
 		if err != nil {
 			closeLog()
 			tb.Fatal(err)
@@ -258,7 +265,7 @@ func testAnswers(t *testing.T, c *conversation) {
 		{"two are gone", "4", early.epoch, first},
 		{"the last one that is there", "10", early.epoch, 10},
 		{"the next one", "11", early.epoch, next},
-		{"one that nobody has stored", "12", early.epoch, next},
+		{"one that nobody has stored", "12", early.epoch, first},
 		{"another epoch", "10", "ANOTHER", first},
 		{"the last two", "-2", early.epoch, 9},
 		{"more than there are", "-99", early.epoch, first},
@@ -371,4 +378,119 @@ func testKeyRace(t *testing.T, c *conversation) {
 			t.Errorf("%q is stored where %d was due", got, round)
 		}
 	}
+}
+
+// Between records that are read from the log and those in memory there is no gap, no
+// duplicate and no other order, wherever and whenever a subscriber begins.
+func testColdMeetsHot(t *testing.T, c *conversation) {
+	const senders, each, subscribers = 3, 300, 8
+	content := func(sender, n int) string {
+		return strings.Repeat(string(rune('a'+sender)), 100+(sender+1)*n*7%2000) + fmt.Sprint(" ", n)
+	}
+	for n := range 300 { // history
+		c.replicas[n%2].send(t, content(3, n), "")
+	}
+	c.restart(t) // none of it is in memory
+	const last = 300 + senders*each
+	var sending, reading sync.WaitGroup
+	var said sync.Map // offset to content
+	for s := range senders {
+		sending.Go(func() {
+			for n := range each {
+				text := content(s, n)
+				said.Store(c.replicas[(s+n)%2].send(t, text, "").offset, text)
+			}
+		})
+	}
+	seen := make([]map[uint64]string, subscribers)
+	for i := range seen {
+		seen[i] = make(map[uint64]string)
+		reading.Go(func() {
+			for next := uint64(1 + 40*i); next <= last; {
+				sub := c.replicas[i%2].subscribe(t, chatsvc.HeaderOffset, strconv.FormatUint(next, 10))
+				if sub.next != next {
+					t.Errorf("subscriber %d: asked for %d, got %d", i, next, sub.next)
+				}
+				for n := 0; n < 150*(i+1) && sub.next <= last; n++ {
+					at := sub.next
+					seen[i][at] = sub.record()
+				}
+				next = sub.next
+				sub.leave()
+			}
+		})
+	}
+	sending.Wait()
+	reading.Wait()
+	for i := range seen {
+		if want := last - 40*i; len(seen[i]) != want {
+			t.Errorf("subscriber %d saw %d records, %d were due", i, len(seen[i]), want)
+		}
+		for offset, got := range seen[i] {
+			want, _ := said.Load(offset)
+			if offset <= 300 {
+				want = content(3, int(offset-1))
+			}
+			if got != want {
+				t.Fatalf("subscriber %d: record %d is %.20q, %.20q was due", i, offset, got, want)
+			}
+		}
+	}
+}
+
+// A stream ends before the record that was asked for, and tells which one that is.
+func testUntil(t *testing.T, c *conversation) {
+	for n := 1; n <= 10; n++ {
+		c.replicas[n%2].send(t, fmt.Sprint(n), "")
+	}
+	at := c.replicas[0].subscribe(t)
+	at.leave()
+	for _, test := range []struct {
+		name, offset, epoch, until string
+		echo                       string
+		contents                   []string
+	}{
+		{"a range", "3", at.epoch, "6", "6", []string{"3", "4", "5"}},
+		{"to the end", "-2", "", "end", "11", []string{"9", "10"}},
+		{"nothing", "5", at.epoch, "5", "5", nil},
+		{"before the start", "5", at.epoch, "2", "2", nil},
+		{"nothing at the end", "end", "", "end", "11", nil},
+		{"another epoch", "3", "ANOTHER", "6", "6", nil},
+	} {
+		for i, r := range c.replicas {
+			sub := r.subscribe(t, append([]string{chatsvc.HeaderUntil, test.until, chatsvc.HeaderOffset, test.offset}, optional(chatsvc.HeaderEpoch, test.epoch)...)...)
+			if got := sub.stream.ResponseHeader().Get(chatsvc.HeaderUntil); got != test.echo {
+				t.Errorf("%s, replica %d: %s: %q, %q was due", test.name, i, chatsvc.HeaderUntil, got, test.echo)
+			}
+			var got []string
+			for sub.stream.Receive() {
+				for _, m := range sub.stream.Msg().GetMessages() {
+					got = append(got, string(m.GetContent()))
+				}
+			}
+			if err := sub.stream.Err(); err != nil || !slices.Equal(got, test.contents) {
+				t.Errorf("%s, replica %d: %q, %v; %q was due", test.name, i, got, err, test.contents)
+			}
+			sub.leave()
+		}
+	}
+	sub := c.replicas[0].subscribe(t, chatsvc.HeaderOffset, "10", chatsvc.HeaderUntil, "13")
+	defer sub.leave()
+	for n := 10; n < 13; n++ {
+		if got := sub.record(); got != fmt.Sprint(n) {
+			t.Errorf("record %q, %d was due", got, n)
+		}
+		c.replicas[1].send(t, fmt.Sprint(n+1), "")
+	}
+	if sub.stream.Receive() || sub.stream.Err() != nil {
+		t.Errorf("at its end: %v, %v", sub.stream.Msg(), sub.stream.Err())
+	}
+}
+
+// optional returns a header field unless its value is empty.
+func optional(name, value string) []string {
+	if value == "" {
+		return nil
+	}
+	return []string{name, value}
 }

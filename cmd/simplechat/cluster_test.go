@@ -46,7 +46,7 @@ func startCluster(tb testing.TB) *cluster {
 		s.start()
 	}
 	for range clusterSize {
-		s := &chatServer{tb: tb, args: []string{"--nats", strings.Join(c.urls(), ","), "--nats-stream", clusterStream}, front: newProxy(tb, "")}
+		s := &chatServer{tb: tb, args: []string{"--nats", strings.Join(c.urls(), ","), "--nats-stream", clusterStream, "--nats-sync-always"}, front: newProxy(tb, "")}
 		s.start()
 		c.servers = append(c.servers, s)
 	}

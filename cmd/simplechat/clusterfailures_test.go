@@ -137,7 +137,7 @@ func streamIsReplaced(t *testing.T, says *promise) {
 		}, []string{"0", "1", "2"}},
 	} {
 		alone := startNATS(t, "")
-		args := []string{"--nats", alone.url(), "--nats-replicas=1", "--nats-stream", clusterStream}
+		args := []string{"--nats", alone.url(), "--nats-replicas=1", "--nats-sync-always", "--nats-stream", clusterStream}
 		servers := []*process{startServer(t, args...), startServer(t, args...)}
 		var subs []*subscription
 		for _, p := range servers {

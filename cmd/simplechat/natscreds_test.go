@@ -31,7 +31,7 @@ func TestNATSWithCredentials(t *testing.T) {
 	nats := startNATS(t, settings())
 	file := filepath.Join(t.TempDir(), "chat.creds")
 	user, seed := account.issue(file)
-	p := startServer(t, "--nats", nats.url(), "--nats-replicas=1", "--nats-creds", file)
+	p := startServer(t, "--nats", nats.url(), "--nats-replicas=1", "--nats-sync-always", "--nats-creds", file)
 	send(testContext(t), t, p.client("user1"), text("before"))
 
 	nats.kill()

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -25,6 +24,8 @@ const (
 	// streamsTime of it to end with trailers.
 	shutdownTime = 4 * time.Second
 	streamsTime  = 3 * time.Second
+	// openingTime is how long the log may take to open before that is logged.
+	openingTime = 2 * time.Second
 )
 
 type serveCmd struct {
@@ -34,9 +35,7 @@ type serveCmd struct {
 
 	Storage storageFlags `embed:"" group:"storage"`
 
-	RetainMessages int           `group:"history" default:"10000" placeholder:"N" help:"Messages to keep, 0 for any number (${default})."`
-	RetainBytes    byteSize      `group:"history" default:"64MiB" placeholder:"SIZE" help:"Bytes of messages to keep, 0 for any (${default})."`
-	RetainAge      time.Duration `group:"history" default:"0" placeholder:"DURATION" help:"How long to keep a message, 0 for ever (${default})."`
+	History historyFlags `embed:"" group:"history"`
 
 	MaxContent    byteSize      `group:"limits" default:"1MiB" placeholder:"SIZE" help:"Largest text or image (${default}, at most 3008KiB)."`
 	MaxStreams    uint32        `group:"limits" default:"250" placeholder:"N" help:"Calls at a time on one HTTP/2 connection (${default})."`
@@ -55,12 +54,6 @@ type serveCmd struct {
 // Validate implements kong's hook: it names the flag that is out of range.
 func (c *serveCmd) Validate() error {
 	switch {
-	case c.RetainMessages < 0:
-		return fmt.Errorf("--retain-messages %d: it must not be negative", c.RetainMessages)
-	case c.RetainBytes < 0:
-		return fmt.Errorf("--retain-bytes %d: it must not be negative", int64(c.RetainBytes))
-	case c.RetainAge < 0:
-		return fmt.Errorf("--retain-age %v: it must not be negative", c.RetainAge)
 	case c.MaxContent < 1 || c.MaxContent > chatsvc.MaxContentCeiling:
 		return fmt.Errorf("--max-content %d: it must be 1 to %d bytes", int64(c.MaxContent), chatsvc.MaxContentCeiling)
 	case c.MaxStreams < 1:
@@ -70,7 +63,7 @@ func (c *serveCmd) Validate() error {
 	case c.WriteDeadline <= 0:
 		return fmt.Errorf("--write-deadline %v: it must be positive", c.WriteDeadline)
 	}
-	return c.Storage.check()
+	return errors.Join(c.History.check(), c.Storage.check())
 }
 
 // Run serves until ctx is done.
@@ -90,32 +83,23 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	if err != nil {
 		return err
 	}
-	defer listener.Close() //nolint:errcheck // the server has closed it, unless it never came to serve
-	admit := refuse(listener)
-	messages, closeLog, err := c.Storage.open(ctx, c.retention(), int(c.MaxContent), logger)
-	admit()
+	front := newFront()
+	srv := c.newServer(front, tlsConfig, logger)
+	served := make(chan error, 1)
+	go func() { served <- c.serve(srv, listener) }()
+	defer srv.Close() //nolint:errcheck // it is shut down by then, unless it never came to serve
+	messages, closeLog, err := c.openLog(ctx, logger)
 	if err != nil {
 		return err
 	}
-	err = c.serveLog(ctx, messages, options, tlsConfig, listener, logger, out)
-	closeLog() // when nobody sends any more
-	if err == nil {
-		logger.Info("stopped")
-	}
-	return err
-}
-
-// serveLog serves a log until ctx is done.
-func (c *serveCmd) serveLog(ctx context.Context, messages chatsvc.Log, options []chatsvc.Option, tlsConfig *tls.Config, listener net.Listener, logger *slog.Logger, out *cli.Output) error {
+	defer closeLog() // when nobody sends any more
 	svc, err := chatsvc.New(append(options, chatsvc.WithLog(messages))...)
 	if err != nil {
 		return err
 	}
 	defer svc.Close()
-	srv, ready := c.newServer(svc, messages, tlsConfig, logger)
+	front.open(svc, messages)
 	logger.Info("listening", "addr", listener.Addr().String(), "tls", c.TLSCert != "", "version", cli.Version())
-	served := make(chan error, 1)
-	go func() { served <- c.serve(srv, listener) }()
 	if file, ok := out.Stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		c.printHints(out.Stderr, listener.Addr().String())
 	}
@@ -125,9 +109,20 @@ func (c *serveCmd) serveLog(ctx context.Context, messages chatsvc.Log, options [
 	case <-ctx.Done():
 	}
 	logger.Info("shutting down")
-	ready.shutdown()
+	front.shutdown()
 	shutdown(svc, srv, logger)
+	logger.Info("stopped")
 	return nil
+}
+
+// openLog opens the log, and tells when that takes long: calls are refused until
+// then.
+func (c *serveCmd) openLog(ctx context.Context, logger *slog.Logger) (chatsvc.Log, func(), error) {
+	late := time.AfterFunc(openingTime, func() {
+		logger.Warn("the log is not open yet: calls get unavailable, and health checks not serving")
+	})
+	defer late.Stop()
+	return c.Storage.open(ctx, c.History.retention(c.Storage.Memory), int(c.MaxContent), logger)
 }
 
 func (c *serveCmd) newLogger(w io.Writer) *slog.Logger {
@@ -138,14 +133,12 @@ func (c *serveCmd) newLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-func (c *serveCmd) retention() chatsvc.Retention {
-	return chatsvc.Retention{Messages: c.RetainMessages, Bytes: int64(c.RetainBytes), Age: c.RetainAge}
-}
-
 // serviceOptions returns what the flags say of the service, apart from its log.
 func (c *serveCmd) serviceOptions(logger *slog.Logger) ([]chatsvc.Option, error) {
 	options := []chatsvc.Option{
-		chatsvc.WithRetention(c.retention()),
+		chatsvc.WithReplay(c.History.replay()),
+		chatsvc.WithHotBytes(int64(c.History.HotBytes)),
+		chatsvc.WithColdBytes(int64(c.History.ColdBytes)),
 		chatsvc.WithMaxContent(int(c.MaxContent)),
 		chatsvc.WithHeartbeat(c.Heartbeat),
 		chatsvc.WithWriteDeadline(c.WriteDeadline),
@@ -186,30 +179,6 @@ func (c *serveCmd) listen(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
 	return listener, nil
-}
-
-// refuse closes the connections to listener until admit is called: who comes
-// before the log is open learns it at once.
-func refuse(listener net.Listener) (admit func()) {
-	deadline, ok := listener.(interface{ SetDeadline(t time.Time) error })
-	if !ok {
-		return func() {}
-	}
-	var refusing sync.WaitGroup
-	refusing.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_ = conn.Close()
-		}
-	})
-	return func() {
-		_ = deadline.SetDeadline(time.Unix(1, 0))
-		refusing.Wait()
-		_ = deadline.SetDeadline(time.Time{})
-	}
 }
 
 func (c *serveCmd) serve(srv *h2.Server, listener net.Listener) error {

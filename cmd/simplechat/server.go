@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -36,21 +38,21 @@ const (
 	maxUtilityBytes = 64 << 10
 )
 
-// newServer returns the HTTP server around svc, which speaks HTTP/1.1 and
-// HTTP/2, in plain text (h2c with prior knowledge) or over TLS.
-func (c *serveCmd) newServer(svc *chatsvc.Service, messages chatsvc.Log, tlsConfig *tls.Config, logger *slog.Logger) (*h2.Server, *readiness) {
+// newServer returns the HTTP server, which speaks HTTP/1.1 and HTTP/2, in plain text
+// (h2c with prior knowledge) or over TLS. It refuses calls until front is given a
+// service.
+func (c *serveCmd) newServer(front *front, tlsConfig *tls.Config, logger *slog.Logger) *h2.Server {
 	// What anybody may call without credentials neither inflates nor reads much.
 	utility := connect.WithHandlerOptions(
 		connect.WithCompression("gzip", nil, nil),
 		connect.WithReadMaxBytes(maxUtilityBytes),
 	)
-	ready := newReadiness(messages)
 	reflector := grpcreflect.NewStaticReflector(chatconnect.SimpleChatName, grpchealth.HealthV1ServiceName)
 	mux := http.NewServeMux()
-	mux.Handle(svc.Handler())
+	mux.Handle("/"+chatconnect.SimpleChatName+"/", front)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, utility))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, utility))
-	mux.Handle(grpchealth.NewHandler(ready, utility))
+	mux.Handle(grpchealth.NewHandler(front, utility))
 	if !c.NoPage {
 		mux.Handle("/", web.Handler(web.WithMaxContent(int(c.MaxContent))))
 	}
@@ -76,7 +78,7 @@ func (c *serveCmd) newServer(svc *chatsvc.Service, messages chatsvc.Log, tlsConf
 		},
 		ErrorLog: log.New(serverLog{logger}, "", 0),
 	}
-	return h2.New(srv), ready
+	return h2.New(srv)
 }
 
 // serverLog is where net/http logs.
@@ -106,42 +108,74 @@ func (c *serveCmd) withCORS(h http.Handler) http.Handler {
 		AllowedMethods: connectcors.AllowedMethods(),
 		AllowedHeaders: append(connectcors.AllowedHeaders(),
 			"Authorization", chatsvc.HeaderUserName, chatsvc.HeaderUserPassword,
-			chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderIdempotencyKey),
+			chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderIdempotencyKey),
 		ExposedHeaders: slices.Concat(connectcors.ExposedHeaders(),
-			[]string{chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderDuplicate}),
+			[]string{chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderReset, chatsvc.HeaderDuplicate}),
 		MaxAge: int((2 * time.Hour).Seconds()),
 	}).Handler(h)
 }
 
-// readiness is what gRPC health checks see.
-type readiness struct {
+// front is the service as the server sees it: not there before its log is open. It
+// tells health checks whether messages can be stored. It is safe for concurrent use.
+type front struct {
 	*grpchealth.StaticChecker
 
-	log chatsvc.Log
+	opened atomic.Pointer[openService] // nil before the log is open
 }
 
-var _ grpchealth.Checker = (*readiness)(nil)
-
-func newReadiness(log chatsvc.Log) *readiness {
-	return &readiness{grpchealth.NewStaticChecker("", chatconnect.SimpleChatName), log}
+// openService is a service and its log.
+type openService struct {
+	handler http.Handler
+	log     chatsvc.Log
 }
 
-// Check implements [grpchealth.Checker]: while the log cannot store messages,
-// the answer is "not serving".
-func (r *readiness) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
-	res, err := r.StaticChecker.Check(ctx, req)
+var _ grpchealth.Checker = (*front)(nil)
+
+func newFront() *front {
+	return &front{StaticChecker: grpchealth.NewStaticChecker("", chatconnect.SimpleChatName)}
+}
+
+// open lets calls through to svc.
+func (f *front) open(svc *chatsvc.Service, log chatsvc.Log) {
+	_, handler := svc.Handler()
+	f.opened.Store(&openService{handler, log})
+}
+
+// ServeHTTP implements [http.Handler].
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if opened := f.opened.Load(); opened != nil {
+		opened.handler.ServeHTTP(w, r)
+		return
+	}
+	text := "the server is starting, its messages cannot be reached yet: call again"
+	if errorWriter := connect.NewErrorWriter(); errorWriter.IsSupported(r) {
+		_ = errorWriter.Write(w, r, connect.NewError(connect.CodeUnavailable, errors.New(text)))
+		return
+	}
+	http.Error(w, text, http.StatusServiceUnavailable)
+}
+
+// Check implements [grpchealth.Checker]: while no message can be stored, the answer
+// is "not serving".
+func (f *front) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
+	res, err := f.StaticChecker.Check(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	if log, ok := r.log.(interface{ Err() error }); ok && log.Err() != nil {
+	opened := f.opened.Load()
+	if opened == nil {
+		res.Status = grpchealth.StatusNotServing
+		return res, nil
+	}
+	if log, ok := opened.log.(interface{ Err() error }); ok && log.Err() != nil {
 		res.Status = grpchealth.StatusNotServing
 	}
 	return res, nil
 }
 
 // shutdown makes every check answer "not serving".
-func (r *readiness) shutdown() {
+func (f *front) shutdown() {
 	for _, service := range []string{"", chatconnect.SimpleChatName} {
-		r.SetStatus(service, grpchealth.StatusNotServing)
+		f.SetStatus(service, grpchealth.StatusNotServing)
 	}
 }

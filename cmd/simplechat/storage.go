@@ -15,6 +15,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/jetlog"
+	"example.com/simplechat/chatsvc/sqlitelog"
 )
 
 // Where messages are kept unless a flag says otherwise.
@@ -30,13 +31,14 @@ type storageFlags struct {
 	Memory bool     `help:"Keep messages in memory, gone when the server ends."`
 	Sync   syncMode `placeholder:"always|DURATION" help:"When messages in --data reach the disk. always: before a send is answered, so an acknowledged message survives a power cut. A duration: that often, so a power cut may take that much; a crash of the server alone takes nothing (always)."`
 
-	NATS         natsURLs `name:"nats" placeholder:"URL" help:"Keep messages in a NATS cluster with JetStream, shared by all servers that name its stream. URLs of the cluster's servers, with commas between them."`
-	NATSStream   string   `name:"nats-stream" placeholder:"NAME" help:"Stream of the cluster; it is made if it is missing (simplechat)."`
-	NATSReplicas int      `name:"nats-replicas" placeholder:"N" help:"NATS servers that keep each message, 1, 3 or 5. With 3 an acknowledged message survives the loss of one (3)."`
-	NATSCreds    string   `name:"nats-creds" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
-	NATSTLSCA    string   `name:"nats-tls-ca" type:"path" placeholder:"FILE" help:"Certificates in PEM that sign those of the NATS servers. The default is the system's."`
-	NATSTLSCert  string   `name:"nats-tls-cert" type:"path" placeholder:"FILE" help:"Certificate in PEM that this server shows to NATS."`
-	NATSTLSKey   string   `name:"nats-tls-key" type:"path" placeholder:"FILE" help:"The key of --nats-tls-cert in PEM."`
+	NATS           natsURLs `name:"nats" placeholder:"URL" help:"Keep messages in a NATS cluster with JetStream, shared by all servers that name its stream. URLs of the cluster's servers, with commas between them."`
+	NATSStream     string   `name:"nats-stream" placeholder:"NAME" help:"Stream of the cluster; it is made if it is missing (simplechat)."`
+	NATSReplicas   int      `name:"nats-replicas" placeholder:"N" help:"NATS servers that keep each message, 1, 3 or 5. With 3 an acknowledged message survives the loss of one (3)."`
+	NATSSyncAlways bool     `name:"nats-sync-always" help:"All NATS servers run with sync_interval: always, so a restart of them loses no acknowledged message. Without it, a restart of most of the stream's servers together begins a new epoch."`
+	NATSCreds      string   `name:"nats-creds" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
+	NATSTLSCA      string   `name:"nats-tls-ca" type:"path" placeholder:"FILE" help:"Certificates in PEM that sign those of the NATS servers. The default is the system's."`
+	NATSTLSCert    string   `name:"nats-tls-cert" type:"path" placeholder:"FILE" help:"Certificate in PEM that this server shows to NATS."`
+	NATSTLSKey     string   `name:"nats-tls-key" type:"path" placeholder:"FILE" help:"The key of --nats-tls-cert in PEM."`
 }
 
 // syncMode is a flag's time between writes to the disk.
@@ -93,7 +95,7 @@ func (f *storageFlags) check() error {
 func (f *storageFlags) checkNATS() error {
 	if len(f.NATS) == 0 {
 		for name, set := range map[string]bool{
-			"stream": f.NATSStream != "", "replicas": f.NATSReplicas != 0, "creds": f.NATSCreds != "",
+			"stream": f.NATSStream != "", "replicas": f.NATSReplicas != 0, "sync-always": f.NATSSyncAlways, "creds": f.NATSCreds != "",
 			"tls-ca": f.NATSTLSCA != "", "tls-cert": f.NATSTLSCert != "", "tls-key": f.NATSTLSKey != "",
 		} {
 			if set {
@@ -113,14 +115,19 @@ func (f *storageFlags) checkNATS() error {
 	return nil
 }
 
+// closeableLog is a log that is closed in the end.
+type closeableLog interface {
+	chatsvc.Log
+	Close() error
+}
+
 // open opens the log that the flags name. The caller calls the function, which
 // closes it.
 func (f *storageFlags) open(ctx context.Context, retention chatsvc.Retention, maxContent int, logger *slog.Logger) (chatsvc.Log, func(), error) {
 	if f.Memory {
 		return chatsvc.NewMemoryLog(retention), func() {}, nil
 	}
-	options := jetlog.Options{Retention: retention, Logger: logger}
-	log, err := f.openJetStream(ctx, maxContent, options)
+	log, err := f.openDurable(ctx, retention, maxContent, logger)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -131,11 +138,15 @@ func (f *storageFlags) open(ctx context.Context, retention chatsvc.Retention, ma
 	}, nil
 }
 
-func (f *storageFlags) openJetStream(ctx context.Context, maxContent int, options jetlog.Options) (*jetlog.Log, error) {
+func (f *storageFlags) openDurable(ctx context.Context, retention chatsvc.Retention, maxContent int, logger *slog.Logger) (closeableLog, error) {
 	if len(f.NATS) > 0 {
-		return f.connect(ctx, maxContent, options)
+		return f.connect(ctx, maxContent, jetlog.Options{Retention: retention, Logger: logger})
 	}
-	log, err := jetlog.Open(ctx, cmp.Or(f.Data, defaultData), f.Sync.interval, options)
+	log, err := sqlitelog.Open(ctx, cmp.Or(f.Data, defaultData), sqlitelog.Options{
+		Retention:    retention,
+		SyncInterval: f.Sync.interval,
+		Logger:       logger,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
@@ -149,6 +160,7 @@ func (f *storageFlags) connect(ctx context.Context, maxContent int, options jetl
 		Stream:      cmp.Or(f.NATSStream, defaultStream),
 		Replicas:    cmp.Or(f.NATSReplicas, defaultReplicas),
 		MaxContent:  maxContent,
+		SyncAlways:  f.NATSSyncAlways,
 		Credentials: f.NATSCreds,
 	}
 	if f.NATSCreds != "" { // nats.go would find out only when it connects

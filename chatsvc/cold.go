@@ -1,0 +1,349 @@
+package chatsvc
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// coldBlock is how many offsets apart cold chunks begin, if they hold no more
+	// than chunkBytes: subscribers at nearby positions then read the same chunks.
+	// With 64 offsets instead, batches of 130-byte records were 8 KiB.
+	coldBlock = 512
+	// coldReadTime bounds one read of the log, with its retries.
+	coldReadTime = 30 * time.Second
+	// coldRetry and coldRetryMax are the pauses before a read is repeated.
+	coldRetry    = 20 * time.Millisecond
+	coldRetryMax = time.Second
+	// ownerShare is the part of the cold cache, in per cent, that one user at one
+	// address can hold at a time.
+	ownerShare = 75
+)
+
+// errCold says that the log cannot be read.
+var errCold = errors.New("the history cannot be read now: call messageList again")
+
+// coldCache is the records that subscribers read from the log, in chunks that they
+// share. The memory of a chunk is reserved before it is read and freed when it is
+// neither cached nor held by a subscriber: subscribers at many positions wait for
+// each other instead of filling memory. The next to read is the owner that holds
+// the least. It is safe for concurrent use.
+type coldCache struct {
+	log        Log
+	epoch      string
+	limit      int64                 // bytes; one read at a time is always allowed
+	unreadable func(from, to uint64) // reports records that cannot be read
+	closed     context.Context       //nolint:containedctx // reads outlive the calls of the subscribers that wait for them
+	end        context.CancelFunc    // ends all reads
+	json       atomic.Int64          // memory of the JSON forms
+	mu         sync.Mutex            // guards all below, and the fields of all pieces
+	pieces     map[uint64][]*piece   // by block; pieces of one block may overlap
+	unused     *list.List            // loaded pieces that no subscriber holds, the one unused for longest first
+	used       int64                 // bytes of all pieces that are reserved, cached or held
+	owners     map[string]*coldOwner // those that hold something or wait
+}
+
+// coldOwner is a user at an address.
+type coldOwner struct {
+	held    int64    // bytes of the pieces that it asked for and that are held
+	waiting []*piece // not yet being read, in the order of requests
+}
+
+// piece is a chunk of the log that is being read, cached or held.
+type piece struct {
+	from, to uint64 // what was asked for: to is where its block or the log ends
+	owner    string
+	loaded   chan struct{} // closed when the read has ended
+	chunk    *chunk        // what was read; nil before, and if it failed
+	err      error
+	next     uint64        // offset behind the chunk
+	stale    bool          // a record was redacted while it was read: read again
+	bytes    int64         // reserved, or taken by the chunk
+	holders  int           // subscribers that wait for it or write it
+	place    *list.Element // in unused; nil while held
+	cached   bool          // it is in pieces
+}
+
+func newColdCache(log Log, epoch string, limit int64, unreadable func(from, to uint64)) *coldCache {
+	c := &coldCache{
+		log:        log,
+		epoch:      epoch,
+		limit:      limit,
+		unreadable: unreadable,
+		pieces:     make(map[uint64][]*piece),
+		unused:     list.New(),
+		owners:     make(map[string]*coldOwner),
+	}
+	c.closed, c.end = context.WithCancel(context.Background())
+	return c
+}
+
+// hold returns a piece with the record at offset, which may still have to be read,
+// and ends below to. Continues tells that the caller has read all before offset:
+// then the piece begins at it. The caller releases it.
+func (c *coldCache) hold(owner string, offset, to uint64, continues bool) *piece {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	block := offset / coldBlock
+	from := max(block*coldBlock, 1)
+	for _, p := range c.pieces[block] {
+		switch {
+		case p.contains(offset):
+			return c.share(p)
+		case p.isLoaded() && p.from == from:
+			continues = true // the block is cut, and this is not its first piece
+		}
+	}
+	if continues {
+		from = offset
+	}
+	p := &piece{from: from, to: min((block+1)*coldBlock, to), owner: owner, loaded: make(chan struct{}), next: from, holders: 1, cached: true}
+	c.pieces[block] = append(c.pieces[block], p)
+	o := c.owners[owner]
+	if o == nil {
+		o = &coldOwner{}
+		c.owners[owner] = o
+	}
+	o.waiting = append(o.waiting, p)
+	c.grant()
+	return p
+}
+
+// contains reports whether p has or may get the record at offset.
+func (p *piece) contains(offset uint64) bool {
+	if !p.isLoaded() {
+		return p.from <= offset && offset < p.to
+	}
+	return p.err == nil && p.chunk != nil && p.chunk.base <= offset && offset < p.next
+}
+
+// isLoaded reports whether the read has ended.
+func (p *piece) isLoaded() bool {
+	select {
+	case <-p.loaded:
+		return true
+	default:
+		return false
+	}
+}
+
+// share adds a holder to p. The caller holds mu.
+func (c *coldCache) share(p *piece) *piece {
+	if p.place != nil {
+		c.unused.Remove(p.place)
+		p.place = nil
+		c.owner(p).held += p.bytes
+	}
+	p.holders++
+	return p
+}
+
+// owner returns the owner of p. The caller holds mu.
+func (c *coldCache) owner(p *piece) *coldOwner {
+	o := c.owners[p.owner]
+	if o == nil {
+		o = &coldOwner{}
+		c.owners[p.owner] = o
+	}
+	return o
+}
+
+// release ends a hold of p.
+func (c *coldCache) release(p *piece) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.holders--
+	if p.holders > 0 || !p.isLoaded() { // a read that was begun is finished, and cached
+		return
+	}
+	c.rest(p)
+	c.grant()
+}
+
+// rest keeps a loaded piece that nobody holds for those that come, or frees it. The
+// caller holds mu.
+func (c *coldCache) rest(p *piece) {
+	o := c.owner(p)
+	o.held -= p.bytes
+	c.forgetOwner(p.owner)
+	if !p.cached || p.chunk == nil {
+		c.uncache(p)
+		c.used -= p.bytes
+		if p.chunk != nil {
+			p.chunk.json.drop()
+		}
+		return
+	}
+	p.place = c.unused.PushBack(p)
+}
+
+// forgetOwner removes an owner that holds nothing and waits for nothing. The caller
+// holds mu.
+func (c *coldCache) forgetOwner(name string) {
+	if o := c.owners[name]; o != nil && o.held == 0 && len(o.waiting) == 0 {
+		delete(c.owners, name)
+	}
+}
+
+// uncache makes p unknown to those that come. The caller holds mu.
+func (c *coldCache) uncache(p *piece) {
+	if !p.cached {
+		return
+	}
+	p.cached = false
+	block := p.from / coldBlock
+	left := c.pieces[block][:0:0]
+	for _, other := range c.pieces[block] {
+		if other != p {
+			left = append(left, other)
+		}
+	}
+	if len(left) == 0 {
+		delete(c.pieces, block)
+		return
+	}
+	c.pieces[block] = left
+}
+
+// grant begins the reads that there is room for. The caller holds mu.
+func (c *coldCache) grant() {
+	for {
+		name := ""
+		var next *coldOwner
+		for n, o := range c.owners {
+			if len(o.waiting) > 0 && (next == nil || o.held < next.held) {
+				name, next = n, o
+			}
+		}
+		if next == nil || next.held > 0 && (next.held+chunkBytes)*100 > c.limit*ownerShare || !c.makeRoom(chunkBytes) {
+			return
+		}
+		p := next.waiting[0]
+		next.waiting = next.waiting[1:]
+		if p.holders == 0 { // those that waited have left
+			c.uncache(p)
+			c.forgetOwner(name)
+			continue
+		}
+		p.bytes = chunkBytes
+		c.used += p.bytes
+		next.held += p.bytes
+		go c.load(p)
+	}
+}
+
+// makeRoom frees memory until bytes more fit in, first JSON forms, then whole
+// pieces, those unused for longest first. It reports whether they fit: they do if
+// there is nothing else. The caller holds mu.
+func (c *coldCache) makeRoom(bytes int64) bool {
+	for e := c.unused.Front(); e != nil && c.json.Load() > 0 && c.used+c.json.Load()+bytes > c.limit; e = e.Next() {
+		e.Value.(*piece).chunk.json.drop() //nolint:forcetypeassert // the list has nothing else
+	}
+	for e := c.unused.Front(); e != nil && c.used+c.json.Load()+bytes > c.limit; e = c.unused.Front() {
+		p := c.unused.Remove(e).(*piece) //nolint:forcetypeassert // the list has nothing else
+		p.place = nil
+		c.uncache(p)
+		c.used -= p.bytes
+		p.chunk.json.drop()
+	}
+	return c.used == 0 || c.used+c.json.Load()+bytes <= c.limit
+}
+
+// load reads p from the log.
+func (c *coldCache) load(p *piece) {
+	chunk, next, err := c.read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.stale && err == nil {
+		p.stale = false
+		go c.load(p)
+		return
+	}
+	c.owner(p).held -= p.bytes
+	c.used -= p.bytes
+	p.bytes = 0
+	p.chunk, p.next, p.err = chunk, next, err
+	if chunk != nil {
+		chunk.json.account = &c.json
+		p.bytes = chunk.size()
+	}
+	c.owner(p).held += p.bytes
+	c.used += p.bytes
+	if err != nil {
+		c.uncache(p)
+	}
+	close(p.loaded)
+	if p.holders == 0 {
+		c.rest(p)
+	}
+	c.grant()
+}
+
+// read reads the records of p, again if there are fewer than there must be. The
+// chunk is nil if all of them were removed.
+func (c *coldCache) read(p *piece) (*chunk, uint64, error) {
+	ctx, cancel := context.WithTimeout(c.closed, coldReadTime)
+	defer cancel()
+	for pause := coldRetry; ; pause = min(2*pause, coldRetryMax) {
+		got, err := c.log.Read(ctx, c.epoch, p.from, p.to, chunkBytes)
+		isGone := err == nil && got.First > p.from // what is below First may be removed at any time
+		switch {
+		case errors.Is(err, ErrEpoch):
+			return nil, p.from, errReplaced
+		case err == nil && got.From >= p.to && isGone:
+			return nil, p.to, errFellBehind
+		case err == nil && got.Next > got.From && (got.From == p.from || isGone):
+			return newChunk(got, c.unreadable), got.Next, nil
+		case err == nil:
+			err = fmt.Errorf("the log has records %d to %d where record %d was due", got.From, got.Next, p.from)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, p.from, fmt.Errorf("%w: %w", errCold, err)
+		}
+	}
+}
+
+// redact forgets the pieces with the record at offset.
+func (c *coldCache) redact(offset uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range append([]*piece(nil), c.pieces[offset/coldBlock]...) {
+		switch {
+		case !p.contains(offset):
+		case !p.isLoaded():
+			p.stale = true
+		default:
+			c.uncache(p)
+			if p.place != nil {
+				c.unused.Remove(p.place)
+				p.place = nil
+				c.used -= p.bytes
+				p.chunk.json.drop()
+			}
+		}
+	}
+}
+
+// trim forgets the pieces that lie entirely below the first retained offset.
+func (c *coldCache) trim(first uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := c.unused.Front(); e != nil; {
+		p := e.Value.(*piece) //nolint:forcetypeassert // the list has nothing else
+		e = e.Next()
+		if p.next <= first {
+			c.unused.Remove(p.place)
+			p.place = nil
+			c.uncache(p)
+			c.used -= p.bytes
+			p.chunk.json.drop()
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package chatsvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Replay bounds what a subscriber gets that asks for no offset: the newest records
+// within both bounds. Zero means no such bound. A bound in bytes is exact while the
+// records are in memory, and otherwise exceeded by at most 1/16.
+type Replay struct {
+	// Messages is the largest number of records.
+	Messages int
+	// Bytes is the largest sum of the records' sizes.
+	Bytes int64
+}
+
+func (r Replay) validate() error {
+	if r.Messages < 0 || r.Bytes < 0 {
+		return fmt.Errorf("replay of %d messages, %d bytes: no bound may be negative, zero for none", r.Messages, r.Bytes)
+	}
+	return nil
+}
+
+// viewAge is how long an answer of the log serves all subscribers.
+const viewAge = time.Second
+
+// logTime bounds a question to the log.
+const logTime = 2 * time.Second
+
+// replayStart finds where a replay begins.
+type replayStart struct {
+	bounds Replay
+	turn   chan struct{} // has one while the log is asked
+
+	mu    sync.Mutex // guards all below
+	from  uint64     // the log's last answer
+	at    time.Time  // when it came; zero before the first
+	total int64      // hotEnd.total then
+}
+
+// replayFrom returns the offset at which a replay begins.
+func (b *broker) replayFrom(ctx context.Context) (uint64, error) {
+	from, known := b.replayKnown()
+	if known {
+		return from, nil
+	}
+	select {
+	case b.replay.turn <- struct{}{}:
+		defer func() { <-b.replay.turn }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	if from, known = b.replayKnown(); known { // another subscriber has asked
+		return from, nil
+	}
+	b.mu.Lock()
+	next, total := b.hot.next, b.hot.total
+	b.mu.Unlock()
+	found, err := lastBytes(ctx, b.log, b.epoch, from, next, b.replay.bounds.Bytes)
+	switch {
+	case errors.Is(err, ErrEpoch):
+		return 0, errReplaced
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	case err != nil:
+		b.logger.Error("find the begin of the replay", "error", err)
+		return 0, errCold
+	}
+	b.replay.mu.Lock()
+	defer b.replay.mu.Unlock()
+	b.replay.from, b.replay.at, b.replay.total = found, time.Now(), total
+	return max(from, found), nil
+}
+
+// replayKnown returns where a replay begins if the log need not be asked, or else
+// the lowest offset that the other bounds allow.
+func (b *broker) replayKnown() (uint64, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bounds := b.replay.bounds
+	from := b.first
+	if n := uint64(bounds.Messages); n > 0 && b.hot.next > n {
+		from = max(from, b.hot.next-n)
+	}
+	if bounds.Bytes == 0 {
+		return from, true
+	}
+	if floor := b.hot.floor(); from >= floor || b.hot.size(floor) > bounds.Bytes {
+		return max(from, b.hot.lastBytes(bounds.Bytes)), true
+	}
+	r := &b.replay
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	added := b.hot.total - r.total
+	known := !r.at.IsZero() && (added == 0 || added <= bounds.Bytes/slackShare && time.Since(r.at) < viewAge)
+	if known {
+		from = max(from, r.from)
+	}
+	return from, known
+}
+
+// lastBytes returns the lowest offset in [from, next) from which on the sizes of
+// all records below next add up to at most bytes.
+func lastBytes(ctx context.Context, log Log, epoch string, from, next uint64, bytes int64) (uint64, error) {
+	if sized, ok := log.(SizedLog); ok {
+		found, err := sized.LastBytes(ctx, epoch, bytes)
+		return max(from, found), err
+	}
+	for end := next; end > from; {
+		begin := max(from, (end-1)/coldBlock*coldBlock)
+		sizes, err := readSizes(ctx, log, epoch, begin, end)
+		if err != nil {
+			return 0, err
+		}
+		for i := len(sizes) - 1; i >= 0; i-- {
+			if bytes -= int64(sizes[i]); bytes < 0 {
+				return begin + uint64(i) + 1, nil
+			}
+		}
+		end = begin
+	}
+	return from, nil
+}
+
+// readSizes returns the sizes of the records in [from, to).
+func readSizes(ctx context.Context, log Log, epoch string, from, to uint64) ([]int, error) {
+	sizes := make([]int, to-from)
+	for at := from; at < to; {
+		got, err := log.Read(ctx, epoch, at, to, 1<<20)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range got.Entries {
+			sizes[e.Offset-from] = len(e.Record)
+		}
+		if got.Next <= at {
+			break // they are removed, or not there yet
+		}
+		at = got.Next
+	}
+	return sizes, nil
+}
+
+// logView is when the log was last asked what it retains.
+type logView struct {
+	mu     sync.Mutex    // guards all below
+	at     time.Time     // of the last answer
+	asking chan struct{} // closed when the question that was asked is answered; nil while there is none
+}
+
+// refresh learns what the log retains, which changes with time alone. It asks at
+// most once in viewAge for all subscribers. While the log does not answer, the last
+// answer counts.
+func (b *broker) refresh(ctx context.Context) {
+	if asked := b.ask(); asked != nil {
+		select {
+		case <-asked:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// ask asks the log what it retains, unless it was asked just before. The channel is
+// closed when the answer is there.
+func (b *broker) ask() <-chan struct{} {
+	v := &b.view
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.asking != nil {
+		return v.asking
+	}
+	if time.Since(v.at) < viewAge {
+		return nil
+	}
+	asked := make(chan struct{})
+	v.asking = asked
+	go func() {
+		defer close(asked)
+		ctx, cancel := context.WithTimeout(context.Background(), logTime)
+		defer cancel()
+		state, err := b.log.State(ctx)
+		if err == nil && state.Epoch == b.epoch { // Follow reports another epoch
+			b.mu.Lock()
+			b.retain(state.First)
+			b.mu.Unlock()
+		}
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.at, v.asking = time.Now(), nil
+	}()
+	return asked
+}

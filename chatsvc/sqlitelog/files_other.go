@@ -1,0 +1,9 @@
+//go:build !unix
+
+package sqlitelog
+
+// isReadOnlySystem reports whether err says that the file system is read-only.
+func isReadOnlySystem(error) bool { return false }
+
+// isNoSpace reports whether err says that the disk is full.
+func isNoSpace(error) bool { return false }

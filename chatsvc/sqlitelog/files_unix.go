@@ -1,0 +1,16 @@
+//go:build unix
+
+package sqlitelog
+
+import (
+	"errors"
+	"syscall"
+)
+
+// isReadOnlySystem reports whether err says that the file system is read-only.
+func isReadOnlySystem(err error) bool { return errors.Is(err, syscall.EROFS) }
+
+// isNoSpace reports whether err says that the disk or the quota is full.
+func isNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}

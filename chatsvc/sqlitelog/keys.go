@@ -1,0 +1,81 @@
+package sqlitelog
+
+import (
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// keyWindow is how long a key is known, in milliseconds.
+const keyWindow = int64(chatsvc.KeyWindow / 1e6)
+
+// recentKeys are the keys of the last two minutes. The table keys has them for the
+// next start; they are looked up here, as an index of random keys would triple the
+// cost of an append. They are not safe for concurrent use.
+type recentKeys struct {
+	uses  map[keySum]usedKey
+	order []usedKey // the oldest first
+}
+
+// usedKey is one use of a key.
+type usedKey struct {
+	key    keySum
+	offset uint64
+	used   int64 // log time in milliseconds
+}
+
+// add notes a key.
+func (k *recentKeys) add(u usedKey) {
+	if k.uses == nil {
+		k.uses = make(map[keySum]usedKey)
+	}
+	k.uses[u.key] = u
+	k.order = append(k.order, u)
+}
+
+// expired returns the highest offset of the keys that have left the window, at most
+// limit of them, or 0 if there are none.
+func (k *recentKeys) expired(now int64, limit int) uint64 {
+	last := uint64(0)
+	for _, u := range k.order[:min(limit, len(k.order))] {
+		if now-u.used <= keyWindow {
+			break
+		}
+		last = u.offset
+	}
+	return last
+}
+
+// drop forgets the keys up to an offset.
+func (k *recentKeys) drop(offset uint64) {
+	n := 0
+	for ; n < len(k.order) && k.order[n].offset <= offset; n++ {
+		if u := k.order[n]; k.uses[u.key] == u {
+			delete(k.uses, u.key)
+		}
+	}
+	k.order = k.order[n:]
+}
+
+// find returns the offset of the append that had a key within the window.
+func (k *recentKeys) find(key keySum, now int64) (uint64, bool) {
+	u, ok := k.uses[key]
+	return u.offset, ok && now-u.used <= keyWindow
+}
+
+// readKeys returns the keys of the table.
+func readKeys(conn *sqlite.Conn) (recentKeys, error) {
+	var keys recentKeys
+	err := sqlitex.ExecuteTransient(conn, `SELECT "offset", key, used FROM keys ORDER BY "offset"`, &sqlitex.ExecOptions{
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			u := usedKey{offset: uint64(stmt.ColumnInt64(0)), used: stmt.ColumnInt64(2)}
+			if stmt.ColumnLen(1) == len(u.key) {
+				stmt.ColumnBytes(1, u.key[:])
+				keys.add(u)
+			}
+			return nil
+		},
+	})
+	return keys, err
+}

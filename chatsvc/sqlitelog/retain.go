@@ -1,0 +1,162 @@
+package sqlitelog
+
+import (
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// edge is the oldest record that a retention allows. It moves along the records and
+// reads a part of them ahead. It is not safe for concurrent use.
+type edge struct {
+	retention chatsvc.Retention
+	offset    uint64 // of the oldest record that is allowed
+	before    int64  // sum of the sizes of the records before it
+	ahead     []edgeRow
+}
+
+// edgeRow is what an edge knows of a row.
+type edgeRow struct {
+	offset uint64
+	stored int64
+	total  int64
+}
+
+// edgeAhead is how many rows an edge reads at a time.
+const edgeAhead = 256
+
+// end is where the log ends.
+type end struct {
+	next  uint64
+	total int64 // sum of the sizes of all records
+	now   int64 // log time in milliseconds
+}
+
+// advance moves the edge past what the retention does not allow, over at most limit
+// records, and reports whether it moved as far as it had to.
+func (e *edge) advance(conn *sqlite.Conn, to end, limit int) (bool, error) {
+	if e.retention == (chatsvc.Retention{}) {
+		return true, nil
+	}
+	for n := 0; e.offset < to.next; n++ {
+		if len(e.ahead) == 0 {
+			var err error
+			if e.ahead, err = readEdge(conn, e.offset); err != nil {
+				return false, err
+			}
+			if len(e.ahead) == 0 { // what is left cannot be read
+				return true, nil
+			}
+		}
+		row := e.ahead[0]
+		// What is missing before the row is as old as the row.
+		age := time.Duration(to.now-row.stored) * time.Millisecond
+		if !e.retention.Exceeded(to.next-e.offset, to.total-e.before, age) {
+			return true, nil
+		}
+		if n == limit {
+			return false, nil
+		}
+		if e.offset++; e.offset > row.offset {
+			e.before, e.ahead = row.total, e.ahead[1:]
+		}
+	}
+	return true, nil
+}
+
+// readEdge returns the rows from an offset on.
+func readEdge(conn *sqlite.Conn, from uint64) ([]edgeRow, error) {
+	stmt, err := conn.Prepare(`SELECT "offset", stored, total FROM messages WHERE "offset" >= ? ORDER BY "offset" LIMIT ?`)
+	if err != nil {
+		return nil, err
+	}
+	defer stmt.Reset() //nolint:errcheck // it repeats the error of Step
+	stmt.BindInt64(1, int64(from))
+	stmt.BindInt64(2, edgeAhead)
+	var rows []edgeRow
+	for {
+		more, err := stmt.Step()
+		if err != nil || !more {
+			return rows, err
+		}
+		rows = append(rows, edgeRow{uint64(stmt.ColumnInt64(0)), stmt.ColumnInt64(1), stmt.ColumnInt64(2)})
+	}
+}
+
+// jump moves the edge as far as advance would, by a few look-ups however far that is.
+func (e *edge) jump(conn *sqlite.Conn, to end) error {
+	r := e.retention
+	if r.Messages > 0 && to.next > uint64(r.Messages) {
+		e.offset = max(e.offset, to.next-uint64(r.Messages))
+	}
+	if r.Bytes > 0 && e.offset < to.next {
+		offset, err := lastBytes(conn, e.offset, to.next, r.Bytes)
+		if err != nil {
+			return err
+		}
+		e.offset = max(e.offset, offset)
+	}
+	if r.Age > 0 && e.offset < to.next {
+		offset, err := youngerThan(conn, e.offset, to.next, to.now-r.Age.Milliseconds())
+		if err != nil {
+			return err
+		}
+		e.offset = max(e.offset, offset)
+	}
+	before, known, err := totalBefore(conn, e.offset)
+	if err != nil {
+		return err
+	}
+	if e.ahead = nil; known {
+		e.before = before
+	}
+	return nil
+}
+
+// youngerThan returns the lowest offset in [from, next] from which on records were
+// stored after a time: they were stored in the order of their offsets.
+func youngerThan(conn *sqlite.Conn, from, next uint64, stored int64) (uint64, error) {
+	for from < next {
+		middle := from + (next-from)/2
+		rows, err := readStored(conn, middle)
+		if err != nil {
+			return 0, err
+		}
+		if rows > stored {
+			next = middle
+		} else {
+			from = middle + 1
+		}
+	}
+	return from, nil
+}
+
+// readStored returns when the record at offset was stored, or the next one that there
+// is.
+func readStored(conn *sqlite.Conn, offset uint64) (int64, error) {
+	stmt, err := conn.Prepare(`SELECT stored FROM messages WHERE "offset" >= ? ORDER BY "offset" LIMIT 1`)
+	if err != nil {
+		return 0, err
+	}
+	defer stmt.Reset() //nolint:errcheck // it repeats the error of Step
+	stmt.BindInt64(1, int64(offset))
+	more, err := stmt.Step()
+	if err != nil || !more {
+		return 1<<63 - 1, err
+	}
+	return stmt.ColumnInt64(0), nil
+}
+
+// due returns how long it takes until the edge moves by age, and false if it does not.
+func (e *edge) due(conn *sqlite.Conn, to end) (time.Duration, bool) {
+	if e.retention.Age == 0 || e.offset >= to.next {
+		return 0, false
+	}
+	stored, err := readStored(conn, e.offset)
+	if err != nil {
+		return time.Second, true
+	}
+	return max(time.Duration(stored-to.now)*time.Millisecond+e.retention.Age, 0), true
+}

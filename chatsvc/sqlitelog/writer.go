@@ -1,0 +1,407 @@
+package sqlitelog
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"zombiezen.com/go/sqlite"
+
+	"example.com/simplechat/chatsvc"
+)
+
+const (
+	// maxCommit and maxCommitBytes bound what one transaction stores.
+	maxCommit      = 4096
+	maxCommitBytes = 4 << 20
+	// tickTime is how often the writer looks what there is to do while nobody sends.
+	tickTime = 250 * time.Millisecond
+	// trimRows is how many rows a transaction removes beyond twice the number that it
+	// stores, so that a lower retention is reached in the end.
+	trimRows = 64
+	// idleTrimRows is how many are removed at a time while nobody sends.
+	idleTrimRows = 1024
+)
+
+// writer is the one goroutine that changes the database. It is not safe for
+// concurrent use.
+type writer struct {
+	log      *Log
+	conn     *sqlite.Conn // nil while the database cannot be written
+	files    *watchedFiles
+	evidence *evidenceStore // nil while conn is
+	keys     recentKeys
+	clock    *clock
+	first    edge // what is reported
+	floor    edge // what is stored
+	epochs   []epochStart
+	next     uint64
+	total    int64 // sum of the sizes of all records
+	stored   int64 // when the last one was stored, in log time
+	last     int64 // its checksum
+
+	broken     error // why conn must be opened again; nil while it need not
+	triedAt    time.Time
+	isReadOnly bool           // messages are served by a view
+	copied     string         // a temporary directory that holds a copy; empty: none
+	leaked     []*sqlite.Conn // whose files are no longer those of the directory
+	isFull     bool           // the disk had no room for the last transaction
+	unsynced   bool           // acknowledged records may not be on the disk yet
+	noted      bool           // the evidence was written since it was synced
+	syncedAt   time.Time
+	notedAt    time.Time
+	maintenance
+}
+
+func newWriter(l *Log) *writer {
+	return &writer{log: l, files: newWatchedFiles(l.dir)}
+}
+
+// run serves appends until the log is closed.
+func (w *writer) run() {
+	defer close(w.log.ended)
+	tick := time.NewTicker(tickTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.log.appends.arrived:
+			w.serve()
+		case <-tick.C:
+		case <-w.log.stop:
+			w.log.appends.close(ErrClosed)
+			for _, p := range w.log.appends.take() {
+				p.end(chatsvc.Appended{}, ErrClosed)
+			}
+			w.log.closeErr = w.close()
+			return
+		}
+		w.maintain()
+	}
+}
+
+// serve stores what waits.
+func (w *writer) serve() {
+	batch := w.log.appends.take()
+	for len(batch) > 0 {
+		n, bytes := 0, 0
+		for n < len(batch) && n < maxCommit && bytes < maxCommitBytes {
+			bytes += len(batch[n].record)
+			n++
+		}
+		w.commit(batch[:n])
+		batch = batch[n:]
+	}
+}
+
+// transaction is what one transaction changes, once it is committed.
+type transaction struct {
+	now         int64
+	entries     []chatsvc.Entry
+	keys        []usedKey
+	total       int64
+	next        uint64
+	last        int64
+	first       edge
+	floor       edge
+	isTrimmed   bool
+	expiredKeys uint64 // highest offset of keys that left the window
+}
+
+func (w *writer) begin() *transaction {
+	return &transaction{
+		now:   max(w.clock.now(), w.stored),
+		total: w.total, next: w.next, last: w.last, first: w.first, floor: w.floor,
+	}
+}
+
+// commit stores a batch and answers it.
+func (w *writer) commit(batch []*pendingAppend) {
+	if err := w.ready(); err != nil {
+		answer(batch, refusal(err))
+		return
+	}
+	t := w.begin()
+	isCommitted, err := w.transact(t, func() error { return w.insert(t, batch) })
+	switch {
+	case err == nil:
+		w.isFull = false
+		w.log.setDown(nil)
+		w.publish(t)
+		answer(batch, nil)
+	case isCommitted:
+		w.fail(err)
+		answer(batch, connect.NewError(connect.CodeUnavailable, errUnknown))
+	default:
+		answer(batch, w.refused(err))
+	}
+}
+
+// answer ends the appends of a batch, each with its own result or all with err.
+func answer(batch []*pendingAppend, err error) {
+	for _, p := range batch {
+		if err != nil {
+			p.end(chatsvc.Appended{}, err)
+			continue
+		}
+		p.end(p.result, nil)
+	}
+}
+
+// transact runs change in a transaction, which also removes what the retention does
+// not allow. It reports whether the transaction may have been committed if it fails.
+func (w *writer) transact(t *transaction, change func() error) (mayBeCommitted bool, err error) {
+	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
+		return false, err
+	}
+	err = change()
+	if err == nil {
+		err = w.trim(t)
+	}
+	if err != nil {
+		_ = w.rollback()
+		return false, err
+	}
+	if err := w.exec("COMMIT"); err != nil {
+		isKnown := isFullError(err) || isBusyError(err)
+		return !isKnown || w.rollback() != nil, err
+	}
+	w.unsynced = true
+	if err := w.files.check(); err != nil {
+		return true, err
+	}
+	return true, w.note(t)
+}
+
+// insert stores the records of a batch that are new.
+func (w *writer) insert(t *transaction, batch []*pendingAppend) error {
+	stmt, err := w.conn.Prepare(insertRow)
+	if err != nil {
+		return err
+	}
+	var seen map[keySum]uint64 // keys of this batch
+	epoch := w.epochs[len(w.epochs)-1].epoch
+	for _, p := range batch {
+		if p.hasKey {
+			offset, ok := w.keys.find(p.key, t.now)
+			if !ok {
+				offset, ok = seen[p.key]
+			}
+			if ok {
+				p.result = chatsvc.Appended{Offset: offset, Duplicate: true}
+				continue
+			}
+		}
+		t.total += int64(len(p.record))
+		r := newRow(p.message, epoch, t.next, t.now, t.total)
+		r.bind(stmt)
+		if _, err := stmt.Step(); err != nil {
+			_ = stmt.Reset()
+			return err
+		}
+		if err := stmt.Reset(); err != nil {
+			return err
+		}
+		if p.hasKey {
+			if err := w.insertKey(t, p.key); err != nil {
+				return err
+			}
+			if seen == nil {
+				seen = make(map[keySum]uint64)
+			}
+			seen[p.key] = t.next
+		}
+		p.result = chatsvc.Appended{Offset: t.next}
+		t.entries = append(t.entries, chatsvc.Entry{Offset: t.next, Time: time.UnixMilli(t.now), Record: p.record})
+		t.last = r.checksum
+		t.next++
+	}
+	return nil
+}
+
+func (w *writer) insertKey(t *transaction, key keySum) error {
+	stmt, err := w.conn.Prepare(`INSERT OR REPLACE INTO keys ("offset", key, used) VALUES (?, ?, ?)`)
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, int64(t.next))
+	stmt.BindBytes(2, key[:])
+	stmt.BindInt64(3, t.now)
+	if _, err := stmt.Step(); err != nil {
+		_ = stmt.Reset()
+		return err
+	}
+	t.keys = append(t.keys, usedKey{key, t.next, t.now})
+	return stmt.Reset()
+}
+
+// trim removes what the retention does not allow, a little at a time.
+func (w *writer) trim(t *transaction) error {
+	to := end{t.next, t.total, t.now}
+	limit := 2*len(t.entries) + trimRows
+	if len(t.entries) == 0 {
+		limit = idleTrimRows
+	}
+	if _, err := t.first.advance(w.conn, to, 1<<30); err != nil {
+		return err
+	}
+	from := t.floor.offset
+	if _, err := t.floor.advance(w.conn, to, limit); err != nil {
+		return err
+	}
+	if t.floor.offset > from {
+		t.isTrimmed = true
+		if err := w.deleteBelow("messages", t.floor.offset); err != nil {
+			return err
+		}
+	}
+	if t.expiredKeys = w.keys.expired(t.now, maxCommit); t.expiredKeys > 0 {
+		t.isTrimmed = true
+		if err := w.deleteBelow("keys", t.expiredKeys+1); err != nil {
+			return err
+		}
+	}
+	if t.isTrimmed {
+		return w.vacuum()
+	}
+	return nil
+}
+
+func (w *writer) deleteBelow(table string, offset uint64) error {
+	stmt, err := w.conn.Prepare(`DELETE FROM ` + table + ` WHERE "offset" < ?`)
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, int64(offset))
+	if _, err := stmt.Step(); err != nil {
+		_ = stmt.Reset()
+		return err
+	}
+	return stmt.Reset()
+}
+
+// vacuum gives some free pages back to the file system.
+func (w *writer) vacuum() error {
+	stmt, err := w.conn.Prepare(`PRAGMA incremental_vacuum(64)`)
+	if err != nil {
+		return err
+	}
+	for {
+		more, err := stmt.Step()
+		if err != nil || !more {
+			return errors.Join(err, stmt.Reset())
+		}
+	}
+}
+
+// exec runs a statement without parameters and rows.
+func (w *writer) exec(text string) error {
+	stmt, err := w.conn.Prepare(text)
+	if err != nil {
+		return err
+	}
+	if _, err := stmt.Step(); err != nil {
+		_ = stmt.Reset()
+		return err
+	}
+	return stmt.Reset()
+}
+
+// rollback ends a transaction that has failed, unless SQLite has.
+func (w *writer) rollback() error {
+	if w.conn.AutocommitEnabled() {
+		return nil
+	}
+	return w.exec("ROLLBACK")
+}
+
+// note writes what is about to be acknowledged to the evidence.
+func (w *writer) note(t *transaction) error {
+	e := w.evidenceNow()
+	e.Offset, e.Checksum = t.next-1, t.last
+	w.noted = true
+	return w.evidence.write(e)
+}
+
+// evidenceNow returns the evidence for what is acknowledged.
+func (w *writer) evidenceNow() evidence {
+	return evidence{
+		Epoch:    w.epochs[len(w.epochs)-1].epoch,
+		Offset:   w.next - 1,
+		Checksum: w.last,
+		Interval: w.log.interval > 0,
+		Clock:    w.clock.mark(w.log.system.boot()),
+	}
+}
+
+// publish makes a committed transaction visible.
+func (w *writer) publish(t *transaction) {
+	w.total, w.next, w.last, w.first, w.floor = t.total, t.next, t.last, t.first, t.floor
+	w.stored = t.now
+	w.keys.drop(t.expiredKeys)
+	for _, k := range t.keys {
+		w.keys.add(k)
+	}
+	w.grow(t)
+	l := w.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next, l.first, l.floor = w.next, w.first.offset, w.floor.offset
+	if len(t.entries) > 0 {
+		l.recent.add(t.entries)
+		l.announce()
+	}
+}
+
+var (
+	// errUnknown is what senders see after a failed sync or the like.
+	errUnknown = errors.New("it is not known whether the message was stored: send it again with its Idempotency-Key")
+	// errFull is what senders see while the disk or the quota is full.
+	errFull = errors.New("the server's disk is full, the message was not stored: send it again when there is room")
+)
+
+// isFullError reports whether SQLite had no room: nothing was stored.
+func isFullError(err error) bool { return sqlite.ErrCode(err).ToPrimary() == sqlite.ResultFull }
+
+// isBusyError reports whether another process had the database locked.
+func isBusyError(err error) bool { return sqlite.ErrCode(err).ToPrimary() == sqlite.ResultBusy }
+
+// refused notes why a transaction was not committed, and returns what senders see.
+func (w *writer) refused(err error) error {
+	switch {
+	case isFullError(err):
+		w.isFull = true
+		w.log.setDown(fmt.Errorf("the disk is full: %w", err))
+		return connect.NewError(connect.CodeResourceExhausted, errFull)
+	case isBusyError(err):
+		w.log.setDown(fmt.Errorf("another process is writing to %s: %w", DatabaseFile, err))
+	default:
+		w.fail(err)
+	}
+	return refusal(err)
+}
+
+// refusal returns what senders see if their message was not stored; the cause is in
+// the log.
+func refusal(err error) error {
+	var coded *connect.Error
+	if errors.As(err, &coded) {
+		return err
+	}
+	return connect.NewError(connect.CodeUnavailable, errors.New("the server cannot store messages now, this one was not: send it again later"))
+}
+
+// fail notes that the database must be opened again before anything more is
+// acknowledged: after a failed sync the system may show what the disk never received.
+func (w *writer) fail(err error) {
+	w.broken = err
+	w.triedAt = time.Now()
+	if w.evidence != nil {
+		e := w.evidenceNow()
+		e.Failed = true
+		if err := w.evidence.write(e); err == nil {
+			_ = w.evidence.sync()
+		}
+	}
+	w.log.setDown(err)
+}
