@@ -1,10 +1,16 @@
 package main
 
 import (
+	"io"
+	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // stdHTTP2Variable is that of the flag --std-http2.
@@ -36,6 +42,36 @@ func TestStdHTTP2(t *testing.T) {
 	for _, name := range serverTests {
 		if !strings.Contains(string(out), "--- PASS: "+name+" ") {
 			t.Errorf("%s did not pass", name)
+		}
+	}
+}
+
+// The flag chooses who serves: only net/http names a frame size in its settings.
+func TestStdHTTP2IsServed(t *testing.T) {
+	t.Parallel()
+	for _, std := range []bool{false, true} {
+		p := startServer(t, "--std-http2="+strconv.FormatBool(std))
+		nc, err := net.Dial("tcp", p.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		_ = nc.SetDeadline(time.Now().Add(patience))
+		framer := http2.NewFramer(nc, nc)
+		if _, err := io.WriteString(nc, http2.ClientPreface); err != nil {
+			t.Fatal(err)
+		}
+		_ = framer.WriteSettings()
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings, ok := frame.(*http2.SettingsFrame)
+		if !ok {
+			t.Fatalf("the server begins with %v", frame)
+		}
+		if _, named := settings.Value(http2.SettingMaxFrameSize); named != std {
+			t.Errorf("--std-http2=%t: %v", std, settings)
 		}
 	}
 }
