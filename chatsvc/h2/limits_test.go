@@ -98,7 +98,8 @@ func TestPendingCalls(t *testing.T) {
 		b.wg.Go(func() { stopped <- b.h2.Shutdown(context.Background()) })
 		synctest.Wait()
 		close(release)
-		if err := <-stopped; err != nil || c.ended != limit+1 || posts.Load() > 0 {
+		err := <-stopped
+		if synctest.Wait(); err != nil || c.ended != limit+1 || posts.Load() > 0 {
 			t.Errorf("%d calls ended, %d of those that were reset were served, %v", c.ended, posts.Load(), err)
 		}
 	})
