@@ -78,11 +78,7 @@ func (w *writer) maintain() {
 
 // look does what is due while nobody sends, and finds out what others have done.
 func (w *writer) look() {
-	if w.broken != nil {
-		return
-	}
-	if err := w.files.check(); err != nil {
-		w.fail(err)
+	if w.broken != nil || w.ready() != nil {
 		return
 	}
 	if err := errors.Join(w.readChanges(), w.scrub()); err != nil {

@@ -19,17 +19,24 @@ const (
 )
 
 // ready returns nil if the database can be written, after it was opened again where
-// it has failed.
+// it has failed or its files were changed. Another program may have emptied the
+// write-ahead log, which is no harm: opening it again tells.
 func (w *writer) ready() error {
 	if w.broken == nil {
-		return nil
-	}
-	pause := retryTime
-	if w.isReadOnly {
-		pause = readOnlyRetryTime
-	}
-	if time.Since(w.triedAt) < pause {
-		return w.broken
+		err := w.files.check()
+		if err == nil {
+			return nil
+		}
+		w.log.logger.Warn("the database's files were changed: opening them again", "cause", err)
+		w.broken = err
+	} else {
+		pause := retryTime
+		if w.isReadOnly {
+			pause = readOnlyRetryTime
+		}
+		if time.Since(w.triedAt) < pause {
+			return w.broken
+		}
 	}
 	w.triedAt = time.Now()
 	if err := w.reopen(); err != nil {
