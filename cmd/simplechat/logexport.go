@@ -73,9 +73,9 @@ func (c *logExportCmd) Run(ctx context.Context, out *cli.Output) error {
 	p := newProgress(out.Stderr, "export")
 	defer p.end()
 	if c.File == "" {
-		return export(ctx, log, out.Stdout, p)
+		return export(ctx, log, out.Stdout, p, out.Stderr)
 	}
-	return writeFile(c.File, func(w io.Writer) error { return export(ctx, log, w, p) })
+	return writeFile(c.File, func(w io.Writer) error { return export(ctx, log, w, p, out.Stderr) })
 }
 
 // newToolLogger returns a logger for what goes wrong beside a command's own error.
@@ -102,8 +102,9 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return nil
 }
 
-// export writes all messages of a log. Those that cannot be read have no line.
-func export(ctx context.Context, log logReader, w io.Writer, p *progress) error {
+// export writes all messages of a log. Those that cannot be read have no line; their
+// number is told on stderr.
+func export(ctx context.Context, log logReader, w io.Writer, p *progress, stderr io.Writer) error {
 	state, err := log.State(ctx)
 	if err != nil {
 		return err
@@ -112,6 +113,7 @@ func export(ctx context.Context, log logReader, w io.Writer, p *progress) error 
 	lines := json.NewEncoder(buffer)
 	lines.SetEscapeHTML(false)
 	end := exportLine{Epoch: state.Epoch, Next: state.Next}
+	offsets := uint64(0)
 	for from := state.First; from < state.Next; {
 		chunk, err := log.Read(ctx, state.Epoch, from, state.Next, exportBytes)
 		if err != nil {
@@ -130,8 +132,13 @@ func export(ctx context.Context, log logReader, w io.Writer, p *progress) error 
 			}
 			end.Messages++
 		}
+		offsets += chunk.Next - chunk.From
 		from = chunk.Next
 		p.show(int64(from-state.First), int64(state.Next-state.First)) //nolint:gosec // offsets are below 2^63
+	}
+	if missing := offsets - min(offsets, end.Messages); missing > 0 {
+		p.end()
+		fmt.Fprintf(stderr, "%d messages cannot be read and are not in the export: simplechat log repair may find them\n", missing)
 	}
 	if err := lines.Encode(end); err != nil {
 		return err
