@@ -40,12 +40,15 @@ func (r *Reader) open() error {
 		return err
 	}
 	path := filepath.Join(r.dir, DatabaseFile)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no %s: give the directory that the server has as --data", DatabaseFile)
-	} else if err != nil {
+	case err != nil:
 		return err
+	case info.Size() == 0: // SQLite would remove its write-ahead log
+		return explain(sqlite.ResultCorrupt.ToError())
 	}
-	var err error
 	if r.lock, err = lockDirectory(r.dir); err != nil && !errors.Is(err, ErrInUse) {
 		return err
 	}
@@ -163,7 +166,7 @@ func (r *Reader) Read(ctx context.Context, epoch string, from, to uint64, maxByt
 	return chunk, nil
 }
 
-// Loss returns what says that acknowledged messages are missing, nil if nothing does.
+// loss returns what says that acknowledged messages are missing, nil if nothing does.
 func (r *Reader) loss(state chatsvc.State) error {
 	if !r.has {
 		return nil

@@ -1,6 +1,7 @@
 package sqlitelog
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,6 +31,7 @@ type maintenance struct {
 	dataVersion int64 // grows when another process has changed the database
 	warnedAt    time.Time
 	lookedAt    time.Time
+	isRedacted  bool // the write-ahead log may still have messages that were redacted
 }
 
 // grow counts what a transaction has added to the write-ahead log: the pages of its
@@ -79,7 +81,7 @@ func (w *writer) look() {
 	if w.broken != nil || w.ready() != nil {
 		return
 	}
-	if err := w.readChanges(); err != nil {
+	if err := errors.Join(w.readChanges(), w.scrub()); err != nil {
 		w.fail(err)
 		return
 	}
@@ -131,7 +133,24 @@ func (w *writer) readChanges() error {
 	l.redacted = redacted
 	l.recent.reset()
 	l.announce()
+	w.isRedacted = true
 	return nil
+}
+
+// scrub removes what was redacted from the write-ahead log. If another process reads
+// it, the next look tries again.
+func (w *writer) scrub() error {
+	if !w.isRedacted {
+		return nil
+	}
+	w.log.readers.gate.Lock()
+	defer w.log.readers.gate.Unlock()
+	err := w.checkpointAll()
+	w.isRedacted = isBusyError(err)
+	if w.isRedacted {
+		return nil
+	}
+	return err
 }
 
 // readRedactions returns the offsets that were redacted.

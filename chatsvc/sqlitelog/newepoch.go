@@ -44,7 +44,7 @@ func NewEpoch(ctx context.Context, dir string) (was, is string, err error) {
 
 // beginEpoch begins an epoch in the database, and returns the evidence for it.
 func beginEpoch(dir string, e epochStart, mark evidence) (evidence, error) {
-	conn, err := openConn(filepath.Join(dir, DatabaseFile), sqlite.OpenReadWrite|sqlite.OpenWAL, "")
+	conn, err := openConn(filepath.Join(dir, DatabaseFile), sqlite.OpenReadWrite, "")
 	if err != nil {
 		return mark, err
 	}

@@ -117,7 +117,9 @@ func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
 	if w.log.interval > 0 {
 		mode = "NORMAL"
 	}
-	if err := pragma(conn, "PRAGMA wal_autocheckpoint = 0", "PRAGMA synchronous = "+mode); err != nil {
+	// A backup is in another journal mode. What is removed is overwritten where that
+	// writes no page more, so that a redacted message leaves no copy.
+	if err := pragma(conn, "PRAGMA journal_mode = WAL", "PRAGMA wal_autocheckpoint = 0", "PRAGMA secure_delete = FAST", "PRAGMA synchronous = "+mode); err != nil {
 		_ = conn.Close() // it failed
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type Repaired struct {
 	// messages were not found.
 	Missing []Range
 	// Was and Epoch are the epochs before and now. They differ if acknowledged
-	// messages are missing, or if nothing says which were acknowledged.
+	// messages are missing, or if nothing says whether some are.
 	Was, Epoch string
 	// Unreadable is the number of pages that the storage could not read.
 	Unreadable int
@@ -333,10 +333,12 @@ func (r *repair) fillGap(before row) error {
 }
 
 // chooseEpoch begins another epoch if acknowledged messages are missing, or if that is
-// not known.
+// not known: nobody may be able to tell whether the retention has removed what was
+// before the first message.
 func (r *repair) chooseEpoch() error {
 	r.done.Epoch = r.done.Was
-	if r.has && len(r.done.Missing) == 0 &&
+	hasBegin := r.known.floor > 0 || r.done.First == 1
+	if r.has && hasBegin && len(r.done.Missing) == 0 &&
 		r.mark.contradicts(r.done.Was, r.done.Next-1, 0, false, realSystem().boot()) == nil {
 		return nil
 	}
