@@ -121,7 +121,7 @@ func (l *Log) open() error {
 	}
 	l.lock = lock
 	w := newWriter(l)
-	if err := w.open(); err != nil {
+	if err := w.open(true); err != nil {
 		w.close()
 		return errors.Join(err, l.unlock())
 	}

@@ -394,6 +394,9 @@ func refusal(err error) error {
 // fail notes that the database must be opened again before anything more is
 // acknowledged: after a failed sync the system may show what the disk never received.
 func (w *writer) fail(err error) {
+	if isUnreadable(err) {
+		err = fmt.Errorf("%w: stop the server and run simplechat log repair --data %s", err, w.log.dir)
+	}
 	w.broken = err
 	w.triedAt = time.Now()
 	if w.evidence != nil {
