@@ -19,10 +19,10 @@ var (
 type requirement struct {
 	text  string
 	human func(float64) string
-	least bool // at least the limit; else at most
+	sign  string // how the value is to be compared with the limit: ≥, ≤ or <
 	value func(*comparison, version) (float64, bool)
 	limit func(*comparison) (float64, bool)
-	bound string // the limit in words, unless it is a number
+	bound string // what the limit is, unless it is a fixed number
 }
 
 // requirements are the rows of the report.
@@ -30,29 +30,29 @@ func requirements() []requirement {
 	const mib = 1 << 20
 	soon, rest := fixed(float64(50*time.Millisecond)), fixed(80*mib)
 	return []requirement{
-		{text: "sends alone, 240 in flight, always ÷ memory", human: ratio, least: true,
+		{text: "sends alone, 240 in flight, always ÷ memory", human: ratio, sign: "≥",
 			value: overMemory(loadSend, figSends), limit: fixed(0.85)},
-		{text: "deliveries at 4,000/s × 1,000, 240 in flight, always ÷ memory", human: ratio, least: true,
+		{text: "deliveries at 4,000/s × 1,000, 240 in flight, always ÷ memory", human: ratio, sign: "≥",
 			value: overMemory(load4000, figDeliveries), limit: fixed(0.98)},
-		{text: "deliveries at 4,000/s × 1,000, 960 in flight, always ÷ memory", human: ratio, least: true,
+		{text: "deliveries at 4,000/s × 1,000, 960 in flight, always ÷ memory", human: ratio, sign: "≥",
 			value: overMemory(load960, figDeliveries), limit: fixed(0.98)},
-		{text: "a single send, p50, always − memory", human: humanTime,
+		{text: "a single send, p50, always − memory", human: humanTime, sign: "≤",
 			value: aboveMemory(loadSingle, figSendP50), limit: syncs(1.5), bound: "1.5 × a bare write and sync: "},
-		{text: "start after SIGKILL, until the first message reaches a subscriber", human: humanTime,
+		{text: "start after SIGKILL, until the first message reaches a subscriber", human: humanTime, sign: "≤",
 			value: figureOf(loadHistory, figKilled), limit: soon},
-		{text: "start after a stop, until the first message reaches a subscriber", human: humanTime,
+		{text: "start after a stop, until the first message reaches a subscriber", human: humanTime, sign: "≤",
 			value: figureOf(loadHistory, figStopped), limit: soon},
-		{text: "memory at rest", human: humanBytes, value: figureOf(loadHistory, figRest), limit: rest},
-		{text: "memory after one subscriber read all as JSON", human: humanBytes,
+		{text: "memory at rest", human: humanBytes, sign: "≤", value: figureOf(loadHistory, figRest), limit: rest},
+		{text: "memory after one subscriber read all as JSON", human: humanBytes, sign: "≤",
 			value: figureOf(loadHistory, figJSON), limit: fixed(200 * mib)},
-		{text: "one subscriber reads all (gRPC, protobuf), messages/s", human: humanCount, least: true,
+		{text: "one subscriber reads all (gRPC, protobuf), messages/s", human: humanCount, sign: "≥",
 			value: figureOf(loadHistory, figReads), limit: fixed(400_000)},
-		{text: "p99 of live subscribers, beside 8 readers ÷ without", human: ratio,
+		{text: "p99 of live subscribers, beside 8 readers ÷ without", human: ratio, sign: "≤",
 			value: quotient(loadHistory, figBeside, figAlone), limit: fixed(1.5)},
-		{text: "10,000 clients reconnect, cold ÷ hot", human: ratio,
+		{text: "10,000 clients reconnect, cold ÷ hot", human: ratio, sign: "≤",
 			value: quotient(loadReconnect, figCold, figHot), limit: fixed(1.3)},
-		{text: "size of `simplechat`", human: humanBytes, value: binarySize,
-			limit: func(cmp *comparison) (float64, bool) { return binarySize(cmp, then) }, bound: "smaller than before: "},
+		{text: "size of `simplechat`", human: humanBytes, sign: "<", value: binarySize,
+			limit: func(cmp *comparison) (float64, bool) { return binarySize(cmp, then) }, bound: "before: "},
 	}
 }
 
@@ -130,27 +130,20 @@ func (r requirement) cell(cmp *comparison, v version) string {
 
 // required is the limit in words.
 func (r requirement) required(cmp *comparison) string {
-	sign, text := "≤ ", "–"
-	if r.least {
-		sign = "≥ "
-	}
+	text := "–"
 	if limit, ok := r.limit(cmp); ok {
 		text = r.human(limit)
 	}
-	return sign + r.bound + text
+	return r.sign + " " + r.bound + text
 }
 
-// verdict tells whether the requirement was reached. A quick run has nothing to
-// tell.
+// verdict tells whether the requirement was reached. A quick run does not show it.
 func (r requirement) verdict(cmp *comparison) string {
 	value, ok1 := r.value(cmp, now)
 	limit, ok2 := r.limit(cmp)
-	switch {
-	case !ok1 || !ok2 || cmp.flags.Quick:
+	if !ok1 || !ok2 || cmp.flags.Quick {
 		return "–"
-	case r.least && value >= limit, !r.least && value <= limit:
-		return "yes"
-	default:
-		return "**no**"
 	}
+	reached := map[string]bool{"≥": value >= limit, "≤": value <= limit, "<": value < limit}[r.sign]
+	return map[bool]string{true: "yes", false: "**no**"}[reached]
 }
