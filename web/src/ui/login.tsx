@@ -30,7 +30,7 @@ export function Login({ tab }: { tab: Tab }) {
         <Logo />
         <h1 id="title">SimpleChat</h1>
         {tab.others.map(other => (
-          <button type="button" class="continue" onClick={() => tab.join(other)}>
+          <button key={other} type="button" class="continue" onClick={() => tab.join(other)}>
             Continue as <bdi>{other}</bdi>
           </button>
         ))}

@@ -1,19 +1,17 @@
 import type { ComponentChildren } from 'preact';
-import { useState } from 'preact/hooks';
 
 const link = /\bhttps?:\/\/[^\s<>"'`]{1,2000}/gi;
 const longText = 3000;
 const longLines = 40;
 
 /** A message's text: its lines, with links. Nothing in it is ever markup. */
-export function Text({ text }: { text: string }) {
-  const [whole, setWhole] = useState(false);
+export function Text({ text, whole, onWhole }: { text: string; whole: boolean; onWhole: () => void }) {
   const short = whole ? text : shorten(text);
   return (
     <div class="text" dir="auto">
       {linked(short)}
       {short.length < text.length && (
-        <button type="button" class="more" onClick={() => setWhole(true)}>
+        <button type="button" class="more" onClick={onWhole}>
           Show all
         </button>
       )}
