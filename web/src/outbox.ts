@@ -28,6 +28,8 @@ interface Entry extends Pending {
   sent?: Sent;
   /** The failure was the network's: to send it again when the connection is back is safe and right. */
   again?: boolean;
+  /** It was stored before the server lost the end of its log, perhaps this message with it. */
+  doubtful?: boolean;
 }
 
 export type Send = (
@@ -47,6 +49,9 @@ export class Outbox {
   private pumping = false;
   private live = true;
   private closed = false;
+  /** The stream has brought, or will not bring, what is before next. */
+  private passed = { epoch: '', next: 0 };
+  private endPause: () => void = () => undefined;
 
   constructor(
     private readonly send: Send,
@@ -88,16 +93,20 @@ export class Outbox {
   /** Stops sending. What is on its way may still arrive. */
   close(): void {
     this.closed = true;
+    this.endPause();
   }
 
-  /** Takes out what has come back on the stream; its row keeps the key of the pending message. */
-  settle(epoch: string, rows: Row[]): void {
+  /**
+   * Takes out what has come back on the stream, which is at next now; its row keeps the key of the pending
+   * message.
+   */
+  settle(epoch: string, rows: Row[], next: number): void {
     for (const row of rows) {
-      if (this.entries.length === 0) return;
+      if (this.entries.length === 0) break;
       if (!isMessage(row) || row.from !== this.credentials.name) continue;
       const at = this.entries.findIndex(
         e =>
-          (e.sent?.epoch === epoch && e.sent.offset === row.offset) ||
+          (!e.doubtful && e.sent?.epoch === epoch && e.sent.offset === row.offset) ||
           (e.timestamp === row.timestamp && sameContent(e.content, row.content)),
       );
       if (at < 0) continue;
@@ -105,20 +114,27 @@ export class Outbox {
       this.entries.splice(at, 1);
       this.changed();
     }
+    this.pass(epoch, next);
+  }
+
+  /** Takes in that the server has lost the end of its log: what was stored may be there no longer. */
+  lose(): void {
+    for (const e of this.entries) e.doubtful = e.state === 'stored';
   }
 
   /**
-   * Tells that the stream is live, having brought all that was stored before, or that it is not. What is
-   * still here then was not stored, so what the network failed is sent again.
+   * Tells that the stream, which is at next, is live, having brought all that was stored before, or that it
+   * is not. What is still here then was not stored, so what the network failed is sent again.
    */
-  setLive(live: boolean, epoch: string): void {
+  setLive(live: boolean, epoch: string, next: number): void {
     this.live = live;
     if (!live) return;
     for (const e of this.entries) {
-      if (e.state === 'stored' && e.sent?.epoch !== epoch) {
-        Object.assign(e, { state: 'failed', error: 'The server began anew without it.' });
-      }
+      if (e.state !== 'stored' || (e.sent?.epoch === epoch && !e.doubtful)) continue;
+      Object.assign(e, { state: 'failed', error: 'The server has lost it.', doubtful: false });
+      delete e.sent;
     }
+    this.pass(epoch, next);
     this.requeue(e => e.state === 'failed' && e.again === true);
   }
 
@@ -129,6 +145,20 @@ export class Outbox {
     }
     this.changed();
     void this.pump();
+  }
+
+  /**
+   * Drops what is stored before next and has not come back: it has left the history since, and would be
+   * pending for ever.
+   */
+  private pass(epoch: string, next: number): void {
+    this.passed = { epoch, next };
+    const before = this.entries.length;
+    this.entries = this.entries.filter(
+      ({ state, sent, doubtful }) =>
+        state !== 'stored' || doubtful || sent?.epoch !== epoch || sent.offset >= next,
+    );
+    if (this.entries.length !== before) this.changed();
   }
 
   private next(): Entry | undefined {
@@ -143,11 +173,25 @@ export class Outbox {
   private async pump(): Promise<void> {
     if (this.pumping) return;
     this.pumping = true;
-    for (let e = this.next(); e && !this.closed; e = this.next()) await this.attempt(e);
+    for (let e = this.next(); e && !this.closed; e = this.next()) {
+      const wait = await this.attempt(e);
+      if (wait > 0 && !this.closed) await this.pause(wait);
+    }
     this.pumping = false;
   }
 
-  private async attempt(e: Entry): Promise<void> {
+  private pause(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, ms);
+      this.endPause = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** Sends once, and returns the milliseconds for which the server wants to be left alone. */
+  private async attempt(e: Entry): Promise<number> {
     e.state = 'sending';
     this.changed();
     try {
@@ -156,7 +200,14 @@ export class Outbox {
         this.changed();
       });
       e.state = 'stored';
+      this.pass(this.passed.epoch, this.passed.next);
     } catch (err) {
+      const wait = retryAfter(err);
+      if (wait > 0) {
+        Object.assign(e, { state: 'waiting', progress: undefined });
+        this.changed();
+        return wait;
+      }
       const refused = refusal(err);
       Object.assign(e, {
         state: 'failed',
@@ -165,7 +216,19 @@ export class Outbox {
       });
     }
     this.changed();
+    return 0;
   }
+}
+
+/** The longest wait in milliseconds that a server may ask for. */
+const maxWait = 10 * 60_000;
+
+/** Returns the milliseconds after which a server that has too much to do wants to be asked again, or 0. */
+export function retryAfter(err: unknown): number {
+  const { code, metadata } = ConnectError.from(err);
+  if (code !== Code.ResourceExhausted && code !== Code.Unavailable) return 0;
+  const seconds = metadata.get('Retry-After') ?? '';
+  return /^\d+$/.test(seconds) ? Math.min(Number(seconds) * 1000, maxWait) : 0;
 }
 
 /** Returns what the server says against a message, or undefined if it may take it another time. */

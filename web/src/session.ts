@@ -3,7 +3,7 @@ import { Conversation } from './conversation';
 import type { ChatMessage } from './gen/qtgrpc/examples/chat/simplechat_pb';
 import { contentOf, type Message, type Row } from './message';
 import { Stream, type Loss, type Status } from './stream';
-import type { FromHub, Port } from './wire';
+import type { FromHub, Place, Port } from './wire';
 
 /** Milliseconds between two drawings. */
 const frame = 16;
@@ -20,7 +20,7 @@ export class Session {
   private readonly conversation = new Conversation();
   private readonly stream: Stream;
   private status: Status = 'connecting';
-  private epoch = '';
+  private at: Place = { epoch: '', next: 0 };
   private keys = 0;
   private wasLive = false;
   /** Rows that the tabs do not have yet. */
@@ -33,9 +33,9 @@ export class Session {
   ) {
     this.stream = new Stream(open, credentials, {
       status: status => this.onStatus(status),
-      opened: epoch => this.onOpened(epoch),
+      opened: (epoch, offset) => this.onOpened(epoch, offset),
       batch: (offset, messages) => this.onBatch(offset, messages),
-      lost: loss => this.append([{ key: this.key(), notice: describe(loss) }]),
+      lost: loss => this.onLost(loss),
     });
   }
 
@@ -58,17 +58,17 @@ export class Session {
   join(port: Port): void {
     this.flush();
     this.ports.add(port);
-    const { credentials, epoch, status } = this;
-    port.postMessage({ type: 'joined', credentials, epoch, rows: this.conversation.rows, status });
+    const { credentials, at, status } = this;
+    port.postMessage({ type: 'joined', credentials, at, rows: this.conversation.rows, status });
   }
 
   part(port: Port): void {
     this.ports.delete(port);
   }
 
-  private onOpened(epoch: string): void {
+  private onOpened(epoch: string, offset: number): void {
     this.flush(); // what waits is of the epoch before
-    this.epoch = epoch;
+    this.at = { epoch, next: offset };
     if (this.admitted) return;
     this.admitted = true;
     this.onFirst('admitted');
@@ -81,12 +81,18 @@ export class Session {
       this.onFirst(status === 'refused' ? 'credentials' : 'unreachable');
       return;
     }
-    this.post({ type: 'status', epoch: this.epoch, status });
+    this.post({ type: 'status', at: this.at, status });
     this.wasLive ||= status === 'live';
     if (status === 'refused') this.onRefused();
   }
 
+  private onLost(loss: Loss): void {
+    this.append([{ key: this.key(), notice: describe(loss) }]);
+    if (loss.kind === 'rewound') this.post({ type: 'rewound' });
+  }
+
   private onBatch(offset: number, messages: ChatMessage[]): void {
+    this.at = { epoch: this.at.epoch, next: offset + messages.length };
     this.append(
       messages.map((msg, i): Message => ({
         key: this.key(),
@@ -114,7 +120,7 @@ export class Session {
     const rows = this.queue;
     this.queue = [];
     this.conversation.append(rows);
-    this.post({ type: 'rows', epoch: this.epoch, rows, fresh: this.wasLive });
+    this.post({ type: 'rows', at: this.at, rows, fresh: this.wasLive });
   }
 
   private post(msg: FromHub): void {

@@ -17,8 +17,8 @@ export type Loss =
   | { kind: 'epoch' }; // the log is another one
 
 export interface Listener {
-  /** The server has taken the credentials; what comes now is of this epoch. */
-  opened(epoch: string): void;
+  /** The server has taken the credentials; what comes now is of this epoch, and begins at offset. */
+  opened(epoch: string, offset: number): void;
   status(status: Status): void;
   /** Messages with consecutive offsets, the first of which is offset. Never an empty batch. */
   batch(offset: number, messages: ChatMessage[]): void;
@@ -136,7 +136,7 @@ export class Stream {
   private resume(opened: Opened): void {
     const known = this.position;
     if (this.stopped) return;
-    this.listener.opened(opened.epoch);
+    this.listener.opened(opened.epoch, opened.offset);
     if (!known) return;
     if (known.epoch !== opened.epoch) {
       this.listener.lost({ kind: 'epoch' });

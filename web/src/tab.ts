@@ -4,7 +4,7 @@ import type { Link } from './link';
 import { isMessage, type Message, type Row } from './message';
 import { Outbox, type Pending } from './outbox';
 import type { Status } from './stream';
-import type { FromHub } from './wire';
+import type { FromHub, Place } from './wire';
 
 /** Why the login form is there again, or what was wrong with the last try. */
 export type LoginProblem = 'credentials' | 'unreachable' | 'expired';
@@ -24,7 +24,6 @@ export class Tab {
   said: Message[] = [];
 
   private outbox: Outbox | undefined;
-  private epoch = '';
   private readonly listeners = new Set<() => void>();
 
   constructor(private readonly link: Link) {
@@ -93,17 +92,17 @@ export class Tab {
       case 'joined':
         this.enter(msg.credentials);
         this.status = msg.status;
-        this.epoch = msg.epoch;
-        this.onRows(msg.rows, false);
+        this.onRows(msg.at, msg.rows, false);
         break;
       case 'rows':
-        this.epoch = msg.epoch;
-        this.onRows(msg.rows, msg.fresh);
+        this.onRows(msg.at, msg.rows, msg.fresh);
         break;
       case 'status':
         this.status = msg.status;
-        this.epoch = msg.epoch;
-        this.outbox?.setLive(msg.status === 'live', msg.epoch);
+        this.outbox?.setLive(msg.status === 'live', msg.at.epoch, msg.at.next);
+        break;
+      case 'rewound':
+        this.outbox?.lose();
         break;
     }
     this.changed();
@@ -127,8 +126,8 @@ export class Tab {
     this.showUnread();
   }
 
-  private onRows(rows: Row[], fresh: boolean): void {
-    this.outbox?.settle(this.epoch, rows);
+  private onRows(at: Place, rows: Row[], fresh: boolean): void {
+    this.outbox?.settle(at.epoch, rows, at.next);
     this.conversation.append(rows);
     if (!fresh) return;
     const news = rows.filter(isMessage).filter(msg => msg.from !== this.user);

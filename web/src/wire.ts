@@ -10,12 +10,19 @@ export type ToHub =
   | { type: 'logout' } // all tabs of this user
   | { type: 'wake' };
 
+/** Where a stream is: the epoch, and the number of the next message. */
+export interface Place {
+  epoch: string;
+  next: number;
+}
+
 /** What the hub says to a tab. */
 export type FromHub =
   | { type: 'sessions'; names: string[] }
-  | { type: 'joined'; credentials: Credentials; epoch: string; rows: Row[]; status: Status }
-  | { type: 'rows'; epoch: string; rows: Row[]; fresh: boolean }
-  | { type: 'status'; epoch: string; status: Status }
+  | { type: 'joined'; credentials: Credentials; at: Place; rows: Row[]; status: Status }
+  | { type: 'rows'; at: Place; rows: Row[]; fresh: boolean }
+  | { type: 'status'; at: Place; status: Status }
+  | { type: 'rewound' } // the server has lost the end of its log
   | { type: 'denied'; reason: 'credentials' | 'unreachable' } // the answer to login
   | { type: 'ended'; reason: 'logout' | 'credentials' };
 

@@ -63,7 +63,7 @@ describe('login', () => {
     tab.login('user1');
     await after(0);
     expect(tab.got.at(-2)).toMatchObject({ type: 'joined', status: 'connecting' });
-    expect(tab.last).toEqual({ type: 'status', epoch: 'first', status: 'live' });
+    expect(tab.last).toEqual({ type: 'status', at: { epoch: 'first', next: 1 }, status: 'live' });
   });
 
   it('at a server that is down says so, and gives up', async () => {
@@ -187,7 +187,7 @@ it('tells of a new epoch even if nothing has been said in it', async () => {
   await after(0);
   server.restart('second');
   await after(timing.backoff);
-  expect(tab.last).toEqual({ type: 'status', epoch: 'second', status: 'live' });
+  expect(tab.last).toEqual({ type: 'status', at: { epoch: 'second', next: 1 }, status: 'live' });
   expect(tab.texts).toEqual(['a', '--']);
 });
 
