@@ -2,6 +2,7 @@ import type { BrowserContext, Page } from '@playwright/test';
 import {
   allTexts,
   bubbles,
+  endWorker,
   expect,
   fillLogin,
   inWorker,
@@ -180,4 +181,23 @@ test('the shared worker notices an hour of silence, too', async ({ page, server,
   wire.mend();
   await expect(bubbles(page)).toHaveCount(2, { timeout: 30_000 });
   expect(await texts(page)).toEqual(['before', 'while asleep']);
+});
+
+test('a shared worker that ends silently is replaced, and nothing is lost', async ({
+  context,
+  server,
+  browser,
+}) => {
+  const [first, second] = [await context.newPage(), await context.newPage()];
+  for (const tab of [first, second]) await login(tab, server);
+  await say(first, 'before');
+  await expect(sent(second)).toHaveCount(1);
+  await endWorker(browser);
+  await server.client('user2').text('in between');
+  await say(second, 'mine');
+  for (const tab of [first, second]) {
+    await expect(bubbles(tab)).toHaveText([/before/, /in between/, /mine/], { timeout: 20_000 });
+    await expect(tab.locator('.pending')).toHaveCount(0, { timeout: 20_000 });
+    await expect(tab.getByRole('status')).toHaveText('Connected');
+  }
 });

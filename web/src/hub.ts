@@ -1,6 +1,10 @@
 import type { Credentials, Open } from './api';
+import type { Row } from './message';
 import { Session } from './session';
-import type { Port, ToHub } from './wire';
+import type { Place, Port, ToHub } from './wire';
+
+/** Milliseconds. A tab in the background may speak but once a minute. */
+const sweepInterval = 180_000;
 
 /**
  * The hub holds one stream for each user who is logged in, whatever the number of tabs: over HTTP/1.1 a
@@ -10,15 +14,25 @@ import type { Port, ToHub } from './wire';
 export class Hub {
   private readonly sessions = new Map<string, Session>();
   private readonly tabs = new Map<Port, Session | undefined>();
+  /** Tabs that have said something since the last sweep. */
+  private heard = new Set<Port>();
 
-  constructor(private readonly open: Open) {}
+  constructor(private readonly open: Open) {
+    setInterval(() => this.sweep(), sweepInterval);
+  }
 
   connect(port: Port): void {
     this.tabs.set(port, undefined);
+    this.heard.add(port);
     this.announce(port);
   }
 
   receive(port: Port, msg: ToHub): void {
+    if (!this.tabs.has(port)) {
+      this.connect(port);
+      port.postMessage({ type: 'unknown' });
+    }
+    this.heard.add(port);
     const session = this.tabs.get(port);
     switch (msg.type) {
       case 'login':
@@ -30,6 +44,9 @@ export class Hub {
         else this.announce(port);
         break;
       }
+      case 'resume':
+        this.resume(port, msg.credentials, msg.at, msg.rows);
+        break;
       case 'leave':
         this.leave(port);
         break;
@@ -38,6 +55,9 @@ export class Hub {
         break;
       case 'wake':
         session?.wake();
+        break;
+      case 'ping':
+        port.postMessage({ type: 'pong' });
         break;
     }
   }
@@ -70,12 +90,33 @@ export class Hub {
         return;
       }
       if (old) this.end(old, 'credentials');
-      this.sessions.set(credentials.name, session);
-      session.onRefused = () => this.end(session, 'credentials');
-      this.enter(port, session);
-      this.announceAll();
+      this.admit(port, session);
     };
     session.start();
+  }
+
+  /** Lets a tab in that another hub has let in already, with what it has read there. */
+  private resume(port: Port, credentials: Credentials, at: Place, rows: Row[]): void {
+    const running = this.sessions.get(credentials.name);
+    if (running?.credentials.password === credentials.password) {
+      this.enter(port, running); // another tab was faster
+      return;
+    }
+    if (running) {
+      this.login(port, credentials); // only the server knows which password is right
+      return;
+    }
+    const session = new Session(this.open, credentials);
+    session.resume(at, rows);
+    this.admit(port, session);
+    session.start();
+  }
+
+  private admit(port: Port, session: Session): void {
+    this.sessions.set(session.credentials.name, session);
+    session.onRefused = () => this.end(session, 'credentials');
+    this.enter(port, session);
+    this.announceAll();
   }
 
   private enter(port: Port, session: Session): void {
@@ -104,6 +145,16 @@ export class Hub {
       port.postMessage({ type: 'ended', reason });
       this.leave(port);
     }
+  }
+
+  /** Gives up tabs that have said nothing for long: one that crashes takes no leave. */
+  private sweep(): void {
+    for (const port of [...this.tabs.keys()]) {
+      if (this.heard.has(port)) continue;
+      this.leave(port);
+      this.tabs.delete(port);
+    }
+    this.heard = new Set();
   }
 
   private announce(port: Port): void {

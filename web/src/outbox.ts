@@ -1,7 +1,7 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { Credentials, Outgoing, Sent } from './api';
 import type { ChatMessage_ContentType } from './gen/qtgrpc/examples/chat/simplechat_pb';
-import { contentOf, isMessage, type Content, type Row } from './message';
+import { contentOf, isMessage, newKey, type Content, type Row } from './message';
 
 /**
  * - waiting: its turn has not come
@@ -55,7 +55,7 @@ export class Outbox {
 
   constructor(
     private readonly send: Send,
-    private readonly credentials: Credentials,
+    readonly credentials: Credentials,
     private readonly changed: () => void,
   ) {}
 
@@ -250,12 +250,5 @@ function refusal(err: unknown): string | undefined {
 function sameContent(a: Content, b: Content): boolean {
   return (
     a.kind === b.kind && a.size === b.size && (a.kind !== 'text' || b.kind !== 'text' || a.text === b.text)
-  );
-}
-
-/** Returns 128 random bits. There is no randomUUID on pages that came without TLS. */
-function newKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), b => b.toString(16).padStart(2, '0')).join(
-    '',
   );
 }

@@ -1,7 +1,7 @@
 import type { Credentials, Open } from './api';
 import { Conversation } from './conversation';
 import type { ChatMessage } from './gen/qtgrpc/examples/chat/simplechat_pb';
-import { contentOf, type Message, type Row } from './message';
+import { contentOf, newKey, type Message, type Row } from './message';
 import { Stream, type Loss, type Status } from './stream';
 import type { FromHub, Place, Port } from './wire';
 
@@ -21,7 +21,8 @@ export class Session {
   private readonly stream: Stream;
   private status: Status = 'connecting';
   private at: Place = { epoch: '', next: 0 };
-  private keys = 0;
+  /** How often the log lost its end: offsets after that name other messages. */
+  private rewinds = 0;
   private wasLive = false;
   /** Rows that the tabs do not have yet. */
   private queue: Row[] = [];
@@ -45,6 +46,16 @@ export class Session {
 
   start(): void {
     void this.stream.run();
+  }
+
+  /** Continues what another session has begun, which had these rows and was at a place. */
+  resume(at: Place, rows: Row[]): void {
+    this.admitted = true;
+    this.wasLive = true;
+    this.status = 'down';
+    this.at = at;
+    this.conversation.append(rows);
+    this.stream.resumeAt(at.epoch, at.next);
   }
 
   stop(): void {
@@ -87,15 +98,17 @@ export class Session {
   }
 
   private onLost(loss: Loss): void {
-    this.append([{ key: this.key(), notice: describe(loss) }]);
-    if (loss.kind === 'rewound') this.post({ type: 'rewound' });
+    this.append([{ key: `notice ${newKey()}`, notice: describe(loss) }]);
+    if (loss.kind !== 'rewound') return;
+    this.rewinds++;
+    this.post({ type: 'rewound' });
   }
 
   private onBatch(offset: number, messages: ChatMessage[]): void {
     this.at = { epoch: this.at.epoch, next: offset + messages.length };
     this.append(
       messages.map((msg, i): Message => ({
-        key: this.key(),
+        key: `${this.at.epoch}/${this.rewinds}/${offset + i}`,
         offset: offset + i,
         timestamp: Number(msg.timestamp),
         from: msg.from,
@@ -125,10 +138,6 @@ export class Session {
 
   private post(msg: FromHub): void {
     for (const port of this.ports) port.postMessage(msg);
-  }
-
-  private key(): string {
-    return String(++this.keys);
   }
 }
 

@@ -59,6 +59,11 @@ export class Stream {
     private readonly listener: Listener,
   ) {}
 
+  /** Makes the first connection begin at a message that is known already. Call it before run. */
+  resumeAt(epoch: string, next: number): void {
+    this.position = { epoch, next };
+  }
+
   /** Connects, and stays connected until stop is called or the credentials are refused. */
   async run(): Promise<void> {
     const watch = setInterval(() => this.watch(), timing.tick);

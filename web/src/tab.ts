@@ -24,10 +24,13 @@ export class Tab {
   said: Message[] = [];
 
   private outbox: Outbox | undefined;
+  /** Where the stream is that the rows have come by. */
+  private at: Place = { epoch: '', next: 0 };
   private readonly listeners = new Set<() => void>();
 
   constructor(private readonly link: Link) {
-    link.onmessage = event => this.receive(event.data);
+    link.onmessage = msg => this.receive(msg);
+    link.onlost = () => this.resume();
     document.addEventListener('visibilitychange', () => this.onVisible());
     addEventListener('online', () => link.postMessage({ type: 'wake' }));
     addEventListener('pagehide', () => this.leave());
@@ -76,6 +79,20 @@ export class Tab {
     this.reset();
   }
 
+  /** Tells a hub that does not know this tab of what it was doing. */
+  private resume(): void {
+    if (this.busy) {
+      this.busy = false;
+      this.problem = 'unreachable';
+    }
+    if (this.outbox) {
+      this.status = 'down';
+      const { credentials } = this.outbox;
+      this.link.postMessage({ type: 'resume', credentials, at: this.at, rows: this.conversation.rows });
+    }
+    this.changed();
+  }
+
   private receive(msg: FromHub): void {
     switch (msg.type) {
       case 'sessions':
@@ -99,6 +116,7 @@ export class Tab {
         break;
       case 'status':
         this.status = msg.status;
+        this.at = msg.at;
         this.outbox?.setLive(msg.status === 'live', msg.at.epoch, msg.at.next);
         break;
       case 'rewound':
@@ -109,6 +127,10 @@ export class Tab {
   }
 
   private enter(credentials: Credentials): void {
+    if (this.outbox && sameCredentials(this.outbox.credentials, credentials)) {
+      this.conversation = new Conversation(); // the hub is another one, the user is not
+      return;
+    }
     this.reset();
     this.user = credentials.name;
     this.outbox = new Outbox(send, credentials, () => this.changed());
@@ -127,6 +149,7 @@ export class Tab {
   }
 
   private onRows(at: Place, rows: Row[], fresh: boolean): void {
+    this.at = at;
     this.outbox?.settle(at.epoch, rows, at.next);
     this.conversation.append(rows);
     if (!fresh) return;
@@ -150,4 +173,8 @@ export class Tab {
   private changed(): void {
     for (const listener of this.listeners) listener();
   }
+}
+
+function sameCredentials(a: Credentials, b: Credentials): boolean {
+  return a.name === b.name && a.password === b.password;
 }

@@ -8,7 +8,9 @@ export type ToHub =
   | { type: 'join'; name: string } // a session that another tab is in
   | { type: 'leave' } // this tab only
   | { type: 'logout' } // all tabs of this user
-  | { type: 'wake' };
+  | { type: 'resume'; credentials: Credentials; at: Place; rows: Row[] } // what another hub has begun
+  | { type: 'wake' }
+  | { type: 'ping' };
 
 /** Where a stream is: the epoch, and the number of the next message. */
 export interface Place {
@@ -24,7 +26,9 @@ export type FromHub =
   | { type: 'status'; at: Place; status: Status }
   | { type: 'rewound' } // the server has lost the end of its log
   | { type: 'denied'; reason: 'credentials' | 'unreachable' } // the answer to login
-  | { type: 'ended'; reason: 'logout' | 'credentials' };
+  | { type: 'ended'; reason: 'logout' | 'credentials' }
+  | { type: 'pong' }
+  | { type: 'unknown' }; // the hub has forgotten the tab
 
 /** The end of a channel that leads to a tab. */
 export interface Port {

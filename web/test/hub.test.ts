@@ -208,3 +208,51 @@ it('puts a notice where something was lost', async () => {
   await after(timing.maxBackoff);
   expect(tab.texts).toEqual(['a', '--', 'c', '--', 'd']);
 });
+
+describe('a tab of another hub', () => {
+  it('resumes where it was, with what it has read, and others join it', async () => {
+    for (const text of ['a', 'b', 'c']) server.say(text);
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    const { rows } = tab;
+    server.say('d');
+    const credentials = { name: 'user1', password: 'qwerty' };
+    const other = new Hub(server.open);
+    const resume = (tab: FakeTab) =>
+      other.receive(tab, { type: 'resume', credentials, at: { epoch: 'first', next: 4 }, rows });
+    const [first, second] = [new FakeTab(other), new FakeTab(other)];
+    resume(first);
+    resume(second);
+    await after(0);
+    expect(server.asked.at(-1)).toEqual({ offset: '4', epoch: 'first' });
+    expect(server.asked).toHaveLength(2);
+    for (const tab of [first, second]) {
+      expect(tab.texts).toEqual(['a', 'b', 'c', 'd']);
+      expect(new Set(tab.rows.map(row => row.key)).size).toBe(4);
+      expect(tab.last).toMatchObject({ type: 'status', status: 'live' });
+    }
+  });
+
+  it('whose password has changed is told so', async () => {
+    const tab = new FakeTab(hub);
+    const credentials = { name: 'user1', password: 'old' };
+    hub.receive(tab, { type: 'resume', credentials, at: { epoch: 'first', next: 1 }, rows: [] });
+    await after(0);
+    expect(tab.got).toContainEqual({ type: 'ended', reason: 'credentials' });
+  });
+});
+
+it('a tab that has crashed does not keep its session, and one that slept is told', async () => {
+  const [crashed, other] = [new FakeTab(hub), new FakeTab(hub)];
+  crashed.login('user1');
+  other.login('user2');
+  for (let i = 0; i < 100; i++) {
+    await after(5_000);
+    hub.receive(other, { type: 'ping' });
+  }
+  expect(server.connections).toBe(1);
+  expect(other.last).toEqual({ type: 'pong' });
+  hub.receive(crashed, { type: 'ping' });
+  expect(crashed.got).toContainEqual({ type: 'unknown' });
+});
