@@ -16,7 +16,9 @@ export function connectTo(url: string): Connect {
       try {
         // A name of its own, or the browser would connect to a worker that hangs.
         const name = attempt === 0 ? 'simplechat' : `simplechat-${attempt}`;
-        const worker = new SharedWorker(url, { type: 'module', name });
+        // Its life is extended over a reload of the last tab, where the browser knows how, and the login with it.
+        const options = { type: 'module', name, extendedLifetime: true } as const;
+        const worker = new SharedWorker(url, options);
         worker.onerror = broken;
         return worker.port;
       } catch {

@@ -5,6 +5,8 @@ import type { Place, Port, ToHub } from './wire';
 
 /** Milliseconds. A tab in the background may speak but once a minute. */
 const sweepInterval = 180_000;
+/** Milliseconds that a session outlives its last tab, which may only be loading again. */
+export const grace = 15_000;
 
 /**
  * The hub holds one stream for each user who is logged in, whatever the number of tabs: over HTTP/1.1 a
@@ -48,7 +50,7 @@ export class Hub {
         this.resume(port, msg.credentials, msg.at, msg.rows);
         break;
       case 'leave':
-        this.leave(port);
+        this.leave(port, grace);
         break;
       case 'logout':
         if (session) this.end(session, 'logout');
@@ -125,18 +127,21 @@ export class Hub {
     session.join(port);
   }
 
-  private leave(port: Port): void {
+  private leave(port: Port, delay = 0): void {
     const session = this.tabs.get(port);
     if (!session) return;
     this.tabs.set(port, undefined);
     session.part(port);
-    if (session.empty) {
-      session.stop();
-      if (this.sessions.get(session.credentials.name) === session) {
-        this.sessions.delete(session.credentials.name);
-        this.announceAll();
-      }
-    }
+    if (!session.empty) return;
+    if (session.admitted && delay > 0) setTimeout(() => session.empty && this.drop(session), delay);
+    else this.drop(session);
+  }
+
+  private drop(session: Session): void {
+    session.stop();
+    if (this.sessions.get(session.credentials.name) !== session) return;
+    this.sessions.delete(session.credentials.name);
+    this.announceAll();
   }
 
   private end(session: Session, reason: 'logout' | 'credentials'): void {
@@ -145,6 +150,7 @@ export class Hub {
       port.postMessage({ type: 'ended', reason });
       this.leave(port);
     }
+    this.drop(session); // also if it had no tab at the moment
   }
 
   /** Gives up tabs that have said nothing for long: one that crashes takes no leave. */

@@ -55,12 +55,17 @@ export class Outbox {
 
   constructor(
     private readonly send: Send,
-    readonly credentials: Credentials,
+    public credentials: Credentials,
     private readonly changed: () => void,
   ) {}
 
   get pending(): readonly Pending[] {
     return this.entries;
+  }
+
+  /** The number of messages that the server does not have, or may not have. */
+  get unsent(): number {
+    return this.entries.filter(e => e.state !== 'stored').length;
   }
 
   add(type: ChatMessage_ContentType, bytes: Uint8Array<ArrayBuffer>): void {
@@ -96,6 +101,14 @@ export class Outbox {
     this.endPause();
   }
 
+  /** Continues after close: the user has logged in again, perhaps with a new password. */
+  reopen(credentials: Credentials): void {
+    this.credentials = credentials;
+    this.closed = false;
+    this.live = false;
+    void this.pump();
+  }
+
   /**
    * Takes out what has come back on the stream, which is at next now; its row keeps the key of the pending
    * message.
@@ -119,7 +132,7 @@ export class Outbox {
 
   /** Takes in that the server has lost the end of its log: what was stored may be there no longer. */
   lose(): void {
-    for (const e of this.entries) e.doubtful = e.state === 'stored';
+    for (const e of this.entries) if (e.state === 'stored') e.doubtful = true;
   }
 
   /**
@@ -156,12 +169,13 @@ export class Outbox {
     const before = this.entries.length;
     this.entries = this.entries.filter(
       ({ state, sent, doubtful }) =>
-        state !== 'stored' || doubtful || sent?.epoch !== epoch || sent.offset >= next,
+        !(state === 'stored' && !doubtful && sent?.epoch === epoch && sent.offset < next),
     );
     if (this.entries.length !== before) this.changed();
   }
 
   private next(): Entry | undefined {
+    if (this.closed) return undefined;
     for (const e of this.entries) {
       if (e.state === 'waiting') return e;
       // Until the connection is back, what follows waits: it must not overtake.
@@ -173,14 +187,12 @@ export class Outbox {
   private async pump(): Promise<void> {
     if (this.pumping) return;
     this.pumping = true;
-    for (let e = this.next(); e && !this.closed; e = this.next()) {
-      const wait = await this.attempt(e);
-      if (wait > 0 && !this.closed) await this.pause(wait);
-    }
+    for (let e = this.next(); e; e = this.next()) await this.pause(await this.attempt(e));
     this.pumping = false;
   }
 
   private pause(ms: number): Promise<void> {
+    if (ms === 0 || this.closed) return Promise.resolve();
     return new Promise(resolve => {
       const timer = setTimeout(resolve, ms);
       this.endPause = () => {
@@ -211,7 +223,7 @@ export class Outbox {
       const refused = refusal(err);
       Object.assign(e, {
         state: 'failed',
-        error: refused ?? 'The server cannot be reached.',
+        error: refused ?? trouble(err),
         again: !refused,
       });
     }
@@ -231,6 +243,13 @@ export function retryAfter(err: unknown): number {
   return /^\d+$/.test(seconds) ? Math.min(Number(seconds) * 1000, maxWait) : 0;
 }
 
+/** Returns why a send failed that may succeed another time, in words. */
+function trouble(err: unknown): string {
+  return ConnectError.from(err).code === Code.Unauthenticated
+    ? 'The server no longer takes your password: log in again.'
+    : 'The server cannot be reached.';
+}
+
 /** Returns what the server says against a message, or undefined if it may take it another time. */
 function refusal(err: unknown): string | undefined {
   const { code, rawMessage } = ConnectError.from(err);
@@ -240,8 +259,6 @@ function refusal(err: unknown): string | undefined {
     case Code.PermissionDenied:
     case Code.Unimplemented:
       return `The server refuses it: ${rawMessage}.`;
-    case Code.Unauthenticated:
-      return 'The server no longer takes your password: log in again.';
     default:
       return undefined;
   }

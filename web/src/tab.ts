@@ -2,7 +2,11 @@ import { send, type Credentials } from './api';
 import { Conversation } from './conversation';
 import type { Link } from './link';
 import { isMessage, type Message, type Row } from './message';
+import { Draft } from './draft';
+import { maxContent } from './limit';
 import { Outbox, type Pending } from './outbox';
+import { prepare } from './shrink';
+import { drafts, forgetUser, rememberedUser, rememberUser } from './store';
 import type { Status } from './stream';
 import type { FromHub, Place } from './wire';
 
@@ -24,6 +28,9 @@ export class Tab {
   said: Message[] = [];
 
   private outbox: Outbox | undefined;
+  /** Messages of users whose session has ended before they were sent. */
+  private readonly outboxes = new Map<string, Outbox>();
+  private readonly drafts = new Map<string, Draft>();
   /** Where the stream is that the rows have come by. */
   private at: Place = { epoch: '', next: 0 };
   private readonly listeners = new Set<() => void>();
@@ -34,13 +41,40 @@ export class Tab {
     document.addEventListener('visibilitychange', () => this.onVisible());
     addEventListener('online', () => link.postMessage({ type: 'wake' }));
     addEventListener('pagehide', () => this.leave());
+    addEventListener('pageshow', event => {
+      if (event.persisted) this.join(rememberedUser());
+    });
     addEventListener('beforeunload', event => {
-      if (this.pending.length > 0) event.preventDefault();
+      if (this.unsent > 0 || [...this.outboxes.values()].some(box => box.unsent > 0)) event.preventDefault();
     });
   }
 
   get pending(): readonly Pending[] {
     return this.outbox?.pending ?? [];
+  }
+
+  /** The number of messages that are lost if the tab is closed now. */
+  get unsent(): number {
+    return (this.outbox?.unsent ?? 0) + (this.user === undefined ? 0 : this.draft.sending);
+  }
+
+  /** The draft of the user who is logged in. */
+  get draft(): Draft {
+    const name = this.user!;
+    let draft = this.drafts.get(name);
+    if (!draft) {
+      const limit = maxContent();
+      draft = new Draft(
+        name,
+        drafts,
+        file => prepare(file, limit),
+        limit,
+        () => this.changed(),
+      );
+      this.drafts.set(name, draft);
+      void draft.restore();
+    }
+    return draft;
   }
 
   get box(): Outbox {
@@ -65,7 +99,11 @@ export class Tab {
     this.link.postMessage({ type: 'join', name });
   }
 
+  /** Logs the user out in all tabs. What this one has not sent is lost. */
   logout(): void {
+    if (this.user !== undefined) this.outboxes.delete(this.user);
+    this.outbox?.close();
+    this.outbox = undefined;
     this.link.postMessage({ type: 'logout' });
   }
 
@@ -97,6 +135,7 @@ export class Tab {
     switch (msg.type) {
       case 'sessions':
         this.others = msg.names;
+        this.rejoin();
         break;
       case 'denied':
         this.busy = false;
@@ -104,12 +143,14 @@ export class Tab {
         break;
       case 'ended':
         this.reset();
+        if (msg.reason === 'logout') forgetUser();
         this.problem = msg.reason === 'credentials' ? 'expired' : undefined;
         break;
       case 'joined':
         this.enter(msg.credentials);
         this.status = msg.status;
         this.onRows(msg.at, msg.rows, false);
+        this.outbox?.setLive(msg.status === 'live', msg.at.epoch, msg.at.next);
         break;
       case 'rows':
         this.onRows(msg.at, msg.rows, msg.fresh);
@@ -126,19 +167,31 @@ export class Tab {
     this.changed();
   }
 
+  /** Logs in after a reload: the hub still knows the user of this tab. */
+  private rejoin(): void {
+    const name = rememberedUser();
+    if (this.user === undefined && !this.busy && this.others.includes(name)) this.join(name);
+  }
+
   private enter(credentials: Credentials): void {
     if (this.outbox && sameCredentials(this.outbox.credentials, credentials)) {
       this.conversation = new Conversation(); // the hub is another one, the user is not
       return;
     }
     this.reset();
-    this.user = credentials.name;
-    this.outbox = new Outbox(send, credentials, () => this.changed());
+    const { name } = credentials;
+    this.user = name;
+    rememberUser(name);
+    this.outbox = this.outboxes.get(name) ?? new Outbox(send, credentials, () => this.changed());
+    this.outboxes.set(name, this.outbox);
+    this.outbox.reopen(credentials);
+    this.draft.sink = (type, bytes) => this.outbox?.add(type, bytes);
   }
 
   private reset(): void {
     this.outbox?.close();
     this.outbox = undefined;
+    if (this.user !== undefined) this.draft.sink = undefined;
     this.user = undefined;
     this.busy = false;
     this.problem = undefined;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Hub } from '../src/hub';
+import { grace, Hub } from '../src/hub';
 import { isMessage, type Row } from '../src/message';
 import { timing } from '../src/stream';
 import type { FromHub, Port } from '../src/wire';
@@ -106,7 +106,7 @@ describe('eight tabs', () => {
     expect(new Set(keys).size).toBe(1);
   });
 
-  it('keep it until the last one leaves', async () => {
+  it('keep it until the last one has left and not come back', async () => {
     const tabs = Array.from({ length: 8 }, () => new FakeTab(hub));
     for (const tab of tabs) tab.login('user1');
     await after(0);
@@ -116,6 +116,16 @@ describe('eight tabs', () => {
       expect(tab.last?.type).toBe('rows');
       tab.say('leave');
     }
+    await after(grace / 2);
+    const reloaded = new FakeTab(hub);
+    expect(reloaded.others).toEqual(['user1']);
+    reloaded.join('user1');
+    await after(grace);
+    server.say('y');
+    await after(0);
+    expect(reloaded.texts).toHaveLength(9);
+    reloaded.say('leave');
+    await after(grace);
     expect(server.connections).toBe(0);
   });
 });

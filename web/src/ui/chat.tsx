@@ -13,6 +13,7 @@ const noRows: Row[] = [];
 export function Chat({ tab, user }: { tab: Tab; user: string }) {
   const [picture, setPicture] = useState<Picture>();
   const [dragging, setDragging] = useState(false);
+  const [leaving, setLeaving] = useState(false);
   const composer = useRef<ComposerHandle>(null);
   useFileDrop(setDragging, files => composer.current?.addFiles(files));
   return (
@@ -24,7 +25,7 @@ export function Chat({ tab, user }: { tab: Tab; user: string }) {
         <span class="user">
           <bdi>{user}</bdi>
         </span>
-        <button class="quiet" onClick={() => tab.logout()}>
+        <button class="quiet" onClick={() => (tab.unsent > 0 ? setLeaving(true) : tab.logout())}>
           Log out
         </button>
       </header>
@@ -40,10 +41,34 @@ export function Chat({ tab, user }: { tab: Tab; user: string }) {
         />
         <Announcer said={tab.said} />
       </main>
-      <Composer handle={composer} onSend={(type, bytes) => tab.box.add(type, bytes)} />
+      <Composer handle={composer} draft={tab.draft} />
       {dragging && <div class="drop">Drop images to send them</div>}
+      {leaving && <Leave tab={tab} onStay={() => setLeaving(false)} />}
       {picture && <Viewer picture={picture} onClose={() => setPicture(undefined)} />}
     </div>
+  );
+}
+
+/** Asks before messages are lost. */
+function Leave({ tab, onStay }: { tab: Tab; onStay: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => dialog.current?.showModal(), []);
+  const count = tab.unsent;
+  return (
+    <dialog ref={dialog} class="ask" aria-labelledby="ask" onClose={onStay}>
+      <p id="ask">
+        {count === 1 ? 'One message has' : `${count} messages have`} not been sent. If you log out now,{' '}
+        {count === 1 ? 'it is' : 'they are'} lost.
+      </p>
+      <div class="ask-bar">
+        <button type="button" class="quiet" onClick={() => tab.logout()}>
+          Discard and log out
+        </button>
+        <button type="button" class="primary" autofocus onClick={() => dialog.current?.close()}>
+          Stay
+        </button>
+      </div>
+    </dialog>
   );
 }
 

@@ -1,4 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks';
+import { rememberedUser } from '../store';
 import type { LoginProblem, Tab } from '../tab';
 import { Logo } from './icons';
 
@@ -13,7 +14,10 @@ export function Login({ tab }: { tab: Tab }) {
   const password = useRef<HTMLInputElement>(null);
   useEffect(() => {
     // Who was faster than the script is typing somewhere already.
-    if (document.activeElement === document.body) name.current?.focus();
+    const user = rememberedUser();
+    if (document.activeElement !== document.body) return;
+    name.current!.value ||= user;
+    (user === '' ? name : password).current!.focus();
   }, []);
   useEffect(() => {
     if (tab.problem === 'credentials') password.current?.select();
