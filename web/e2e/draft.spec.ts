@@ -65,7 +65,7 @@ test('to log out keeps the draft for its user alone, and a reload does not log i
   await expectDraft(page);
 });
 
-test('a tab that crashes keeps the draft and the login', async ({ page, server, context }) => {
+test('a tab that crashes leaves its login to the next one', async ({ page, server, context }) => {
   const other = await context.newPage();
   await login(other, server, 'user2'); // or the browser ends the worker with its only page
   await login(page, server);
