@@ -3,6 +3,7 @@ import { Conversation } from './conversation';
 import type { ChatMessage } from './gen/qtgrpc/examples/chat/simplechat_pb';
 import { contentOf, newKey, type Message, type Row } from './message';
 import { Stream, type Loss, type Status } from './stream';
+import { numberOf } from './ui/format';
 import type { FromHub, Place, Port } from './wire';
 
 /** Milliseconds between two drawings. */
@@ -146,7 +147,7 @@ function describe(loss: Loss): string {
     case 'retention':
       return loss.count === 1
         ? 'One message came and went while you were away: the server no longer keeps it.'
-        : `${loss.count.toLocaleString()} messages came and went while you were away: the server no longer keeps them.`;
+        : `${numberOf(loss.count)} messages came and went while you were away: the server no longer keeps them.`;
     case 'rewound':
       return 'The server has lost the end of the conversation: who joins now does not see the last messages above.';
     case 'epoch':

@@ -77,12 +77,7 @@ async function loadImages(name: string): Promise<Prepared[]> {
 async function saveImages(name: string, images: Prepared[]): Promise<void> {
   const entry: Entry = {
     saved: Date.now(),
-    images: images.map(({ blob, width, height, changed }) => ({
-      blob,
-      width,
-      height,
-      ...(changed && { changed }),
-    })),
+    images: images.map(({ blob, width, height, changed, note }) => ({ blob, width, height, changed, note })),
   };
   await inStore('readwrite', store => {
     deleteOld(store);

@@ -147,6 +147,7 @@ function Preview({ image, onRemove }: { image: Prepared; onRemove: () => void })
       <span class="preview-words">
         {image.width} × {image.height}, {sizeName(image.bytes.length)}
         {image.changed && <small>{image.changed}</small>}
+        {image.note && <small>{image.note}</small>}
       </span>
       <button type="button" class="quiet" aria-label="Remove the image" onClick={onRemove}>
         <Icon name="close" />

@@ -2,6 +2,7 @@ import { Component, createRef } from 'preact';
 import { Heights } from '../heights';
 import { isMessage, type Message, type Row } from '../message';
 import type { Pending } from '../outbox';
+import { numberOf } from './format';
 import { Icon } from './icons';
 import { Bubble, estimate, NoticeRow, type Marks } from './rows';
 import type { Picture } from './viewer';
@@ -288,7 +289,7 @@ export class List extends Component<Props, State> {
         {!stuck && (
           <button type="button" class="to-end" onClick={this.toEnd}>
             <Icon name="down" />
-            {unseen > 0 ? `${unseen} new ${unseen === 1 ? 'message' : 'messages'}` : 'Newest'}
+            {unseen > 0 ? `${numberOf(unseen)} new ${unseen === 1 ? 'message' : 'messages'}` : 'Newest'}
           </button>
         )}
       </div>
@@ -320,5 +321,5 @@ export class List extends Component<Props, State> {
 }
 
 function progress(messages: number): string {
-  return messages === 0 ? 'Loading…' : `Loading… ${messages.toLocaleString()} messages`;
+  return messages === 0 ? 'Loading…' : `Loading… ${numberOf(messages)} messages`;
 }
