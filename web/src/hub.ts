@@ -58,6 +58,12 @@ export class Hub {
       case 'wake':
         session?.wake();
         break;
+      case 'doubt':
+        session?.doubt();
+        break;
+      case 'break':
+        session?.reconnect();
+        break;
       case 'ping':
         port.postMessage({ type: 'pong' });
         break;
@@ -74,7 +80,7 @@ export class Hub {
     // The running session goes on until the server has taken the new password.
     const session = new Session(this.open, credentials);
     this.tabs.set(port, session);
-    session.onFirst = answer => {
+    session.onFirst = (answer, why) => {
       if (this.tabs.get(port) !== session) {
         session.stop();
         return;
@@ -82,7 +88,7 @@ export class Hub {
       this.tabs.set(port, undefined);
       if (answer !== 'admitted') {
         session.stop();
-        port.postMessage({ type: 'denied', reason: answer });
+        port.postMessage({ type: 'denied', reason: answer, why });
         return;
       }
       const old = this.sessions.get(credentials.name);

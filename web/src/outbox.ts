@@ -1,6 +1,8 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { Credentials, Outgoing, Sent } from './api';
 import type { ChatMessage_ContentType } from './gen/qtgrpc/examples/chat/simplechat_pb';
+import { isForeign, reasonOf } from './foreign';
+import { retryAfter } from './retry';
 import { contentOf, isMessage, newKey, type Content, type Row } from './message';
 
 /**
@@ -232,22 +234,11 @@ export class Outbox {
   }
 }
 
-/** The longest wait in milliseconds that a server may ask for. */
-const maxWait = 10 * 60_000;
-
-/** Returns the milliseconds after which a server that has too much to do wants to be asked again, or 0. */
-export function retryAfter(err: unknown): number {
-  const { code, metadata } = ConnectError.from(err);
-  if (code !== Code.ResourceExhausted && code !== Code.Unavailable) return 0;
-  const seconds = metadata.get('Retry-After') ?? '';
-  return /^\d+$/.test(seconds) ? Math.min(Number(seconds) * 1000, maxWait) : 0;
-}
-
 /** Returns why a send failed that may succeed another time, in words. */
 function trouble(err: unknown): string {
   return ConnectError.from(err).code === Code.Unauthenticated
     ? 'The server no longer takes your password: log in again.'
-    : 'The server cannot be reached.';
+    : (reasonOf(err) ?? 'The server cannot be reached.');
 }
 
 /** Returns what the server says against a message, or undefined if it may take it another time. */
@@ -258,7 +249,7 @@ function refusal(err: unknown): string | undefined {
     case Code.ResourceExhausted:
     case Code.PermissionDenied:
     case Code.Unimplemented:
-      return `The server refuses it: ${rawMessage}.`;
+      return isForeign(err) ? rawMessage : `The server refuses it: ${rawMessage}.`;
     default:
       return undefined;
   }

@@ -12,7 +12,7 @@ const frame = 16;
 /** One user's stream and conversation, and the tabs that show it. */
 export class Session {
   /** Called once: the server has taken the credentials, or not, or cannot be reached. */
-  onFirst: (answer: 'admitted' | 'credentials' | 'unreachable') => void = () => undefined;
+  onFirst: (answer: 'admitted' | 'credentials' | 'unreachable', why?: string) => void = () => undefined;
   onRefused: () => void = () => undefined;
   /** Tells whether the server has taken the credentials. */
   admitted = false;
@@ -34,7 +34,7 @@ export class Session {
     readonly credentials: Credentials,
   ) {
     this.stream = new Stream(open, credentials, {
-      status: status => this.onStatus(status),
+      status: (status, why) => this.onStatus(status, why),
       opened: (epoch, offset) => this.onOpened(epoch, offset),
       batch: (offset, messages) => this.onBatch(offset, messages),
       lost: loss => this.onLost(loss),
@@ -67,6 +67,14 @@ export class Session {
     this.stream.wake();
   }
 
+  doubt(): void {
+    void this.stream.probe();
+  }
+
+  reconnect(): void {
+    this.stream.reconnect();
+  }
+
   join(port: Port): void {
     this.flush();
     this.ports.add(port);
@@ -86,14 +94,14 @@ export class Session {
     this.onFirst('admitted');
   }
 
-  private onStatus(status: Status): void {
+  private onStatus(status: Status, why?: string): void {
     this.flush(); // a tab that hears that the stream is live has all that was stored before
     this.status = status;
     if (!this.admitted) {
-      this.onFirst(status === 'refused' ? 'credentials' : 'unreachable');
+      this.onFirst(status === 'refused' ? 'credentials' : 'unreachable', why);
       return;
     }
-    this.post({ type: 'status', at: this.at, status });
+    this.post({ type: 'status', at: this.at, status, why });
     this.wasLive ||= status === 'live';
     if (status === 'refused') this.onRefused();
   }

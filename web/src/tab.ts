@@ -4,7 +4,7 @@ import type { Link } from './link';
 import { isMessage, type Message, type Row } from './message';
 import { Draft } from './draft';
 import { maxContent } from './limit';
-import { Outbox, type Pending } from './outbox';
+import { Outbox, type Pending, type Send } from './outbox';
 import { prepare } from './shrink';
 import { drafts, forgetUser, rememberedUser, rememberUser } from './store';
 import type { Status } from './stream';
@@ -13,12 +13,17 @@ import type { FromHub, Place } from './wire';
 /** Why the login form is there again, or what was wrong with the last try. */
 export type LoginProblem = 'credentials' | 'unreachable' | 'expired';
 
+/** Milliseconds after which a send without progress makes one doubt the connection. */
+const slowSend = 4_000;
+
 /** What the user of this tab sees, before it is drawn. */
 export class Tab {
   /** Who is logged in here; undefined shows the login form. */
   user: string | undefined;
   busy = false;
   problem: LoginProblem | undefined;
+  /** What the server, or something in its place, says about a login that failed or a connection that is lost. */
+  why: string | undefined;
   /** Users who are logged in in other tabs, whom this one may join. */
   others: string[] = [];
   status: Status = 'connecting';
@@ -39,7 +44,8 @@ export class Tab {
     link.onmessage = msg => this.receive(msg);
     link.onlost = () => this.resume();
     document.addEventListener('visibilitychange', () => this.onVisible());
-    addEventListener('online', () => link.postMessage({ type: 'wake' }));
+    for (const event of ['online', 'offline'])
+      addEventListener(event, () => link.postMessage({ type: 'break' }));
     addEventListener('pagehide', () => this.leave());
     addEventListener('pageshow', event => {
       if (event.persisted) this.join(rememberedUser());
@@ -91,6 +97,7 @@ export class Tab {
   login(credentials: Credentials): void {
     this.busy = true;
     this.problem = undefined;
+    this.why = undefined;
     this.link.postMessage({ type: 'login', credentials });
     this.changed();
   }
@@ -140,6 +147,7 @@ export class Tab {
       case 'denied':
         this.busy = false;
         this.problem = msg.reason;
+        this.why = msg.why;
         break;
       case 'ended':
         this.reset();
@@ -157,6 +165,7 @@ export class Tab {
         break;
       case 'status':
         this.status = msg.status;
+        this.why = msg.why;
         this.at = msg.at;
         this.outbox?.setLive(msg.status === 'live', msg.at.epoch, msg.at.next);
         break;
@@ -173,6 +182,25 @@ export class Tab {
     if (this.user === undefined && !this.busy && this.others.includes(name)) this.join(name);
   }
 
+  /** Sends, and has the hub look after the connection if that fails or takes long. */
+  private readonly send: Send = async (credentials, msg, progress) => {
+    const doubt = (): void => this.link.postMessage({ type: 'doubt' });
+    let timer = setTimeout(doubt, slowSend);
+    const onProgress = (part: number): void => {
+      clearTimeout(timer);
+      timer = setTimeout(doubt, slowSend);
+      progress(part);
+    };
+    try {
+      return await send(credentials, msg, onProgress);
+    } catch (err) {
+      doubt();
+      throw err;
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
   private enter(credentials: Credentials): void {
     if (this.outbox && sameCredentials(this.outbox.credentials, credentials)) {
       this.conversation = new Conversation(); // the hub is another one, the user is not
@@ -182,7 +210,7 @@ export class Tab {
     const { name } = credentials;
     this.user = name;
     rememberUser(name);
-    this.outbox = this.outboxes.get(name) ?? new Outbox(send, credentials, () => this.changed());
+    this.outbox = this.outboxes.get(name) ?? new Outbox(this.send, credentials, () => this.changed());
     this.outboxes.set(name, this.outbox);
     this.outbox.reopen(credentials);
     this.draft.sink = (type, bytes) => this.outbox?.add(type, bytes);
@@ -195,6 +223,7 @@ export class Tab {
     this.user = undefined;
     this.busy = false;
     this.problem = undefined;
+    this.why = undefined;
     this.conversation = new Conversation();
     this.said = [];
     this.unread = 0;

@@ -1,10 +1,11 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Message, Row } from '../message';
+import type { Pending } from '../outbox';
 import type { Tab } from '../tab';
 import { Composer, type ComposerHandle } from './composer';
 import { Logo } from './icons';
 import { List } from './list';
-import { say } from './format';
+import { gist, say } from './format';
 import { Viewer, type Picture } from './viewer';
 
 /** While the history comes in, it would only rush by. */
@@ -22,6 +23,11 @@ export function Chat({ tab, user }: { tab: Tab; user: string }) {
         <Logo />
         <h1>SimpleChat</h1>
         <Connection tab={tab} />
+        {tab.status === 'down' && (
+          <button class="quiet try" onClick={() => tab.wake()}>
+            Try now
+          </button>
+        )}
         <span class="user">
           <bdi>{user}</bdi>
         </span>
@@ -29,6 +35,7 @@ export function Chat({ tab, user }: { tab: Tab; user: string }) {
           Log out
         </button>
       </header>
+      {tab.status === 'down' && tab.why && <p class="trouble">{tab.why}</p>}
       <main>
         <List
           rows={tab.status === 'connecting' ? noRows : tab.conversation.shown}
@@ -36,13 +43,16 @@ export function Chat({ tab, user }: { tab: Tab; user: string }) {
           loading={tab.status === 'connecting' ? tab.conversation.rows.length : undefined}
           user={user}
           onRetry={key => tab.box.retry(key)}
-          onDiscard={key => tab.box.discard(key)}
+          onDiscard={key => {
+            tab.box.discard(key);
+            composer.current?.focus();
+          }}
           onPicture={setPicture}
         />
-        <Announcer said={tab.said} />
+        <Announcer said={tab.said} failed={tab.pending.filter(p => p.state === 'failed').at(-1)} />
       </main>
       <Composer handle={composer} draft={tab.draft} />
-      {dragging && <div class="drop">Drop images to send them</div>}
+      {dragging && <div class="drop">Drop images to attach them</div>}
       {leaving && <Leave tab={tab} onStay={() => setLeaving(false)} />}
       {picture && <Viewer picture={picture} onClose={() => setPicture(undefined)} />}
     </div>
@@ -89,13 +99,18 @@ function Connection({ tab }: { tab: Tab }) {
 }
 
 /** Reads new messages out: the list itself keeps too little in the document to do so. */
-function Announcer({ said }: { said: Message[] }) {
+function Announcer({ said, failed }: { said: Message[]; failed: Pending | undefined }) {
   return (
-    <div class="visually-hidden" role="log" aria-live="polite" aria-label="New messages">
-      {said.map(msg => (
-        <p key={msg.key}>{say(msg)}</p>
-      ))}
-    </div>
+    <>
+      <p class="visually-hidden" aria-live="assertive">
+        {failed && `Not sent: ${gist(failed.content)}. ${failed.error ?? ''}`}
+      </p>
+      <div class="visually-hidden" role="log" aria-live="polite" aria-label="New messages">
+        {said.map(msg => (
+          <p key={msg.key}>{say(msg)}</p>
+        ))}
+      </div>
+    </>
   );
 }
 

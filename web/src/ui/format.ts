@@ -72,15 +72,19 @@ export function fileName(content: Content, timestamp: number): string {
   return `simplechat-${stamp}.${ending}`;
 }
 
-/** A message as a screen reader says it. */
-export function say(msg: Message): string {
-  const { content } = msg;
+/** What a message holds, as a screen reader says it. */
+export function gist(content: Content): string {
   switch (content.kind) {
     case 'text':
-      return `${msg.from}: ${content.text.slice(0, boundary(content.text, 300))}`;
+      return content.text.slice(0, boundary(content.text, 300));
     case 'image':
-      return `${msg.from} sent an image`;
+      return 'an image';
     case 'file':
-      return `${msg.from} sent a file`;
+      return 'a file';
   }
+}
+
+/** A message as a screen reader says it. */
+export function say({ from, content }: Message): string {
+  return content.kind === 'text' ? `${from}: ${gist(content)}` : `${from} sent ${gist(content)}`;
 }

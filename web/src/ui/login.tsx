@@ -64,7 +64,7 @@ export function Login({ tab }: { tab: Tab }) {
           />
         </label>
         <p id="problem" class="problem" role="alert">
-          {tab.problem && problems[tab.problem]}
+          {tab.problem && (tab.why ?? problems[tab.problem])}
         </p>
         <button class="primary" aria-disabled={tab.busy}>
           {tab.busy ? 'Logging in…' : 'Log in'}
