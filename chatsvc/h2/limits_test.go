@@ -1,11 +1,13 @@
 package h2_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -47,6 +49,58 @@ func TestCompliantClientIsNotRefused(t *testing.T) {
 		defer c.mu.Unlock()
 		if c.ended != calls || len(c.resets) > 0 || c.away >= 0 {
 			t.Errorf("%d of %d calls answered, resets %v, GOAWAY %d", c.ended, calls, c.resets, c.away)
+		}
+	})
+}
+
+// Calls that wait for a handler are dropped when the client resets them, with
+// their bodies, and served when a handler has returned, also during a shutdown.
+func TestPendingCalls(t *testing.T) {
+	t.Parallel()
+	const limit = 10
+	var release chan struct{}
+	var posts atomic.Int32
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodHead:
+			_ = http.NewResponseController(w).Flush()
+			<-release
+		case http.MethodPost:
+			posts.Add(1)
+		}
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(handler), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: limit}}
+	inBubble(t, srv, func(t *testing.T, b *bubble) {
+		release = make(chan struct{})
+		p := b.dial()
+		c := b.count(p)
+		id := uint32(1)
+		for range limit { // answered, but their handlers have not returned
+			p.request(id, true, []string{":method", http.MethodHead, ":scheme", "http", ":path", "/"})
+			id += 2
+		}
+		synctest.Wait()
+		for range 3 * limit { // several times the connection's window
+			p.request(id, false, post)
+			for range 16 {
+				p.check(p.WriteData(id, false, make([]byte, 16<<10)))
+			}
+			p.check(p.WriteRSTStream(id, http2.ErrCodeCancel))
+			synctest.Wait()
+			id += 2
+		}
+		p.request(id, true, get)
+		synctest.Wait()
+		if c.ended != limit || c.away >= 0 {
+			t.Errorf("%d calls ended, GOAWAY %d", c.ended, c.away)
+		}
+		stopped := make(chan error, 1)
+		b.wg.Go(func() { stopped <- b.h2.Shutdown(context.Background()) })
+		synctest.Wait()
+		close(release)
+		err := <-stopped
+		if synctest.Wait(); err != nil || c.ended != limit+1 || posts.Load() > 0 {
+			t.Errorf("%d calls ended, %d of those that were reset were served, %v", c.ended, posts.Load(), err)
 		}
 	})
 }

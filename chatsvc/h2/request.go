@@ -102,7 +102,7 @@ func announcedTrailers(header http.Header) http.Header {
 // that HTTP/2 does not allow (section 8.2.2).
 func readFields(f *http2.MetaHeadersFrame) (http.Header, bool) {
 	fields := f.RegularFields()
-	header := make(http.Header, len(fields))
+	header := make(http.Header, min(len(fields), 64)) // the client may repeat one name
 	values := make([]string, 0, len(fields))
 	for _, field := range fields {
 		switch field.Name {

@@ -1,6 +1,7 @@
 package sqlitelog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,18 +44,21 @@ func NewImport(dir, epoch string) (*Import, error) {
 	i := &Import{lock: lock, next: 1}
 	for _, name := range []string{DatabaseFile, evidenceFile} {
 		if _, err = os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			return nil, errors.Join(fmt.Errorf("%s: there is a log already: give an empty directory, or move %s away", dir, name), i.Abort())
+			return nil, errors.Join(fmt.Errorf("%s: there is a log already: give an empty directory, or move %s away", dir, name), i.Abort(context.Background()))
 		}
 	}
 	if i.build, err = newBuilder(dir, epoch); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), i.Abort())
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), i.Abort(context.Background()))
 	}
 	return i, nil
 }
 
 // Add adds a message. Offsets must grow; what lies between two of them is a message
 // that cannot be read.
-func (i *Import) Add(e chatsvc.Entry) error {
+func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	message, err := record.Parse(e.Record)
 	switch {
 	case err != nil:
@@ -73,23 +77,23 @@ func (i *Import) Add(e chatsvc.Entry) error {
 
 // Finish makes the log, and ends the import also if it fails. Next is the offset that
 // the next message will get; messages before it that were not added cannot be read.
-func (i *Import) Finish(next uint64) error {
+func (i *Import) Finish(ctx context.Context, next uint64) error {
 	if next < i.next || next>>63 != 0 {
-		return errors.Join(fmt.Errorf("the next offset is %d: it must be at least %d, and below 2^63", next, i.next), i.Abort())
+		return errors.Join(fmt.Errorf("the next offset is %d: it must be at least %d, and below 2^63", next, i.next), i.Abort(ctx))
 	}
-	var err error
-	if i.next > 1 && next > i.next { // the end of a log is its last row
+	err := ctx.Err()
+	if err == nil && i.next > 1 && next > i.next { // the end of a log is its last row
 		last := row{offset: next - 1, stored: i.stored, total: i.total}
 		err = i.build.add(last.emptied())
 	}
 	if err == nil {
 		err = i.build.finish(next, "")
 	}
-	return errors.Join(err, i.Abort())
+	return errors.Join(err, i.Abort(ctx))
 }
 
 // Abort ends the import. Unless it was finished, nothing is left.
-func (i *Import) Abort() error {
+func (i *Import) Abort(context.Context) error {
 	var err error
 	if i.build != nil {
 		err = i.build.abort()

@@ -114,11 +114,17 @@ var errNoTables = errors.New("it has no tables: put the file back, or restart th
 // openDatabase opens the database for writing. It makes the file, and tables where a
 // process was killed before it had made them, if it may.
 func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
-	flags := sqlite.OpenReadWrite // not OpenWAL, which would make the file with other settings
-	if mayCreate {
-		flags |= sqlite.OpenCreate
+	if mayCreate { // SQLite would let others read it; its other files get the same mode
+		file, err := os.OpenFile(w.log.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := file.Close(); err != nil {
+			return nil, err
+		}
 	}
-	conn, err := openConn(w.log.path, flags, "")
+	// Not OpenWAL, which would make the file with other settings.
+	conn, err := openConn(w.log.path, sqlite.OpenReadWrite, "")
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -354,6 +355,23 @@ func TestCutWhileOpen(t *testing.T) {
 	}
 	if _, err := log.Read(t.Context(), before.Epoch, 1, 2, 1); !errors.Is(err, chatsvc.ErrEpoch) {
 		t.Errorf("read in the old epoch: %v", err)
+	}
+}
+
+// Nobody else may read the files.
+func TestModes(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		return // it has no such modes
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	addMany(t, openLog(t, dir, Options{}), 1, 10)
+	for name, want := range map[string]os.FileMode{
+		".": 0o700, DatabaseFile: 0o600, DatabaseFile + walSuffix: 0o600, DatabaseFile + shmSuffix: 0o600, evidenceFile: 0o600,
+	} {
+		if is, err := os.Stat(filepath.Join(dir, name)); err != nil || is.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", name, is, err)
+		}
 	}
 }
 

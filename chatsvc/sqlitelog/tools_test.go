@@ -245,17 +245,17 @@ func TestImport(t *testing.T) {
 		if i == 30 {
 			continue
 		}
-		if err := in.Add(chatsvc.Entry{Offset: uint64(i), Time: stored, Record: testRecord(i)}); err != nil {
+		if err := in.Add(t.Context(), chatsvc.Entry{Offset: uint64(i), Time: stored, Record: testRecord(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := in.Add(chatsvc.Entry{Offset: 59, Record: testRecord(59)}); err == nil {
+	if err := in.Add(t.Context(), chatsvc.Entry{Offset: 59, Record: testRecord(59)}); err == nil {
 		t.Error("an offset was added again")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "chat.db")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("before the end the log is there: %v", err)
 	}
-	if err := in.Finish(65); err != nil {
+	if err := in.Finish(t.Context(), 65); err != nil {
 		t.Fatal(err)
 	}
 	log := openLog(t, dir)
@@ -283,17 +283,17 @@ func TestImportOfNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := in.Add(chatsvc.Entry{Offset: 1, Record: []byte("no record")}); !errors.Is(err, record.ErrInvalid) {
+	if err := in.Add(t.Context(), chatsvc.Entry{Offset: 1, Record: []byte("no record")}); !errors.Is(err, record.ErrInvalid) {
 		t.Errorf("bytes that are no record: %v", err)
 	}
-	if err := in.Abort(); err != nil {
+	if err := in.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 { // the lock
 		t.Errorf("left is %v", entries)
 	}
 	if in, err = sqlitelog.NewImport(dir, "EPOCH"); err == nil {
-		err = in.Finish(100)
+		err = in.Finish(t.Context(), 100)
 	}
 	if err != nil {
 		t.Fatal(err)
