@@ -356,6 +356,9 @@ func (w *writer) publish(t *transaction) {
 var (
 	// errUnknown is what senders see after a failed sync or the like.
 	errUnknown = errors.New("it is not known whether the message was stored: send it again with its Idempotency-Key")
+	// errNotWritable is what senders see while the database or its directory is
+	// read-only.
+	errNotWritable = errors.New("the server's disk is read-only, the message was not stored: send it again when it can be written")
 	// errFull is what senders see while the disk or the quota is full.
 	errFull = errors.New("the server's disk is full, the message was not stored: send it again when there is room")
 )
@@ -387,6 +390,12 @@ func refusal(err error) error {
 	var coded *connect.Error
 	if errors.As(err, &coded) {
 		return err
+	}
+	switch {
+	case isNoSpace(err), isFullError(err), sqlite.ErrCode(err) == sqlite.ResultIOErrSHMSize: // the file -shm did not fit
+		return connect.NewError(connect.CodeResourceExhausted, errFull)
+	case isReadOnly(err), sqlite.ErrCode(err).ToPrimary() == sqlite.ResultReadOnly:
+		return connect.NewError(connect.CodeUnavailable, errNotWritable)
 	}
 	return connect.NewError(connect.CodeUnavailable, errors.New("the server cannot store messages now, this one was not: send it again later"))
 }

@@ -25,6 +25,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	reflectpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
+	"example.com/simplechat/chatsvc"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -301,12 +302,24 @@ func TestRetention(t *testing.T) {
 	})
 }
 
-// history returns the contents of the first batch.
+// history returns the contents of all messages that a subscriber gets of the past.
 func history(tb testing.TB, p *process) []string {
 	tb.Helper()
+	ctx, call := connect.NewClientContext(testContext(tb))
+	call.RequestHeader().Set(chatsvc.HeaderUntil, "end")
+	stream, err := p.client("user1").MessageList(ctx, &chatpb.None{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = stream.Close() }()
 	var contents []string
-	for _, msg := range subscribe(testContext(tb), tb, p.client("user1")).pending {
-		contents = append(contents, string(msg.GetContent()))
+	for stream.Receive() {
+		for _, msg := range stream.Msg().GetMessages() {
+			contents = append(contents, string(msg.GetContent()))
+		}
+	}
+	if err := stream.Err(); err != nil {
+		tb.Fatal(err)
 	}
 	return contents
 }
