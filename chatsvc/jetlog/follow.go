@@ -103,20 +103,14 @@ func (f *follower) consume(ctx context.Context) error {
 		Replicas:      1,
 		MemoryStorage: true,
 	})
-	var info *jetstream.StreamInfo
 	if err == nil {
-		info, err = f.log.checkEpoch(ctx, f.epoch, f.next-1)
+		_, err = f.log.checkEpoch(ctx, f.epoch, f.next-1)
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return f.log.recreate(ctx, f.epoch)
 	}
 	if err != nil {
 		return err
-	}
-	if consumer.CachedInfo().NumPending == 0 && f.check == (place{}) && f.next <= info.State.LastSeq {
-		if err := f.skipLostEnd(ctx, info); err != nil {
-			return err
-		}
 	}
 	consuming, err := consumer.Consume(f.take,
 		jetstream.PullMaxBytes(followBytes),
@@ -132,6 +126,8 @@ func (f *follower) consume(ctx context.Context) error {
 
 // handOut yields what the consumer delivers, until it has ended.
 func (f *follower) handOut(ctx context.Context) {
+	tick := time.NewTicker(watchPause)
+	defer tick.Stop()
 	for {
 		select {
 		case <-f.queue.filled:
@@ -139,6 +135,10 @@ func (f *follower) handOut(ctx context.Context) {
 				if err := f.hand(ctx, f.queue.takeAll()); err != nil {
 					f.end(err)
 				}
+			}
+		case <-tick.C:
+			if err := f.passLostEnd(ctx); err != nil && f.alive.Err() == nil {
+				f.end(err)
 			}
 		case <-f.alive.Done():
 			return
@@ -165,18 +165,30 @@ func (f *follower) start() uint64 {
 	return f.next
 }
 
-// skipLostEnd hands out the last offsets of the stream as records that cannot be
-// read, if the leader does not have them either.
-func (f *follower) skipLostEnd(ctx context.Context, info *jetstream.StreamInfo) error {
-	end := info.State.LastSeq + 1
+// passLostEnd hands out the last offsets of the stream as records that cannot be
+// read, if the leader does not have them either: no consumer delivers them.
+func (f *follower) passLostEnd(ctx context.Context) error {
+	f.log.mu.Lock()
+	isBehind := f.log.epoch == f.epoch && f.next <= f.log.highest
+	f.log.mu.Unlock()
+	if !isBehind {
+		return nil
+	}
+	info, err := f.log.checkEpoch(ctx, f.epoch, f.next)
+	if err != nil {
+		return err
+	}
 	_, found, err := f.log.nextAtLeader(ctx, f.next)
 	if err != nil || found {
 		return err
 	}
-	if end-f.next > largestGap && info.State.FirstSeq <= f.next {
+	end := info.State.LastSeq + 1
+	f.next = min(max(f.next, info.State.FirstSeq), end)
+	if end-f.next > largestGap {
 		return f.log.wentBack(ctx, f.epoch, fmt.Errorf("offsets %d to %d are missing", f.next, end-1))
 	}
-	return f.handChunk(chatsvc.Chunk{From: max(f.next, min(info.State.FirstSeq, end)), Next: end})
+	f.log.logger.Error("records of the stream are missing and cannot be read", "from", f.next, "to", end-1)
+	return f.handChunk(chatsvc.Chunk{From: f.next, Next: end})
 }
 
 // failed takes what the consumer reports. Some of it is no more than news.
