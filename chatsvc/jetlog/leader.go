@@ -3,12 +3,80 @@ package jetlog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"example.com/simplechat/chatsvc"
 )
+
+// leaderSilence is how long most replicas may be silent before their leader counts
+// as cut off. They answer its heartbeats, one a second.
+const leaderSilence = 3500 * time.Millisecond
+
+// errNoLeader means that nothing can be stored in the stream, and that nobody
+// knows what is stored.
+var errNoLeader = errors.New("the stream has no leader that reaches most of its replicas")
+
+// leader asks the stream's leader for its settings and its state, for at most
+// requestTime. Without a leader any server would answer, also one that is cut off or
+// does not have all of the stream yet, and a leader that is cut off does not know
+// what others have stored since.
+func (l *Log) leader(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	stream, err := l.js.Stream(ctx, l.stream)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", l.stream, err)
+	}
+	info := stream.CachedInfo()
+	if !isLed(info.Cluster) {
+		return nil, errNoLeader
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if epochOf(info) == l.epoch {
+		l.highest = max(l.highest, info.State.LastSeq)
+	}
+	return info, nil
+}
+
+// isLed reports whether a stream has a leader that hears from most replicas. Nil
+// is a server that is no cluster's.
+func isLed(c *jetstream.ClusterInfo) bool {
+	if c == nil {
+		return true
+	}
+	if c.Leader == "" {
+		return false
+	}
+	heard := 1
+	for _, replica := range c.Replicas {
+		if !replica.Offline && replica.Active < leaderSilence {
+			heard++
+		}
+	}
+	return heard > (1+len(c.Replicas))/2
+}
+
+// leaderInfo is leader, and makes sure that the stream's epoch can be trusted if
+// the NATS servers were away.
+func (l *Log) leaderInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
+	if l.closed.Err() != nil {
+		return nil, ErrClosed
+	}
+	l.mu.Lock()
+	wasDown := l.down != nil
+	l.mu.Unlock()
+	info, err := l.leader(ctx)
+	if err == nil && wasDown {
+		err = l.checkServers(ctx, info)
+	}
+	return info, err
+}
 
 // settledLeader is leaderInfo when the leader has stored all that it has accepted.
 // A replica may deliver a record a moment before the leader counts it: a client that
@@ -36,6 +104,8 @@ func (l *Log) settledLeader(ctx context.Context) (*jetstream.StreamInfo, error) 
 const (
 	// leaderPause is the time between two questions to a leader that is behind.
 	leaderPause = 10 * time.Millisecond
+	// impossibleSequence is larger than any that a stream reaches.
+	impossibleSequence = "4611686018427387904"
 	// codeWrongLastSequence is JetStream's error if a record is not to be stored, as
 	// another one than the expected is the last.
 	codeWrongLastSequence = 10071
@@ -48,7 +118,7 @@ func (l *Log) accepted(ctx context.Context) (uint64, error) {
 	defer cancel()
 	msg, err := l.conn.RequestMsgWithContext(ctx, &nats.Msg{
 		Subject: l.stream,
-		Header:  nats.Header{jetstream.ExpectedLastSeqHeader: {fmt.Sprint(uint64(1) << 62)}},
+		Header:  nats.Header{jetstream.ExpectedLastSeqHeader: {impossibleSequence}},
 	})
 	if err != nil {
 		return 0, fmt.Errorf("ask the leader: %w", err)
@@ -65,4 +135,33 @@ func (l *Log) accepted(ctx context.Context) (uint64, error) {
 		return 0, fmt.Errorf("ask the leader: answer %q: %w", msg.Data, err)
 	}
 	return last, nil
+}
+
+// nextAtLeader returns the first record at or behind offset that the leader has.
+func (l *Log) nextAtLeader(ctx context.Context, offset uint64) (e chatsvc.Entry, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	question := fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, offset, l.stream)
+	msg, err := l.conn.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+l.stream, []byte(question))
+	if err != nil {
+		return e, false, fmt.Errorf("read %d from the leader: %w", offset, err)
+	}
+	var answer struct {
+		Message struct {
+			Offset uint64    `json:"seq"`
+			Time   time.Time `json:"time"`
+			Record []byte    `json:"data"`
+		} `json:"message"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(msg.Data, &answer); err != nil {
+		return e, false, fmt.Errorf("read %d from the leader: %w", offset, err)
+	}
+	switch {
+	case answer.Error == nil:
+		return chatsvc.Entry{Offset: answer.Message.Offset, Time: answer.Message.Time, Record: answer.Message.Record}, true, nil
+	case answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return e, false, nil
+	}
+	return e, false, fmt.Errorf("read %d from the leader: %w", offset, answer.Error)
 }
