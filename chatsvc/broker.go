@@ -29,7 +29,9 @@ const (
 // most of the crowd is parked: an idle crowd gets a record at once, a busy one
 // gets larger batches instead of more wake-ups. The crowd is the set of subscribers
 // that keep up. A subscriber that has not parked when a hold expires leaves the
-// crowd until it parks again, so slow ones delay nobody twice.
+// crowd, and counts again only after it has kept up for a while: otherwise one that
+// closes and opens its window would delay all others each time. A small crowd gains
+// nothing from batches and waits for nobody.
 //
 // A crowd that has parked rests for as long as it was busy: records that come in
 // that time leave in one batch. So at most half of the time goes into deliveries
@@ -66,7 +68,11 @@ type subscriber struct {
 	begun  bool   // it has read something
 	piece  *piece // that it waits for or writes, of the cold cache
 	round  *round // that it parked in, if it has not read since
-	census uint64 // of the crowd that it belongs to
+	census uint64 // of the crowd that it belongs to; 0: none
+	// absentUntil is how long it stays out of the crowd, after it was late so many
+	// times in a row.
+	absentUntil time.Time
+	absences    int
 }
 
 func newBroker(log Log, state State, memory memoryBounds, replay Replay, logger *slog.Logger) *broker {
@@ -86,7 +92,7 @@ func newBroker(log Log, state State, memory memoryBounds, replay Replay, logger 
 	b.replay.bounds, b.replay.turn = replay, make(chan struct{}, 1)
 	b.view.at = time.Now()
 	b.cold = newColdCache(log, state.Epoch, memory.cold, b.reportUnreadable)
-	b.hold = time.AfterFunc(longestHold, b.endHold)
+	b.hold = time.AfterFunc(time.Hour, b.endHold)
 	b.hold.Stop()
 	return b
 }
@@ -227,6 +233,9 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 		defer b.mu.Unlock()
 		return batch{}, nil, b.reason
 	case s.next < max(b.hot.floor(), b.first) && s.next < end:
+		if s.census > 0 { // it kept up once
+			s.late()
+		}
 		b.quit(s)
 		b.mu.Unlock()
 		return b.readCold(s, end)

@@ -77,18 +77,35 @@ func (c *crowdTest) woken(i int) int {
 func TestIdleCrowdGetsARecordAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowdTest(t, 10)
+		c := newCrowdTest(t, 100)
 		for range 3 {
 			c.publish()
-			if n := c.woken(0); n != 10 {
-				t.Fatalf("%d of 10 were woken", n)
+			if n := c.woken(0); n != 100 {
+				t.Fatalf("%d of 100 were woken", n)
 			}
 			c.parkAll()
 		}
-		c.read(0) // one of ten still writes: the others do not wait for it
+		c.read(0) // one still writes: the others do not wait for it
 		c.publish()
-		if n := c.woken(1); n != 9 {
-			t.Errorf("%d of 9 were woken", n)
+		if n := c.woken(1); n != 99 {
+			t.Errorf("%d of 99 were woken", n)
+		}
+	})
+}
+
+// A crowd that gains nothing from batches waits for nobody.
+func TestSmallCrowdNeverWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowdTest(t, smallCrowd-1)
+		for range 10 {
+			c.publish()
+			if n := c.woken(0); n < 3 {
+				t.Fatalf("%d were woken", n)
+			}
+			for i := range 3 { // the others are stuck
+				c.park(i)
+			}
 		}
 	})
 }
@@ -96,25 +113,25 @@ func TestIdleCrowdGetsARecordAtOnce(t *testing.T) {
 func TestBusyCrowdGetsLargerBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowdTest(t, 10)
+		c := newCrowdTest(t, 100)
 		c.publish() // all are on their way now
-		for i := range 8 {
+		for i := range 89 {
 			c.park(i)
 		}
 		for range 5 {
 			c.publish()
 		}
-		if n := c.woken(0) - 2; n != 0 { // two have not read the first record yet
-			t.Fatalf("%d were woken while two of ten were on their way", n)
+		if n := c.woken(0) - 11; n != 0 { // eleven have not read the first record yet
+			t.Fatalf("%d were woken while eleven of a hundred were on their way", n)
 		}
-		if n := c.read(8); n != 1 {
+		if n := c.read(89); n != 1 {
 			t.Errorf("a batch of %d records: what is held was not released", n)
 		}
-		if n := c.read(8); n != 5 { // it parks as the ninth of ten, and so releases the rest
+		if n := c.read(89); n != 5 { // it parks as the ninetieth, and so releases the rest
 			t.Errorf("a batch of %d records, 5 were due", n)
 		}
-		if n := c.woken(0); n < 8 {
-			t.Errorf("%d of 8 were woken", n)
+		if n := c.woken(0); n < 89 {
+			t.Errorf("%d of 89 were woken", n)
 		}
 		if n := c.read(0); n != 5 {
 			t.Errorf("a batch of %d records, 5 were due", n)
@@ -124,7 +141,7 @@ func TestBusyCrowdGetsLargerBatches(t *testing.T) {
 
 func TestCrowdRestsAfterARelease(t *testing.T) {
 	t.Parallel()
-	const busy = 20 * time.Millisecond
+	const busy = 4 * time.Millisecond
 	for _, test := range []struct {
 		name  string
 		large bool
@@ -136,13 +153,13 @@ func TestCrowdRestsAfterARelease(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := newCrowdTest(t, 10)
+				c := newCrowdTest(t, 100)
 				c.publish()
 				if test.large {
 					for range largeRelease {
 						c.publish()
 					}
-					c.parkAll() // the ninth of ten releases them
+					c.parkAll() // the ninetieth releases them
 				}
 				time.Sleep(busy)
 				c.parkAll()
@@ -157,82 +174,136 @@ func TestCrowdRestsAfterARelease(t *testing.T) {
 				}
 				c.parkAll()
 				c.publish()
-				if n := c.woken(0); n != 10 {
-					t.Errorf("%d of 10 were woken when the crowd had not been busy", n)
+				if n := c.woken(0); n != 100 {
+					t.Errorf("%d of 100 were woken when the crowd had not been busy", n)
 				}
 			})
 		})
 	}
 }
 
-func TestSlowSubscribersDelayNobodyTwice(t *testing.T) {
+// parkSome parks the subscribers below n.
+func (c *crowdTest) parkSome(n int) {
+	c.Helper()
+	for i := range n {
+		c.park(i)
+	}
+}
+
+// A few late subscribers delay the others once. They count again only after they have
+// kept up for a while, which is longer each time.
+func TestLateSubscribersStayAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowdTest(t, 10)
-		c.publish()
-		for i := range 5 { // the other five are stuck
-			c.park(i)
+		const honest = 80
+		c := newCrowdTest(t, 100)
+		absence := shortestAbsence
+		for range 9 {
+			c.publish()
+			c.parkSome(honest) // the others are stuck
+			start := time.Now()
+			c.publish()
+			<-c.waits[0]
+			if held := time.Since(start); held != 100*holdEach {
+				t.Fatalf("held for %v, %v was due", held, 100*holdEach)
+			}
+			for range 3 {
+				c.parkAll() // the late ones recover, and are stuck again
+				c.publish()
+				c.parkSome(honest)
+				c.publish()
+				if n := c.woken(0); n < honest {
+					t.Fatalf("%d of %d were woken at once", n, honest)
+				}
+			}
+			c.parkAll()
+			time.Sleep(absence - 1)
+			c.publish()
+			c.parkAll()
+			if c.broker.crowd != honest {
+				t.Fatalf("a crowd of %d before %v", c.broker.crowd, absence)
+			}
+			time.Sleep(1)
+			c.publish()
+			c.parkAll()
+			if c.broker.crowd != 100 {
+				t.Fatalf("a crowd of %d after %v", c.broker.crowd, absence)
+			}
+			absence = min(2*absence, longestAbsence)
 		}
-		start := time.Now()
+		time.Sleep(lateMemory + longestAbsence)
+		c.publish()
+		c.parkSome(honest)
 		c.publish()
 		<-c.waits[0]
-		if held := time.Since(start); held != longestHold {
-			t.Errorf("held for %v, %v was due", held, longestHold)
-		}
-		for range 3 {
-			for i := range 5 {
-				c.park(i)
-			}
-			c.publish()
-			if n := c.woken(0) - 5; n != 5 {
-				t.Fatalf("%d of 5 were woken at once", n)
-			}
-		}
-		c.parkAll() // they recover, and count again
+		c.parkAll()
+		time.Sleep(shortestAbsence)
 		c.publish()
-		for i := range 5 {
-			c.park(i)
-		}
-		c.publish()
-		if n := c.woken(0) - 5; n != 0 {
-			t.Errorf("%d were woken while half of the crowd was on its way", n)
+		c.parkAll()
+		if c.broker.crowd != 100 {
+			t.Errorf("a crowd of %d: lateness is never forgotten", c.broker.crowd)
 		}
 	})
 }
 
-// What is held for a large crowd is held for as long as a write to each takes.
-func TestLargeCrowdIsAwaited(t *testing.T) {
+// Where many are late, the machine is to blame: they count again when they park.
+func TestManyLateSubscribersAreExcused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowdTest(t, 10_000)
+		c := newCrowdTest(t, 100)
 		c.publish()
-		c.park(0) // all others are on their way
-		start := time.Now()
+		c.parkSome(50)
 		c.publish()
 		<-c.waits[0]
-		if held, due := time.Since(start), 10_000*holdEach; held != due {
-			t.Errorf("held for %v, %v was due", held, due)
+		c.parkAll()
+		if c.broker.crowd != 100 || c.broker.parked != 100 {
+			t.Errorf("a crowd of %d, %d parked", c.broker.crowd, c.broker.parked)
 		}
 	})
+}
+
+// A record waits longer for a larger crowd, and never for longer than longestHold.
+func TestHoldIsBounded(t *testing.T) {
+	t.Parallel()
+	for crowd, due := range map[int]time.Duration{
+		smallCrowd - 1: 0, smallCrowd: smallCrowd * holdEach, 500: 50 * time.Millisecond, 1000: plateauHold,
+		5000: plateauHold, 10_000: 10_000 * writeEach, 30_000: longestHold,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowdTest(t, crowd)
+			c.publish()
+			c.park(0) // all others are on their way
+			start := time.Now()
+			c.publish()
+			<-c.waits[0]
+			if held := time.Since(start); held != due {
+				t.Errorf("%d: held for %v, %v was due", crowd, held, due)
+			}
+		})
+	}
 }
 
 func TestLastOneToLeaveReleases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowdTest(t, 2)
+		c := newCrowdTest(t, 100)
 		c.publish()
-		c.park(0)
+		c.parkSome(89)
 		c.publish()
-		if n := c.woken(0) - 1; n != 0 {
-			t.Fatal("released while half of the crowd was on its way")
+		if n := c.woken(0) - 11; n != 0 {
+			t.Fatal("released while eleven of a hundred were on their way")
 		}
-		c.broker.leave(c.subs[1])
+		for i := 89; i < 100; i++ {
+			c.broker.leave(c.subs[i])
+		}
 		if n := c.read(0); n != 1 {
-			t.Errorf("a batch of %d records after the other one left", n)
+			t.Errorf("a batch of %d records after the others left", n)
 		}
-		c.broker.leave(c.subs[0])
-		if c.broker.crowd != 0 || c.broker.parked != 0 {
-			t.Errorf("a crowd of %d with %d parked is left behind", c.broker.crowd, c.broker.parked)
+		for i := range 89 {
+			c.broker.leave(c.subs[i])
+		}
+		if c.broker.crowd != 0 || c.broker.parked != 0 || c.broker.waiting != 0 {
+			t.Errorf("a crowd of %d with %d parked and %d waiting is left behind", c.broker.crowd, c.broker.parked, c.broker.waiting)
 		}
 	})
 }

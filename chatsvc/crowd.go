@@ -6,21 +6,37 @@ const (
 	// crowdShare is the part of the crowd, in per cent, that must be parked
 	// before records are released to it.
 	crowdShare = 90
-	// longestHold is how long a record may wait for the crowd; for one of over
-	// 5,000 it is holdEach for each of them, about what a write takes.
-	longestHold = 100 * time.Millisecond
-	holdEach    = 20 * time.Microsecond
+	// smallCrowd is the size below which a crowd waits for nobody: it would gain
+	// nothing from larger batches.
+	smallCrowd = 64
+	// A record waits for the crowd for at most holdEach for each subscriber up to
+	// plateauHold, then for writeEach, about what a write takes, up to longestHold.
+	holdEach    = 100 * time.Microsecond
+	plateauHold = 100 * time.Millisecond
+	writeEach   = 20 * time.Microsecond
+	longestHold = 250 * time.Millisecond
 	// largeRelease is the number of records from which a release is large.
 	largeRelease = 64
+	// fewLate is the part of the crowd, in per cent, up to which those that were late
+	// are to blame, and not the machine.
+	fewLate = 25
+	// A subscriber that was late stays out of the crowd for shortestAbsence, and twice
+	// as long each time it is late again, up to longestAbsence. That is forgotten when
+	// it has kept up for lateMemory.
+	shortestAbsence = time.Second
+	longestAbsence  = time.Minute
+	lateMemory      = 2 * time.Minute
 )
 
 // crowdState decides when parked subscribers are woken. It is guarded by the broker's mu.
 type crowdState struct {
 	visible uint64      // records below this offset are released
 	round   *round      // what parked subscribers wait for
-	parked  int         // subscribers that wait for round
+	waiting int         // subscribers that wait for round
+	parked  int         // those of them that are in the crowd
 	crowd   int         // subscribers that keep up, parked or not
-	census  uint64      // names the crowd; grows when slow ones are dropped
+	census  uint64      // names the crowd; grows when late ones are dropped
+	excused uint64      // those that were dropped from this census or an older one are not to blame
 	hold    *time.Timer // ends the wait for the crowd
 	held    time.Time   // when the oldest of the records that are held was published
 
@@ -38,7 +54,10 @@ type round struct {
 // releaseIfDue releases what is held if most of the crowd is parked and has had
 // its rest. The caller holds mu.
 func (b *broker) releaseIfDue() bool {
-	if b.visible == b.hot.next || b.closedAt.IsZero() && (!b.isParked() || b.holdTime() > 0) {
+	if b.visible == b.hot.next {
+		return false
+	}
+	if b.closedAt.IsZero() && b.crowd >= smallCrowd && (!b.isParked() || b.holdTime() > 0) {
 		return false
 	}
 	b.release()
@@ -61,7 +80,8 @@ func (b *broker) holdTime() time.Duration {
 // longestHold returns how long a record may wait for the crowd. The caller holds
 // mu.
 func (b *broker) longestHold() time.Duration {
-	return max(longestHold, time.Duration(b.crowd)*holdEach)
+	crowd := time.Duration(b.crowd)
+	return min(max(min(crowd*holdEach, plateauHold), crowd*writeEach), longestHold)
 }
 
 // release makes all records visible and wakes who is parked. The caller holds
@@ -70,18 +90,18 @@ func (b *broker) release() {
 	b.large = b.hot.next-b.visible >= largeRelease
 	b.visible = b.hot.next
 	b.hold.Stop()
-	if b.parked == 0 {
+	if b.waiting == 0 {
 		return
 	}
 	b.round.census = b.census
 	close(b.round.released)
 	b.round = &round{released: make(chan struct{})}
-	b.parked = 0
+	b.parked, b.waiting = 0, 0
 	b.releasedAt = time.Now()
 }
 
-// endHold releases what was held for long enough, and drops from the crowd who
-// is not parked by then.
+// endHold releases what was held for long enough, and drops those from the crowd that
+// are not parked by then.
 func (b *broker) endHold() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -92,6 +112,9 @@ func (b *broker) endHold() {
 		b.hold.Reset(more)
 		return
 	}
+	if late := b.crowd - b.parked; late*100 > b.crowd*fewLate {
+		b.excused = b.census
+	}
 	b.census++
 	b.crowd = b.parked
 	b.release()
@@ -100,15 +123,40 @@ func (b *broker) endHold() {
 // park counts s as waiting, which may release what is held. The caller holds mu.
 func (b *broker) park(s *subscriber) {
 	if s.census != b.census {
-		s.census = b.census
-		b.crowd++
+		b.join(s)
 	}
 	s.round = b.round
-	b.parked++
-	b.rest()
+	b.waiting++
+	if s.census == b.census {
+		b.parked++
+		b.rest()
+	}
 	if b.releaseIfDue() {
 		b.unpark(s)
 	}
+}
+
+// join takes s into the crowd, unless it was late not long ago. The caller holds mu.
+func (b *broker) join(s *subscriber) {
+	if s.census > b.excused {
+		s.late()
+	}
+	s.census = 0
+	if s.absences > 0 && time.Now().Before(s.absentUntil) {
+		return
+	}
+	s.census = b.census
+	b.crowd++
+}
+
+// late keeps s out of the crowd for a while.
+func (s *subscriber) late() {
+	now := time.Now()
+	if now.Sub(s.absentUntil) > lateMemory {
+		s.absences = 0
+	}
+	s.absentUntil = now.Add(min(shortestAbsence<<s.absences, longestAbsence))
+	s.absences = min(s.absences+1, 10)
 }
 
 // rest begins the crowd's rest when most of it has parked after a release. The
@@ -135,9 +183,14 @@ func (b *broker) unpark(s *subscriber) {
 	case nil:
 		return
 	case b.round:
-		b.parked--
+		b.waiting--
+		if s.census == b.census {
+			b.parked--
+		}
 	default:
-		s.census = s.round.census
+		if s.census > 0 {
+			s.census = s.round.census
+		}
 	}
 	s.round = nil
 }

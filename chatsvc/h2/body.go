@@ -21,7 +21,7 @@ func (s *stream) onData(data []byte, size int, end bool) error {
 	case s.declared >= 0 && s.got > s.declared:
 		s.c.grant(size)
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol} // section 8.1.1
-	case s.bodyClosed: // the connection is the other calls', too
+	case s.bodyClosed, s.readExpired: // the connection is the other calls', too
 		s.c.grant(size)
 	default:
 		s.keep(data)
@@ -73,6 +73,7 @@ func (s *stream) endReceived() error {
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol} // section 8.1.1
 	}
 	s.complete, s.received = true, true
+	s.leave()
 	s.cond.Broadcast()
 	return nil
 }
@@ -116,14 +117,14 @@ func (b requestBody) Read(p []byte) (int, error) {
 			return 0, http.ErrBodyReadAfterClose
 		case s.taken < len(s.body):
 			return s.take(p), nil
+		case s.readExpired:
+			return 0, os.ErrDeadlineExceeded
 		case s.complete:
 			maps.Copy(s.req.Trailer, s.trailer)
 			s.trailer = nil
 			return 0, io.EOF
 		case s.err != nil:
 			return 0, s.err
-		case s.readExpired:
-			return 0, os.ErrDeadlineExceeded
 		case s.expects:
 			s.expects = false
 			c.out.headers(appendStatus(nil, http.StatusContinue), c.peerFrame, s.id, false)

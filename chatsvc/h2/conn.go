@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -22,12 +23,12 @@ const (
 	// maxAnswers is how many frames that answer the client's may wait for a
 	// client that does not read, before it is cut off.
 	maxAnswers = 10_000
-	// maxSettings is how many values one SETTINGS frame may have. There are
-	// six, and each of some thousands would be applied to every stream.
-	maxSettings = 100
+	// maxSettings is how many values one SETTINGS frame may have. Clients send
+	// less than ten.
+	maxSettings = 32
 	// refusalsPerStream, times the calls that a client may have open, is how
-	// many of its calls may be refused without one that ends, before the
-	// connection does.
+	// many of its calls may be refused, or reset before a handler was free,
+	// without one that ends well, before the connection ends.
 	refusalsPerStream = 4
 )
 
@@ -39,6 +40,8 @@ var (
 	errStuck   = errors.New("the client takes no bytes")
 	errIdle    = errors.New("no calls for too long")
 	errRefuses = errors.New("the client reads no answers to its control frames")
+	errHeaders = errors.New("a header block does not end in time")
+	errReader  = errors.New("the connection's reader panicked")
 )
 
 // conn is one HTTP/2 connection. Its goroutine reads; handlers write.
@@ -54,19 +57,21 @@ type conn struct {
 	framer     *http2.Framer
 	starting   []*stream // calls that begin before the next read
 	begun      bool      // the client's first SETTINGS are there
-	peerWindow int       // what it takes of a new stream
+	acked      bool      // and so is its acknowledgement of the server's
+	peerWindow int64     // what it takes of a new stream
 	watch      watch
 
 	mu         sync.Mutex // guards all below, and the streams
 	out        queue
-	streams    map[uint32]*stream // neither side has ended both directions, or the handler runs
-	open       int                // of streams, those that have not ended
+	streams    map[uint32]*stream // open ones, and those whose handler runs
+	open       int                // streams that count against the client's limit
 	running    int                // handlers, also of streams that were reset
-	refused    int                // calls refused since the last one that ended well
+	pending    []*stream          // calls that wait for a handler to return, oldest first
+	refused    int                // calls refused, or reset while pending, since one ended well
 	last       uint32             // highest stream that the client has opened
-	sendWindow int                // what the client takes, over all streams
+	sendWindow int64              // what the client takes, over all streams
 	peerFrame  int                // largest frame that it takes
-	recvWindow int                // what the client may still send
+	recvWindow int                // what the client may still send, at most connWindow
 	unread     int                // bytes that were read and are not granted again yet
 	goingAway  bool               // no new streams
 	err        error              // why the connection has ended; nil while it lasts
@@ -107,8 +112,15 @@ func (s *Server) serveConn(base context.Context, nc net.Conn, state *tls.Connect
 	c.end(err)
 }
 
-// serve reads frames until the connection ends, and returns why.
-func (c *conn) serve() error {
+// serve reads frames until the connection ends, and returns why. A panic ends
+// this connection alone.
+func (c *conn) serve() (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			c.srv.logf("http2: panic serving %s: %v\n%s", c.remote, value, debug.Stack())
+			err = errReader
+		}
+	}()
 	if c.tls != nil {
 		if _, complete, err := readPreface(c.nc); err != nil || !complete {
 			return errors.Join(err, errPreface)
@@ -122,41 +134,58 @@ func (c *conn) serve() error {
 	c.framer.SetMaxReadFrameSize(maxReadFrame)
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.framer.MaxHeaderListSize = c.srv.maxHeader
-	for err := c.begin(); ; err = c.next() {
-		if broken, ok := errors.AsType[http2.StreamError](err); ok {
-			err = c.reset(broken.StreamID, broken.Code)
-		}
-		if err != nil {
-			return err
-		}
+	for err = c.begin(); err == nil; err = c.next() {
 	}
+	return err
 }
 
 // begin takes the frame that the client begins with (section 3.4). From then on
 // the connection is looked after every tick.
 func (c *conn) begin() error {
-	first, err := c.framer.ReadFrame()
-	_, otherFrame := errors.AsType[http2.StreamError](err)
-	if err != nil && !otherFrame {
+	head, err := c.framer.ReadFrameHeader()
+	if err != nil {
 		return err
 	}
-	settings, ok := first.(*http2.SettingsFrame)
-	if !ok || settings.IsAck() {
+	if head.Type != http2.FrameSettings || head.Flags.Has(http2.FlagSettingsAck) {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
-	if err := c.onSettings(settings); err != nil {
+	first, err := c.framer.ReadFrameForHeader(head)
+	c.in.endFrame()
+	if err != nil {
+		return err
+	}
+	if err := c.handle(first); err != nil {
 		return err
 	}
 	c.begun = true
 	return c.onTick()
 }
 
-// next reads and handles one frame.
+// next reads and handles one frame. Violations that concern one stream end that
+// stream; the error is one that ends the connection.
 func (c *conn) next() error {
-	frame, err := c.framer.ReadFrame()
+	head, err := c.framer.ReadFrameHeader()
 	if err != nil {
 		return err
 	}
+	if head.Type == http2.FrameHeaders {
+		c.in.beginBlock(c.srv.maxBlock())
+	}
+	frame, err := c.framer.ReadFrameForHeader(head)
+	c.in.endFrame()
+	if err == nil {
+		err = c.handle(frame)
+	} else if broken, ok := errors.AsType[http2.StreamError](err); ok {
+		err = c.checkMalformed(head, broken)
+	}
+	if broken, ok := errors.AsType[http2.StreamError](err); ok {
+		err = c.reset(broken.StreamID, broken.Code)
+	}
+	return err
+}
+
+// handle handles a frame that is well-formed by itself.
+func (c *conn) handle(frame http2.Frame) error {
 	switch f := frame.(type) {
 	case *http2.MetaHeadersFrame:
 		return c.onHeaders(f)
@@ -209,7 +238,7 @@ func (c *conn) shutdown() {
 // endIfDrained wakes the reading goroutine when the last call has ended after
 // shutdown. The caller holds mu.
 func (c *conn) endIfDrained() {
-	if c.goingAway && len(c.streams) == 0 && c.err == nil {
+	if c.goingAway && len(c.streams) == 0 && c.err == nil { // pending calls are among the streams
 		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 	}
 }
@@ -233,6 +262,7 @@ func (c *conn) end(err error) {
 	if c.err == nil {
 		c.err = err
 	}
+	c.pending = nil // nobody would read their answers
 	for _, s := range c.streams {
 		s.fail(fmt.Errorf("the connection has ended: %w", c.err))
 	}
@@ -243,8 +273,10 @@ func (c *conn) end(err error) {
 		code, tell = http2.ErrCode(broken), true
 	case errors.Is(err, http2.ErrFrameTooLarge):
 		code, tell = http2.ErrCodeFrameSize, true
-	case errors.Is(err, errRefuses):
+	case errors.Is(err, errRefuses), errors.Is(err, errHeaders):
 		code = http2.ErrCodeEnhanceYourCalm
+	case errors.Is(err, errReader):
+		code = http2.ErrCodeInternal
 	case errors.Is(err, errIdle), errors.Is(err, errDrained):
 	default: // the client is gone, or does not speak HTTP/2
 		tell = false

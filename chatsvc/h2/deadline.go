@@ -10,13 +10,13 @@ import (
 // deadline calls a function at a time. It is guarded by the connection's mu.
 type deadline struct{ timer *time.Timer }
 
-// setReadDeadline makes reads of the body fail from t on.
+// setReadDeadline makes reads of the body fail from t on. One that has passed
+// before the body was there stays: what comes later is dropped.
 func (s *stream) setReadDeadline(t time.Time) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	s.readExpired = false
 	s.readTimer.set(s, t, func() {
-		s.readExpired = true
+		s.readExpired = s.readExpired || !s.complete
 		s.cond.Broadcast()
 	})
 }

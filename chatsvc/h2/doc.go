@@ -6,9 +6,8 @@
 //	err := srv.Serve(listener)
 //
 // The handlers are the same, and so is what they can do with a
-// [http.ResponseController]. They need not run here: any server that speaks
-// HTTP/2 will do. This one is for the case that the server's share of a
-// delivery counts.
+// [http.ResponseController]. Any server that speaks HTTP/2 can run them. This one
+// is for the case that the server's share of a delivery counts.
 //
 // # What makes it cheap
 //
@@ -26,32 +25,88 @@
 // the request, 4.5 for what connect and the service keep of the call, and 4 for
 // what Go's runtime notes of goroutines, timers, sockets and spans.
 //
-// # What it is not
+// # Settings
 //
-// It has no server push, no priorities and no CONNECT. Of [http.Server] it heeds
-// Handler, TLSConfig, ReadHeaderTimeout, IdleTimeout, MaxHeaderBytes, ErrorLog,
-// BaseContext, ConnContext and, of its HTTP2, MaxConcurrentStreams,
-// SendPingTimeout, PingTimeout and WriteByteTimeout. ReadTimeout and
-// WriteTimeout, which would end a stream that lives long, hold for HTTP/1.1 only.
-//
-// A handler's write may carry bytes of other handlers on the same connection, and
-// a write deadline of a call does not interrupt it: where a client takes no bytes
-// at all, WriteByteTimeout does, and ends the connection. Against a client that
-// keeps its flow-control window closed, a call's own deadline holds.
+// Of [http.Server] it heeds Handler, TLSConfig, ReadHeaderTimeout, IdleTimeout,
+// MaxHeaderBytes, ErrorLog, BaseContext, ConnContext and, of its HTTP2,
+// MaxConcurrentStreams, SendPingTimeout, PingTimeout and WriteByteTimeout.
 //
 // # What a client can make it hold
 //
-// A connection holds at most 1 MiB of bodies that no handler has read, 256 KiB
-// for each call; some 10,000 frames that answer the client's own, if it reads
-// none; header fields up to MaxHeaderBytes; and twice MaxConcurrentStreams
-// handlers, if it resets calls faster than they end. What handlers have written
-// and the client has not taken is 256 KiB, and a frame for each handler that
-// waits. A client that exceeds a bound is cut off or, where the bound is
-// MaxConcurrentStreams, refused.
+// Each connection has these bounds. A client that exceeds one is cut off or,
+// where that is MaxConcurrentStreams, refused:
 //
-// Whatever else a client or a handler does, they get what net/http's server
-// would give them; the tests compare the two, and list the differences with
-// their reasons.
+//   - 1 MiB of bodies that no handler has read, 256 KiB of each call
+//   - MaxConcurrentStreams calls, and as many handlers at a time. A call whose
+//     handler cannot begin yet waits. Of calls that were refused, or reset while
+//     they waited, four times as many, until one ends well.
+//   - header lists of MaxHeaderBytes. A header block has ReadHeaderTimeout to
+//     end, and about twice MaxHeaderBytes on the wire, its frames included.
+//   - 10,000 frames that answer the client's own, if it reads none
+//   - 32 values in a SETTINGS frame
+//   - of what handlers have written and the client has not taken: a frame for
+//     each handler that waits, of which up to 2 KiB are copied, and a buffer of
+//     about 64 KiB. Larger writes are shared with the handlers that wait.
+//
+// A panic of the goroutine that reads a connection ends that connection.
+//
+// # Differences from net/http
+//
+// All else is what net/http does; the tests compare the two, and a fuzzer sends
+// both the same frames. Some things are not offered:
+//
+//   - server push, priorities and extended CONNECT
+//   - ReadTimeout and WriteTimeout, which would end a stream that lives long,
+//     apply to HTTP/1.1 only; so does ConnState, and Protocols is not read
+//   - of HTTP2, the sizes of frames, windows and tables are fixed, and CountError
+//     is not called
+//
+// A request is treated differently in these cases:
+//
+//   - A malformed one resets its stream with PROTOCOL_ERROR (section 8.1.1):
+//     fields of a connection, TE other than trailers, a Content-Length that is
+//     repeated, no number or not the body's. net/http answers some with the
+//     status 400, lets the handler see an error for others, or ignores them.
+//   - A header list that is too large gets the status 431 without a text.
+//   - OPTIONS * is the handler's.
+//   - A client that announces no body does not get 100 (Continue).
+//   - TLS is set for all requests of a TLS connection, whatever their :scheme.
+//
+// A response is different in these cases:
+//
+//   - One with trailers has no Content-Length of the server's.
+//   - The rest of a request that was answered early may come for 100 ms before
+//     its stream is reset: some clients drop an answer that is reset at once.
+//   - A handler's write may carry bytes of other handlers on the same connection,
+//     and a write deadline of a call does not interrupt it: where a client takes
+//     no bytes at all, WriteByteTimeout does, and ends the connection. Against a
+//     client that keeps its flow-control window closed, a call's own deadline
+//     holds.
+//   - After WriteHeader(100), reading the body sends no second 100 (Continue).
+//   - A response writer may be used by a goroutine that outlives its handler: it
+//     gets errors, where net/http panics.
+//
+// These violations have other consequences:
+//
+//   - A call beyond MaxConcurrentStreams is always refused with REFUSED_STREAM,
+//     which the client may repeat.
+//   - HEADERS on a closed stream end the connection with STREAM_CLOSED, not
+//     PROTOCOL_ERROR (section 5.1); so does a lower stream than one before, also
+//     if that one was malformed (section 5.1.1).
+//   - Frames on a stream that the server has reset are ignored, also after it has
+//     forgotten the call (section 5.1).
+//   - A window update by 0 on an idle stream, and padding longer than a HEADERS
+//     frame, end the connection (sections 5.1 and 6.2).
+//   - Several values of one setting in a frame are allowed (section 6.5.3).
+//   - Windows that overflow by a new initial size end the connection with
+//     FLOW_CONTROL_ERROR (section 6.9.2), and so does a body that exceeds the
+//     connection's window (section 6.9.1).
+//
+// HTTP/1.1 is net/http's, with two additions: up to two empty lines before the
+// first request of a connection in plain text are ignored (RFC 9112, section
+// 2.2), and if the answer ends the connection, up to 4 MiB of the request's rest
+// are read first, for up to five seconds, so that the answer is not lost in a
+// reset of the connection.
 //
 // The frames are read by golang.org/x/net/http2's Framer. Section numbers in
 // this package are those of RFC 9113, or of RFC 7541 where HPACK is concerned.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -199,6 +200,104 @@ func TestBodyOfClientThatHasGone(t *testing.T) {
 		_ = p.nc.Close()
 		if body := <-got; body != "hello" {
 			t.Errorf("got %q", body)
+		}
+	})
+}
+
+// A handler that asks for it by [http.CloseNotifier] learns that its client has
+// gone, and a client that stays does not trigger it.
+func TestCloseNotifier(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(p *peer){
+		"reset":      func(p *peer) { p.check(p.WriteRSTStream(1, http2.ErrCodeCancel)) },
+		"connection": func(p *peer) { _ = p.nc.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var gone <-chan bool
+			learned := false
+			handler := func(w http.ResponseWriter, _ *http.Request) {
+				gone = w.(http.CloseNotifier).CloseNotify() //nolint:staticcheck // deprecated, but in use
+				learned = <-gone
+			}
+			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
+				p := b.dial()
+				p.request(1, true, get)
+				synctest.Wait()
+				if len(gone) > 0 {
+					t.Error("the client has not gone yet")
+				}
+				end(p)
+				b.wg.Go(func() { _, _ = io.Copy(io.Discard, p.nc) })
+				if synctest.Wait(); !learned {
+					t.Error("the handler does not learn it")
+				}
+				_ = p.nc.Close()
+			})
+		})
+	}
+}
+
+// A client that waits for 100 (Continue) gets it once, whether the handler sends
+// it or reads the body.
+func TestContinueOnce(t *testing.T) {
+	t.Parallel()
+	for name, informs := range map[string]int{"by reading": 0, "by the handler": 1, "by the handler, twice": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			handler := func(w http.ResponseWriter, r *http.Request) {
+				for range informs {
+					w.WriteHeader(http.StatusContinue)
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+			}
+			inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
+				p := b.dial()
+				p.request(1, false, post, "expect", "100-continue")
+				a := new(answer)
+				p.until(func(f http2.Frame) bool { a.take(f); return len(a.interim) > 0 })
+				p.check(p.WriteData(1, true, []byte("hello")))
+				p.until(a.take)
+				if want := max(informs, 1); len(a.interim) != want || a.status != "200" {
+					t.Errorf("%q, not %d interim responses", a.text(), want)
+				}
+			})
+		})
+	}
+}
+
+// What comes after the deadline for the body is dropped, and given back to the
+// connection.
+func TestBodyAfterDeadline(t *testing.T) {
+	t.Parallel()
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			return
+		}
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Now().Add(time.Second))
+		_, err := io.Copy(io.Discard, r.Body)
+		_ = control.SetReadDeadline(time.Time{})
+		time.Sleep(time.Second) // the client sends
+		n, again := io.Copy(io.Discard, r.Body)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !errors.Is(again, os.ErrDeadlineExceeded) {
+			t.Errorf("read %d bytes; %v, %v", n, err, again)
+		}
+	}
+	inBubble(t, &http.Server{Handler: http.HandlerFunc(handler)}, func(t *testing.T, b *bubble) {
+		p := b.dial()
+		c := b.count(p)
+		for id := uint32(1); id < 40; id += 2 { // 20 times a quarter of the connection's window
+			p.request(id, false, post)
+			time.Sleep(1500 * time.Millisecond)
+			for range 16 {
+				p.check(p.WriteData(id, false, make([]byte, 16<<10)))
+			}
+			p.check(p.WriteData(id, true, nil))
+			time.Sleep(time.Second)
+		}
+		if synctest.Wait(); c.ended != 20 || c.away >= 0 {
+			t.Errorf("%d calls answered, GOAWAY %d", c.ended, c.away)
 		}
 	})
 }

@@ -43,7 +43,7 @@ const (
 type queue struct {
 	mu       *sync.Mutex // the connection's
 	nc       net.Conn
-	vectored bool // nc writes several buffers in one system call
+	vectored bool // nc writes several buffers in one system call; others get them copied as they are written
 
 	bytes  *[]byte // frames; nil while none wait, so that an idle connection holds none
 	shared []share // payloads that go in between
@@ -104,14 +104,6 @@ func (q *queue) waiting() int {
 	return len(*q.bytes) + q.size
 }
 
-// limit is how many bytes one handler may queue before it writes.
-func (q *queue) limit() int {
-	if q.vectored {
-		return maxWrite
-	}
-	return maxAhead
-}
-
 // headers queues a header block.
 func (q *queue) headers(block []byte, maxFrame int, stream uint32, end bool) {
 	if !q.begun {
@@ -130,7 +122,7 @@ func (q *queue) data(stream uint32, n int, a, b []byte, end bool) {
 	out := appendFrame(q.pop(), n, http2.FrameData, flags, stream)
 	ofA := min(n, len(a))
 	out = append(out, a[:ofA]...)
-	if b = b[:n-ofA]; len(b) < minShared || !q.vectored {
+	if b = b[:n-ofA]; len(b) < minShared {
 		q.push(append(out, b...))
 		return
 	}
@@ -211,10 +203,13 @@ func (q *queue) write() {
 	q.writing = true
 	q.mu.Unlock()
 	var err error
-	if len(shared) == 0 {
+	switch {
+	case len(shared) == 0:
 		err = q.writeOwn(*bytes)
-	} else {
+	case q.vectored:
 		err = q.writeShared(*bytes, shared)
+	default:
+		err = q.writeCopied(*bytes, shared)
 	}
 	if cap(*bytes) <= keptBuffer {
 		buffers.Put(bytes)
@@ -263,6 +258,42 @@ func (q *queue) writeShared(bytes []byte, shared []share) error {
 	}
 	q.iov = append(q.iov, bytes[from:])
 	return q.writePieces()
+}
+
+// writeCopied is writeShared where each buffer would be a write of its own, and
+// over TLS a record. Only the goroutine that writes holds a copy, of a piece.
+func (q *queue) writeCopied(bytes []byte, shared []share) error {
+	piece := buffers.Get().(*[]byte) //nolint:forcetypeassert // New makes nothing else
+	defer buffers.Put(piece)
+	out, from := slices.Grow((*piece)[:0], maxPiece), 0
+	defer func() { *piece = out }()
+	add := func(data []byte) error {
+		for len(data) > 0 {
+			n := min(len(data), maxPiece-len(out))
+			out, data = append(out, data[:n]...), data[n:]
+			if len(out) < maxPiece {
+				break
+			}
+			if err := q.writeOwn(out); err != nil {
+				return err
+			}
+			out = out[:0]
+		}
+		return nil
+	}
+	for _, s := range shared {
+		if err := add(bytes[from:s.at]); err != nil {
+			return err
+		}
+		if err := add(s.data); err != nil {
+			return err
+		}
+		from = s.at
+	}
+	if err := add(bytes[from:]); err != nil {
+		return err
+	}
+	return q.writeOwn(out)
 }
 
 // writePieces writes what iov holds in one system call.

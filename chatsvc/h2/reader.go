@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"os"
+
+	"golang.org/x/net/http2"
 )
 
 const (
@@ -22,7 +24,37 @@ type reader struct {
 	// onTick is called when a read's deadline has come. It sets the next one, or
 	// returns an error to end the connection.
 	onTick func() error
-	heard  bool // bytes came since the last tick
+	heard  bool // a whole frame came since the last tick
+
+	inBlock bool // a header block is being read
+	left    int  // how much it may still take
+	blocks  uint64
+}
+
+// frameCost is what a frame of a header block counts beside its payload, so
+// that empty frames have an end too.
+const frameCost = 64
+
+// beginBlock is called when the header of a HEADERS frame was read. The block
+// may take limit bytes until endFrame is called.
+func (r *reader) beginBlock(limit int) {
+	r.inBlock, r.left = true, limit
+	r.blocks++
+}
+
+// endFrame is called when a frame, with a header block its last one, was read.
+func (r *reader) endFrame() { r.inBlock, r.heard = false, true }
+
+// spend takes n bytes, read for a request for size bytes, off what the header
+// block may take. The framer reads payloads, and frame headers by themselves.
+func (r *reader) spend(n, size int) error {
+	if size == frameHeaderBytes {
+		n += frameCost
+	}
+	if r.left -= n; r.left < 0 {
+		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+	}
+	return nil
 }
 
 // Read implements [io.Reader].
@@ -34,6 +66,11 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	n := copy(p, r.buf[r.next:r.end])
 	r.next += n
+	if r.inBlock {
+		if err := r.spend(n, len(p)); err != nil {
+			return 0, err // with bytes, the error would be lost in io.ReadFull
+		}
+	}
 	return n, nil
 }
 
@@ -50,7 +87,7 @@ func (r *reader) fill() error {
 	for {
 		n, err := r.nc.Read(r.buf)
 		if n > 0 {
-			r.end, r.heard = n, true
+			r.end = n
 			return nil
 		}
 		switch {

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/net/http2"
 )
@@ -20,8 +21,13 @@ func (c *conn) onHeaders(f *http2.MetaHeadersFrame) error {
 	c.streams[s.id] = s
 	s.open = true
 	c.open++
-	c.running++
-	c.starting = append(c.starting, s)
+	if c.running < c.srv.maxStreams {
+		c.running++
+		c.starting = append(c.starting, s)
+	} else { // handlers may return later than their calls end for the client
+		s.pending = true
+		c.pending = append(c.pending, s)
+	}
 	if f.StreamEnded() {
 		return s.endReceived()
 	}
@@ -55,20 +61,51 @@ func (c *conn) admit(f *http2.MetaHeadersFrame) (fresh bool, err error) {
 	switch {
 	case f.HasPriority() && f.Priority.StreamDep == id:
 		return false, http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
-	case c.open >= c.srv.maxStreams, c.running >= 2*c.srv.maxStreams:
-		return false, c.refuse(id)
+	case c.open >= c.srv.maxStreams:
+		if err := c.refuse(); err != nil {
+			return false, err
+		}
+		return false, http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
 	}
 	return true, nil
 }
 
-// refuse refuses a call beyond what the client may have open. Handlers of calls
-// that it has reset count until they have returned: without that, a client could
-// have any number of them (CVE-2023-44487). The caller holds mu.
-func (c *conn) refuse(id uint32) error {
+// refuse counts a call beyond what the client may have open, or one that it has
+// reset before a handler was free, and returns an error if there are too many
+// (CVE-2023-44487). The caller holds mu.
+func (c *conn) refuse() error {
 	if c.refused++; c.refused > refusalsPerStream*c.srv.maxStreams {
 		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 	}
-	return http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
+	return nil
+}
+
+// startPending begins the oldest calls that wait while handlers are free. The
+// caller holds mu.
+func (c *conn) startPending() {
+	for len(c.pending) > 0 && c.running < c.srv.maxStreams && c.err == nil {
+		s := c.pending[0]
+		c.pending[0] = nil
+		if c.pending = c.pending[1:]; len(c.pending) == 0 {
+			c.pending = nil
+		}
+		s.pending = false
+		c.running++
+		c.srv.workers.run(s)
+	}
+}
+
+// forget drops a call that has ended while it was pending. The caller holds mu.
+func (c *conn) forget(s *stream) {
+	s.pending = false
+	if i := slices.Index(c.pending, s); i >= 0 {
+		c.pending = slices.Delete(c.pending, i, i+1)
+	}
+	delete(c.streams, s.id)
+	s.bodyClosed = true
+	s.drop()
+	c.out.flushLater()
+	c.endIfDrained()
 }
 
 // onData takes a piece of a call's body.
@@ -107,13 +144,18 @@ func (c *conn) grant(n int) {
 // onSettings takes what the client allows (section 6.5).
 func (c *conn) onSettings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
+		if c.acked { // of settings that were never sent
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		}
+		c.acked = true
 		return nil
+	}
+	if f.NumSettings() > maxSettings {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.NumSettings() > maxSettings {
-		return http2.ConnectionError(http2.ErrCodeProtocol) // as net/http does
-	}
+	window := c.peerWindow
 	err := f.ForeachSetting(func(setting http2.Setting) error {
 		if err := setting.Valid(); err != nil {
 			return err
@@ -122,14 +164,7 @@ func (c *conn) onSettings(f *http2.SettingsFrame) error {
 		case http2.SettingMaxFrameSize:
 			c.peerFrame = min(int(setting.Val), maxWriteFrame)
 		case http2.SettingInitialWindowSize:
-			more := int(setting.Val) - c.peerWindow
-			c.peerWindow = int(setting.Val)
-			for _, s := range c.streams {
-				if s.window += more; s.window > maxWindow {
-					return http2.ConnectionError(http2.ErrCodeFlowControl)
-				}
-				s.cond.Broadcast()
-			}
+			window = int64(setting.Val)
 		default: // of a push, a priority or a dynamic table there is none, and header blocks are small
 		}
 		return nil
@@ -137,8 +172,30 @@ func (c *conn) onSettings(f *http2.SettingsFrame) error {
 	if err != nil {
 		return err
 	}
+	if err := c.onWindowSize(window); err != nil {
+		return err
+	}
 	c.out.push(appendSettingsAck(c.out.pop()))
 	return c.answer()
+}
+
+// onWindowSize applies a new initial window to all streams (section 6.9.2): once
+// a frame, however many values that has. The caller holds mu.
+func (c *conn) onWindowSize(size int64) error {
+	more := size - c.peerWindow
+	if more == 0 {
+		return nil
+	}
+	c.peerWindow = size
+	for _, s := range c.streams {
+		if s.window += more; s.window > maxWindow {
+			return http2.ConnectionError(http2.ErrCodeFlowControl)
+		}
+		if more > 0 && s.window > 0 { // or else its handler would wake to wait again
+			s.cond.Broadcast()
+		}
+	}
+	return nil
 }
 
 // onWindowUpdate lets the server send more (section 6.9).
@@ -150,13 +207,15 @@ func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
 		if s == nil {
 			return c.wasOpen(f.StreamID)
 		}
-		if s.window += int(f.Increment); s.window > maxWindow {
+		if s.window += int64(f.Increment); s.window > maxWindow {
 			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeFlowControl}
 		}
-		s.cond.Broadcast()
+		if s.window > 0 {
+			s.cond.Broadcast()
+		}
 		return nil
 	}
-	if c.sendWindow += int(f.Increment); c.sendWindow > maxWindow {
+	if c.sendWindow += int64(f.Increment); c.sendWindow > maxWindow {
 		return http2.ConnectionError(http2.ErrCodeFlowControl)
 	}
 	for _, s := range c.streams {
@@ -206,18 +265,49 @@ func (c *conn) onReset(f *http2.RSTStreamFrame) error {
 	if s == nil {
 		return c.wasOpen(f.StreamID)
 	}
+	wasPending := s.pending
 	s.close(fmt.Errorf("the client reset the stream: %w", http2.StreamError{StreamID: f.StreamID, Code: f.ErrCode}))
+	if wasPending {
+		return c.refuse()
+	}
 	return nil
 }
 
-// reset ends a stream with an error of the client's.
+// checkMalformed returns the error of a frame that the framer calls a violation
+// on one stream: of the connection where it must not continue.
+func (c *conn) checkMalformed(head http2.FrameHeader, broken http2.StreamError) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch head.Type {
+	case http2.FrameHeaders:
+		if broken.Cause == nil { // the block was not decoded, and so all later ones are wrong
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		}
+		if broken.StreamID%2 == 1 && !c.goingAway {
+			c.last = max(c.last, broken.StreamID)
+		}
+	case http2.FrameWindowUpdate:
+		if err := c.wasOpen(broken.StreamID); err != nil {
+			return err
+		}
+	}
+	return broken
+}
+
+// reset ends a stream with an error of the client's. An idle stream stays idle.
 func (c *conn) reset(id uint32, code http2.ErrCode) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = max(c.last, id)
 	if s := c.streams[id]; s != nil {
 		s.close(http2.StreamError{StreamID: id, Code: code})
 	}
-	c.out.reset(id, code)
+	switch {
+	case id <= c.last:
+		c.out.reset(id, code)
+	case c.goingAway: // the client was told that it will not be answered
+		return nil
+	default:
+		c.out.push(appendReset(c.out.pop(), id, code))
+	}
 	return c.answer()
 }

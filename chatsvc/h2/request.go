@@ -19,14 +19,8 @@ var emptyRequest http.Request
 func (s *stream) readHeaders(f *http2.MetaHeadersFrame) error {
 	malformed := http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
 	method, path, authority := f.PseudoValue("method"), f.PseudoValue("path"), f.PseudoValue("authority")
-	switch scheme := f.PseudoValue("scheme"); {
-	case method == "", method == http.MethodConnect, f.PseudoValue("protocol") != "": // CONNECT is not served
-		return malformed
-	case scheme != "http" && scheme != "https", strings.Contains(authority, "@"): // section 8.3.1
-		return malformed
-	}
-	target, err := url.ParseRequestURI(path)
-	if err != nil {
+	target, path, ok := readTarget(method, f.PseudoValue("scheme"), authority, path)
+	if !ok || f.PseudoValue("protocol") != "" { // extended CONNECT (RFC 8441) is not offered
 		return malformed
 	}
 	header, ok := readFields(f)
@@ -72,6 +66,19 @@ func (s *stream) readHeaders(f *http2.MetaHeadersFrame) error {
 	return nil
 }
 
+// readTarget returns the URL and the request target of the pseudo-header fields,
+// and false if they are malformed (sections 8.3.1 and 8.5).
+func readTarget(method, scheme, authority, path string) (target *url.URL, uri string, ok bool) {
+	switch {
+	case method == http.MethodConnect:
+		return &url.URL{Host: authority}, authority, authority != "" && scheme == "" && path == ""
+	case method == "", scheme != "http" && scheme != "https", strings.Contains(authority, "@"):
+		return nil, "", false
+	}
+	target, err := url.ParseRequestURI(path)
+	return target, path, err == nil
+}
+
 // announcedTrailers takes from header the names of the fields that come behind
 // the body, and returns them without values; nil if there are none.
 func announcedTrailers(header http.Header) http.Header {
@@ -95,7 +102,7 @@ func announcedTrailers(header http.Header) http.Header {
 // that HTTP/2 does not allow (section 8.2.2).
 func readFields(f *http2.MetaHeadersFrame) (http.Header, bool) {
 	fields := f.RegularFields()
-	header := make(http.Header, len(fields))
+	header := make(http.Header, min(len(fields), 64)) // the client may repeat one name
 	values := make([]string, 0, len(fields))
 	for _, field := range fields {
 		switch field.Name {

@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -32,12 +33,14 @@ type response struct {
 	length   int64    // the handler's Content-Length, or -1
 	written  int64    // bytes of the body
 	trailers []string // keys that the header Trailer has announced
-	held     []byte   // of the body, not sent yet
-	flushed  bool     // the header block is sent
+	gone     chan bool
+	held     []byte // of the body, not sent yet
+	flushed  bool   // the header block is sent
 }
 
 var (
-	_ http.Flusher = (*response)(nil)
+	_ http.Flusher       = (*response)(nil)
+	_ http.CloseNotifier = (*response)(nil) //nolint:staticcheck // deprecated, but handlers that assert it would panic
 	_ interface {
 		FlushError() error
 		SetReadDeadline(t time.Time) error
@@ -63,24 +66,19 @@ func (r *response) WriteHeader(status int) {
 		r.s.c.srv.logf("http2: superfluous WriteHeader with the status %d", status)
 		return
 	case status < 200:
-		_ = r.s.inform(r.appendHeader(appendStatus(nil, status)))
+		_ = r.s.inform(r.appendHeader(appendStatus(nil, status)), status == http.StatusContinue)
 		return
 	}
 	r.status = status
 	r.length = -1
 	if value := r.header["Content-Length"]; len(value) > 0 {
-		n, err := strconv.ParseUint(value[0], 10, 63)
-		if err != nil {
-			delete(r.header, "Content-Length")
-		} else {
+		if n, err := strconv.ParseUint(value[0], 10, 63); err == nil {
 			r.length = int64(n)
 		}
 	}
 	for _, value := range r.header["Trailer"] {
 		for key := range strings.SplitSeq(value, ",") {
-			if key = http.CanonicalHeaderKey(strings.TrimSpace(key)); httpguts.ValidTrailerHeader(key) {
-				r.trailers = append(r.trailers, key)
-			}
+			r.announce(key)
 		}
 	}
 	_, r.typed = r.header["Content-Type"]
@@ -88,20 +86,33 @@ func (r *response) WriteHeader(status int) {
 	if _, ok := r.header["Date"]; !ok {
 		block = appendDate(block)
 	}
-	r.block = r.appendHeader(block)
+	block = r.appendHeader(block)
+	if r.length >= 0 {
+		block = appendField(block, "content-length", strconv.FormatInt(r.length, 10))
+	}
+	r.block = block
 	if r.header.Get("Connection") == "close" { // as over HTTP/1.1, though it has no such field here
 		r.s.c.shutdown()
 	}
 }
 
-// appendHeader appends what is no trailer, and of an interim response not the
-// length of the body, which has none.
+// announce notes that a field comes behind the body, unless it may not (RFC
+// 9110, section 6.5.1).
+func (r *response) announce(key string) {
+	key = http.CanonicalHeaderKey(strings.TrimSpace(key))
+	switch {
+	case !httpguts.ValidTrailerHeader(key):
+		r.s.c.srv.logf("http2: the trailer %q is not sent: it is not allowed there", key)
+	case !slices.Contains(r.trailers, key):
+		r.trailers = append(r.trailers, key)
+	}
+}
+
+// appendHeader appends all fields but Content-Length: it must be one number, and
+// an interim response has no body.
 func (r *response) appendHeader(b []byte) []byte {
 	for key, values := range r.header {
-		switch {
-		case strings.HasPrefix(key, http.TrailerPrefix), slices.Contains(r.trailers, key):
-		case r.status == 0 && key == "Content-Length":
-		default:
+		if key != "Content-Length" { // a key with http.TrailerPrefix is no field's name
 			b = appendFields(b, key, values)
 		}
 	}
@@ -216,15 +227,30 @@ func (r *response) finish() {
 	if r.status == 0 {
 		r.WriteHeader(http.StatusOK)
 	}
-	var trailers []byte
+	_ = r.send(nil, r.appendTrailers(nil), true)
+}
+
+// appendTrailers appends the fields that come behind the body. A value with
+// [http.TrailerPrefix] takes the place of one that was announced.
+func (r *response) appendTrailers(b []byte) []byte {
+	var prefixed http.Header
 	for key, values := range r.header {
 		if name, ok := strings.CutPrefix(key, http.TrailerPrefix); ok {
-			trailers = appendFields(trailers, http.CanonicalHeaderKey(name), values)
-		} else if slices.Contains(r.trailers, key) {
-			trailers = appendFields(trailers, key, values)
+			if prefixed == nil {
+				prefixed = make(http.Header)
+			}
+			r.announce(name)
+			prefixed[http.CanonicalHeaderKey(name)] = values
 		}
 	}
-	_ = r.send(nil, trailers, true)
+	for _, key := range r.trailers {
+		values, ok := prefixed[key]
+		if !ok {
+			values = r.header[key]
+		}
+		b = appendFields(b, key, values)
+	}
+	return b
 }
 
 // SetReadDeadline is for [http.ResponseController].
@@ -237,6 +263,18 @@ func (r *response) SetReadDeadline(t time.Time) error {
 func (r *response) SetWriteDeadline(t time.Time) error {
 	r.s.setWriteDeadline(t)
 	return nil
+}
+
+// CloseNotify implements [http.CloseNotifier].
+func (r *response) CloseNotify() <-chan bool {
+	r.s.c.mu.Lock()
+	defer r.s.c.mu.Unlock()
+	if r.gone == nil {
+		gone := make(chan bool, 1)
+		context.AfterFunc(r.s.req.Context(), func() { gone <- true })
+		r.gone = gone
+	}
+	return r.gone
 }
 
 // EnableFullDuplex is for [http.ResponseController]: HTTP/2 always is.

@@ -132,6 +132,55 @@ var handlers = map[string]http.HandlerFunc{
 		w.Header().Set("Trailer", "A")
 		_, _ = io.WriteString(w, "x")
 	},
+	"trailers announced by a field that is set": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Trailer", "Grpc-Status, B")
+		w.Header().Set("Grpc-Status", "8")
+		w.Header().Set("B", "1")
+		_, _ = io.WriteString(w, "x")
+		w.Header().Set("Grpc-Status", "9")
+	},
+	"trailers announced and by prefix": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Trailer", "A, A")
+		_, _ = io.WriteString(w, "x")
+		w.Header().Set("A", "1")
+		w.Header().Set(http.TrailerPrefix+"A", "2")
+		w.Header().Set(http.TrailerPrefix+"b", "3")
+	},
+	"trailers that are forbidden": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Trailer", "Range, If-Match")
+		_, _ = io.WriteString(w, "x")
+		for _, key := range []string{"Content-Length", "Host", "Te", "Authorization", "Trailer", "If-Match", "Transfer-Encoding", "Connection", "Set-Cookie"} {
+			w.Header().Set(http.TrailerPrefix+key, "1")
+		}
+		w.Header().Set("Range", "1")
+		w.Header().Set("If-Match", "1")
+	},
+	"length twice": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Length"] = []string{"5", "5"}
+		_, _ = io.WriteString(w, "hello")
+	},
+	"lengths that differ": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Length"] = []string{"5", "6"}
+		_, _ = io.WriteString(w, "hello")
+	},
+	"close notifier": func(w http.ResponseWriter, r *http.Request) {
+		gone := w.(http.CloseNotifier).CloseNotify() //nolint:staticcheck // deprecated, but in use
+		select {
+		case <-gone:
+			panic("the client is there")
+		default:
+		}
+		fmt.Fprint(w, gone == w.(http.CloseNotifier).CloseNotify()) //nolint:staticcheck // as above
+	},
+	"read deadline passed, then taken back": func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPut {
+			return
+		}
+		deadline(w, time.Time{}, time.Unix(1, 0))
+		deadline(w, time.Time{}, time.Now().Add(time.Hour))
+		_, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, errors.Is(err, os.ErrDeadlineExceeded))
+	},
 	"abort":               func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	"abort after a write": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("x")); panic(http.ErrAbortHandler) },
 	"abort after a flush": func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush(); panic(http.ErrAbortHandler) },

@@ -155,7 +155,11 @@ var requestScripts = []script{
 	head1("other scheme", ":method", "GET", ":scheme", "ftp", ":path", "/"),
 	head1("options *", ":method", "OPTIONS", ":scheme", "http", ":path", "*", ":authority", "example").differs(
 		`1: 200 OPTIONS * host=example length=0  "" trailer=map[]; open`, "the handler is asked, as it is for every path"),
-	head1("connect", ":method", "CONNECT", ":authority", "example:80").differs(refusedAsMalformed, "CONNECT is not served"),
+	head1("connect", ":method", "CONNECT", ":authority", "example:80"),
+	head1("connect with a path", ":method", "CONNECT", ":authority", "example:80", ":path", "/"),
+	head1("connect with a scheme", ":method", "CONNECT", ":authority", "example:80", ":scheme", "http"),
+	head1("connect without an authority", ":method", "CONNECT"),
+	head1("connect with userinfo", ":method", "CONNECT", ":authority", "me@example:80"),
 	head1("extended connect", ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/", ":authority", "example"),
 	head1("pseudo field twice", ":method", "GET", ":method", "GET", ":scheme", "http", ":path", "/"),
 	head1("pseudo field unknown", ":method", "GET", ":scheme", "http", ":path", "/", ":x", "y"),
@@ -324,6 +328,38 @@ var frameScripts = []script{
 	}, want: "GOAWAY FLOW_CONTROL_ERROR", why: "section 6.9.2; go1.26.10 leaves the connection open", varies: true},
 	{name: "settings: too many", send: func(p *peer) {
 		p.check(p.WriteSettings(slices.Repeat([]http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 9}}, 101)...))
+	}},
+	{name: "settings: 100 window sizes", send: func(p *peer) {
+		p.request(1, false, post)
+		p.check(p.WriteSettings(slices.Repeat([]http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 9}}, 100)...))
+	}},
+	script{name: "settings: 2 window sizes", send: func(p *peer) {
+		p.check(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 9}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10}))
+	}}.differs("open", "section 6.5.3 processes the values in order, and h2spec asks for it; the last one counts"),
+	{name: "settings ack twice", send: func(p *peer) {
+		p.check(p.WriteSettingsAck())
+		p.check(p.WriteSettingsAck())
+	}},
+	{name: "padding longer than the header block", streams: one, send: func(p *peer) {
+		p.check(p.WriteRawFrame(http2.FrameHeaders, http2.FlagHeadersPadded|http2.FlagHeadersEndHeaders, 1, []byte{9, 1}))
+	}, want: "1: ; GOAWAY PROTOCOL_ERROR", why: "section 6.2; the block is not decoded, so the compression state is lost"},
+	script{name: "window update by 0 on an idle stream", streams: one, send: func(p *peer) {
+		p.check(p.WriteWindowUpdate(1, 0))
+		p.request(1, true, get)
+	}}.differs("1: ; GOAWAY PROTOCOL_ERROR", "section 5.1: no other window update is allowed there"),
+	{name: "priority of itself on an idle stream", streams: []uint32{3}, send: func(p *peer) {
+		p.check(p.WritePriority(101, http2.PriorityParam{StreamDep: 101}))
+		p.request(3, true, get)
+	}},
+	{name: "priority of itself, then a call on it", streams: []uint32{1}, send: func(p *peer) {
+		p.check(p.WritePriority(1, http2.PriorityParam{StreamDep: 1}))
+		p.until(func(f http2.Frame) bool { _, ok := f.(*http2.RSTStreamFrame); return ok })
+		p.request(1, false, post, "trailer", "a")
+		p.headers(1, true, "a", "1")
+	}},
+	{name: "malformed header block on an even stream", streams: []uint32{1, 2}, send: func(p *peer) {
+		p.headers(2, true, "A", "b")
+		p.request(1, true, get)
 	}},
 	{name: "push promise", send: func(p *peer) {
 		p.check(p.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, BlockFragment: p.encode(get...), EndHeaders: true}))

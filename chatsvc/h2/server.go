@@ -37,7 +37,7 @@ type Server struct {
 	pingTimeout  time.Duration
 	writeTimeout time.Duration
 	idleTimeout  time.Duration // 0: none
-	beginTime    time.Duration // for the preface, and again for the first SETTINGS
+	beginTime    time.Duration // for the preface, the first SETTINGS and each header block
 	workers      workers
 
 	mu     sync.Mutex // guards all below
@@ -48,8 +48,8 @@ type Server struct {
 }
 
 // New returns a server that serves as srv is set up now: see the package
-// documentation for what is heeded. It sets TLSNextProto of srv, which must not
-// be used by itself after that.
+// documentation for what is heeded. It sets Handler and TLSNextProto of srv,
+// which must not be used by itself after that.
 func New(srv *http.Server) *Server {
 	s := &Server{
 		http:         srv,
@@ -86,6 +86,7 @@ func New(srv *http.Server) *Server {
 			s.pingTimeout = defaultPingTimeout
 		}
 	}
+	srv.Handler = http1Handler{s.handler}
 	// A map that is not nil also keeps net/http from serving HTTP/2.
 	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
 		"h2": func(_ *http.Server, conn *tls.Conn, h http.Handler) {
@@ -231,6 +232,11 @@ func (s *Server) track(nc net.Conn, fresh bool) bool {
 	}
 	return !s.closed
 }
+
+// maxBlock is how many bytes a header block may take on the wire, its frames
+// included. It leaves room for a list that is too large to get the status that
+// says so.
+func (s *Server) maxBlock() int { return 2*int(min(s.maxHeader, 1<<29)) + 2*maxReadFrame }
 
 func (s *Server) logf(format string, args ...any) {
 	if s.http.ErrorLog != nil {

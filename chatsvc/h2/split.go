@@ -53,7 +53,7 @@ func (s *Server) serveEither(base context.Context, nc net.Conn, l *splitListener
 	}
 	_ = nc.SetReadDeadline(time.Time{})
 	if !isHTTP2 {
-		l.hand(&begunConn{Conn: nc, first: first})
+		l.hand(&begunConn{Conn: nc, first: first, blank: maxBlank})
 		return
 	}
 	s.serveConn(s.connContext(base, nc), nc, nil)
@@ -83,10 +83,26 @@ type begunConn struct {
 	net.Conn
 
 	first []byte
+	blank int // bytes of empty lines that may still come before the first request
 }
 
 // Read implements [net.Conn].
 func (c *begunConn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.read(p)
+		if n == 0 || c.blank == 0 {
+			return n, err
+		}
+		var skip int
+		skip, c.blank = trimBlank(p[:n], c.blank)
+		if n = copy(p, p[skip:n]); n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// read is Read with the empty lines.
+func (c *begunConn) read(p []byte) (int, error) {
 	if len(c.first) == 0 {
 		return c.Conn.Read(p)
 	}

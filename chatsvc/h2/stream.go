@@ -34,10 +34,11 @@ type stream struct {
 
 	cond    sync.Cond // anything below has changed
 	waiting bool      // for the connection's window
-	window  int       // what the client takes
+	window  int64     // what the client takes
 	err     error     // why nothing more can be sent or received
 
 	open     bool // counts among the streams that the client may have
+	pending  bool // waits for a handler to return
 	complete bool // the request is there to its end
 	received bool // nothing more is to come: it is complete, or the stream has ended
 	sent     bool // nothing more may be sent: the response or the stream has ended
@@ -113,6 +114,7 @@ func (s *stream) end() {
 	}
 	s.cond.Broadcast() // whatever still reads the body, or writes
 	c.running--
+	c.startPending()
 	if s.received {
 		delete(c.streams, s.id)
 	} else {
@@ -130,6 +132,7 @@ func (s *stream) refuseRest() {
 	defer c.mu.Unlock()
 	if !s.received {
 		s.received = true
+		s.leave()
 		c.out.reset(s.id, http2.ErrCodeNo)
 		c.out.flushLater()
 	}
@@ -154,6 +157,9 @@ func (s *stream) close(err error) {
 	s.fail(err)
 	s.received, s.sent = true, true
 	s.leave()
+	if s.pending {
+		s.c.forget(s)
+	}
 }
 
 // abort is fail, and tells the client. The caller holds mu.
@@ -167,10 +173,10 @@ func (s *stream) abort(err error, code http2.ErrCode) {
 	s.c.out.flushLater()
 }
 
-// leave stops counting the stream among those that the client has open. The
-// caller holds mu.
+// leave stops counting the stream among those that the client has open, once
+// both sides have ended it (section 5.1.2). The caller holds mu.
 func (s *stream) leave() {
-	if s.open {
+	if s.open && s.received && s.sent {
 		s.open = false
 		s.c.open--
 	}
@@ -202,7 +208,7 @@ func (s *stream) send(block, a, b, trailers []byte, end bool) error {
 		c.out.data(s.id, n, a, b, end && size == 0 && trailers == nil)
 		ofA := min(n, len(a))
 		a, b = a[ofA:], b[n-ofA:]
-		if limit := c.out.limit(); size > 0 && c.out.waiting() > limit {
+		if size > 0 && c.out.waiting() > maxWrite {
 			if err := c.out.flush(true); err != nil {
 				return err
 			}
@@ -235,13 +241,17 @@ func (s *stream) writable() error {
 	return s.err
 }
 
-// inform sends the header block of an interim response.
-func (s *stream) inform(block []byte) error {
+// inform sends the header block of an interim response. After one that is 100
+// (Continue), reading the body sends none.
+func (s *stream) inform(block []byte, isContinue bool) error {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := s.writable(); err != nil {
 		return err
+	}
+	if isContinue {
+		s.expects = false
 	}
 	c.out.headers(block, c.peerFrame, s.id, false)
 	return c.out.flush(false)
@@ -265,8 +275,9 @@ func (s *stream) allowance(n int) (int, error) {
 	if s.err != nil {
 		return 0, s.err
 	}
-	n = min(n, s.window, c.sendWindow, c.peerFrame)
-	s.window -= n
-	c.sendWindow -= n
+	n = min(n, c.peerFrame)
+	n = int(min(int64(n), s.window, c.sendWindow))
+	s.window -= int64(n)
+	c.sendWindow -= int64(n)
 	return n, nil
 }

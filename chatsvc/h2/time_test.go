@@ -54,20 +54,86 @@ func TestSlowBeginning(t *testing.T) {
 	}
 }
 
-// A header block that does not end does not keep a connection alive, also when
-// it comes drop by drop.
+// A header block has the time of ReadHeaderTimeout to end, also beside another
+// call, and also when it comes drop by drop.
 func TestSlowHeaderBlock(t *testing.T) {
 	t.Parallel()
-	inBubble(t, &http.Server{IdleTimeout: time.Minute}, func(t *testing.T, b *bubble) {
+	part := func(p *peer, id uint32) {
+		p.check(p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.encode(get...)}))
+	}
+	for name, send := range map[string]func(p *peer){
+		"nothing more": func(p *peer) { part(p, 1) },
+		"beside a call": func(p *peer) {
+			p.request(1, false, post)
+			part(p, 3)
+		},
+		"trailers": func(p *peer) {
+			p.request(1, false, post)
+			p.check(p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.encode("a", "b"), EndStream: true}))
+		},
+		"frame by frame": func(p *peer) {
+			part(p, 1)
+			for p.WriteContinuation(1, false, nil) == nil {
+				time.Sleep(time.Second)
+			}
+		},
+		"byte by byte": func(p *peer) {
+			frame := append([]byte{0, 0, 200, byte(http2.FrameHeaders), 0, 0, 0, 0, 1}, make([]byte, 200)...)
+			for i := range frame {
+				if _, err := p.nc.Write(frame[i : i+1]); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			handler := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+			srv := &http.Server{Handler: http.HandlerFunc(handler), ReadHeaderTimeout: 10 * time.Second}
+			inBubble(t, srv, func(t *testing.T, b *bubble) {
+				p, start := b.dial(), time.Now()
+				b.wg.Go(func() { send(p) })
+				if code := p.untilEnd(); code != int(http2.ErrCodeEnhanceYourCalm) {
+					t.Errorf("ended with the code %d", code)
+				}
+				between(t, start, 10*time.Second, 30*time.Second)
+			})
+		})
+	}
+}
+
+// A client that is as slow, but ends each header block in time, is served.
+func TestSlowHeaderBlocksThatEnd(t *testing.T) {
+	t.Parallel()
+	srv := &http.Server{Handler: http.HandlerFunc(describe), ReadHeaderTimeout: 10 * time.Second}
+	inBubble(t, srv, func(t *testing.T, b *bubble) {
+		p := b.dial()
+		for id := uint32(1); id < 40; id += 2 {
+			block := append([]byte(nil), p.encode(get...)...)
+			p.check(p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndStream: true}))
+			time.Sleep(9 * time.Second)
+			p.check(p.WriteContinuation(id, true, nil))
+			if got := p.answer(id); got.status != "200" {
+				t.Fatalf("call %d: %q", id, got.text())
+			}
+		}
+	})
+}
+
+// A ping is also missed by a client that sends no frame to its end.
+func TestFrameWithoutEnd(t *testing.T) {
+	t.Parallel()
+	config := &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second}
+	inBubble(t, &http.Server{HTTP2: config}, func(t *testing.T, b *bubble) {
 		p, start := b.dial(), time.Now()
 		b.wg.Go(func() {
-			err := p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.encode(get...)})
-			for ; err == nil; err = p.WriteContinuation(1, false, nil) {
+			for _, err := p.nc.Write([]byte{0, 0x10, 0, 0x99, 0, 0, 0, 0, 1}); err == nil; _, err = p.nc.Write([]byte{0}) {
 				time.Sleep(time.Second)
 			}
 		})
 		p.untilEnd()
-		between(t, start, time.Minute, 2*time.Minute)
+		between(t, start, 30*time.Second, time.Minute)
 	})
 }
 
@@ -180,6 +246,15 @@ func TestDeadlines(t *testing.T) {
 		}, "200"},
 		"read, prolonged": {func(control *http.ResponseController, _ http.ResponseWriter, r *http.Request) error {
 			_ = control.SetReadDeadline(time.Now().Add(time.Second))
+			_ = control.SetReadDeadline(time.Now().Add(time.Minute))
+			_, err := io.Copy(io.Discard, r.Body)
+			return err
+		}, "200"},
+		"read, prolonged too late": {func(control *http.ResponseController, _ http.ResponseWriter, r *http.Request) error {
+			_ = control.SetReadDeadline(time.Now().Add(time.Minute))
+			if _, err := io.Copy(io.Discard, r.Body); err == nil {
+				return err
+			}
 			_ = control.SetReadDeadline(time.Now().Add(time.Minute))
 			_, err := io.Copy(io.Discard, r.Body)
 			return err

@@ -4,14 +4,14 @@ import "time"
 
 // watch is what a connection remembers from tick to tick.
 type watch struct {
-	pinged                          bool // a ping is under way
-	calls, write                    stay
-	stuck, idle, silent, unanswered spell
+	pinged                                 bool // a ping is under way
+	calls, write, block                    stay
+	stuck, idle, silent, unanswered, heads spell
 }
 
 // tick is how often a connection looks whether its client lives.
 func (s *Server) tick() time.Duration {
-	tick := s.writeTimeout / 2
+	tick := min(s.writeTimeout/2, s.beginTime)
 	if s.pingAfter > 0 {
 		tick = min(tick, s.pingAfter/2, s.pingTimeout)
 	}
@@ -28,6 +28,7 @@ func (c *conn) onTick() error {
 	defer c.mu.Unlock()
 	w, tick := &c.watch, c.srv.tick()
 	idle := w.calls.on(len(c.streams) == 0, uint64(c.last))
+	reading := w.block.on(c.in.inBlock, c.in.blocks)
 	stuck := w.write.on(c.out.writing, c.out.progress.Load())
 	switch {
 	case c.err != nil:
@@ -36,6 +37,8 @@ func (c *conn) onTick() error {
 		return errDrained
 	case !c.begun:
 		return errMute
+	case w.heads.lasts(reading, tick, c.srv.beginTime):
+		return errHeaders
 	case w.stuck.lasts(stuck, tick, c.srv.writeTimeout):
 		return errStuck
 	case w.idle.lasts(idle, tick, c.srv.idleTimeout):

@@ -9,13 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 const (
 	// evidenceFile has what was acknowledged last.
 	evidenceFile = "acknowledged"
-	// slotSize is the size of one of its two slots in bytes: a sector, which is
-	// written whole or not at all.
+	// slotSize is the size of one of its two slots in bytes.
 	slotSize = 512
 )
 
@@ -37,6 +37,8 @@ type evidence struct {
 	// Closed tells that the log was closed, and that all of it is on the disk.
 	Closed bool      `json:"closed"`
 	Clock  clockMark `json:"clock"`
+
+	slot int // that it was read from
 }
 
 // contradicts returns what says that records are lost from a database whose last
@@ -56,10 +58,14 @@ func (e evidence) contradicts(epoch string, last uint64, checksum int64, hasRow 
 }
 
 // evidenceStore is the file. It is not safe for concurrent use.
+//
+// Between two syncs it writes to one slot only: the other one was synced, and is
+// whole after a power cut that leaves half of a write.
 type evidenceStore struct {
 	path string
 	file *os.File
 	last evidence
+	slot int // that is written to
 }
 
 // readEvidence reads the file of a directory. It returns false if there is none, or
@@ -74,24 +80,31 @@ func readEvidence(dir string) (evidence, bool, error) {
 	}
 	var found evidence
 	ok := false
-	for len(data) > 0 {
-		slot := data[:min(slotSize, len(data))]
-		data = data[len(slot):]
-		if e, err := decodeSlot(slot); err == nil && (!ok || e.Sequence > found.Sequence) {
+	slot := 0
+	for content := range slices.Chunk(data, slotSize) {
+		if e, err := decodeSlot(content); err == nil && (!ok || e.Sequence > found.Sequence) {
 			found, ok = e, true
+			found.slot = slot
 		}
+		slot++
 	}
 	return found, ok, nil
 }
 
-// openEvidence opens the file for writing, and creates it if it is missing.
+// openEvidence opens the file for writing, and creates it if it is missing. What it
+// holds is synced, so that the next write may take the other slot.
 func openEvidence(dir string, last evidence) (*evidenceStore, error) {
 	path := filepath.Join(dir, evidenceFile)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the path is the operator's
 	if err != nil {
 		return nil, err
 	}
-	return &evidenceStore{path: path, file: file, last: last}, nil
+	s := &evidenceStore{path: path, file: file, last: last, slot: 1 - last.slot}
+	if err := s.sync(); err != nil {
+		_ = file.Close() // it failed
+		return nil, err
+	}
+	return s, nil
 }
 
 // write notes e. It does not sync.
@@ -101,15 +114,21 @@ func (s *evidenceStore) write(e evidence) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.file.WriteAt(slot, int64(e.Sequence%2)*slotSize); err != nil {
+	if _, err := s.file.WriteAt(slot, int64(s.slot)*slotSize); err != nil {
 		return fmt.Errorf("write %s: %w", s.path, err)
 	}
-	s.last = e
+	s.last, s.last.slot = e, s.slot
 	return nil
 }
 
-// sync makes what was written durable.
-func (s *evidenceStore) sync() error { return s.file.Sync() }
+// sync makes what was written durable. The next write takes the other slot.
+func (s *evidenceStore) sync() error {
+	if err := s.file.Sync(); err != nil {
+		return err
+	}
+	s.slot = 1 - s.last.slot
+	return nil
+}
 
 func (s *evidenceStore) close() error { return s.file.Close() }
 

@@ -147,6 +147,27 @@ func copyFile(from, to string) (err error) {
 	return dst.Sync()
 }
 
+// makeDirectory makes a directory if it is missing, with its parents, and makes their
+// names durable. An earlier process may have been killed before it did, so the
+// directory's own name is synced in any case.
+func makeDirectory(dir string) error {
+	parent := filepath.Dir(dir)
+	_, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err := makeDirectory(parent); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := syncDirectory(parent); err != nil && !isReadOnly(err) { // it may belong to somebody else
+		return err
+	}
+	return nil
+}
+
 // syncDirectory makes the names in a directory durable.
 func syncDirectory(dir string) error {
 	d, err := os.Open(dir) //nolint:gosec // the path is the operator's

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
-	"zombiezen.com/go/sqlite"
 
 	"example.com/simplechat/chatsvc"
 )
@@ -111,7 +109,7 @@ func newLog(dir string, opts Options) *Log {
 }
 
 func (l *Log) open() error {
-	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+	if err := makeDirectory(l.dir); err != nil {
 		return err
 	}
 	if err := refuseJetStream(l.dir); err != nil {
@@ -123,7 +121,7 @@ func (l *Log) open() error {
 	}
 	l.lock = lock
 	w := newWriter(l)
-	if err := w.open(); err != nil {
+	if err := w.open(true); err != nil {
 		w.close()
 		return errors.Join(err, l.unlock())
 	}
@@ -216,6 +214,3 @@ func (l *Log) setDown(err error) {
 // busyTime is how long a statement waits for another process that has the database
 // locked.
 const busyTime = 2 * time.Second
-
-// openFlags are those of connections that write.
-const openFlags = sqlite.OpenReadWrite | sqlite.OpenWAL

@@ -1,6 +1,7 @@
 package sqlitelog
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,6 +31,7 @@ type maintenance struct {
 	dataVersion int64 // grows when another process has changed the database
 	warnedAt    time.Time
 	lookedAt    time.Time
+	isRedacted  bool // the write-ahead log may still have messages that were redacted
 }
 
 // grow counts what a transaction has added to the write-ahead log: the pages of its
@@ -76,14 +78,10 @@ func (w *writer) maintain() {
 
 // look does what is due while nobody sends, and finds out what others have done.
 func (w *writer) look() {
-	if w.broken != nil {
+	if w.broken != nil || w.ready() != nil {
 		return
 	}
-	if err := w.files.check(); err != nil {
-		w.fail(err)
-		return
-	}
-	if err := w.readChanges(); err != nil {
+	if err := errors.Join(w.readChanges(), w.scrub()); err != nil {
 		w.fail(err)
 		return
 	}
@@ -135,7 +133,24 @@ func (w *writer) readChanges() error {
 	l.redacted = redacted
 	l.recent.reset()
 	l.announce()
+	w.isRedacted = true
 	return nil
+}
+
+// scrub removes what was redacted from the write-ahead log. If another process reads
+// it, the next look tries again.
+func (w *writer) scrub() error {
+	if !w.isRedacted {
+		return nil
+	}
+	w.log.readers.gate.Lock()
+	defer w.log.readers.gate.Unlock()
+	err := w.checkpointAll()
+	w.isRedacted = isBusyError(err)
+	if w.isRedacted {
+		return nil
+	}
+	return err
 }
 
 // readRedactions returns the offsets that were redacted.
@@ -188,6 +203,10 @@ func (w *writer) sync() {
 // checkpoint copies the write-ahead log into the database.
 func (w *writer) checkpoint() {
 	frames, copied, err := w.runCheckpoint("PASSIVE")
+	if isFullError(err) {
+		w.walBytes = checkpointBytes / 2 // try again soon: what it is about stays in the write-ahead log
+		return
+	}
 	if err != nil {
 		w.fail(fmt.Errorf("checkpoint: %w", err))
 		return
@@ -211,6 +230,8 @@ func (w *writer) checkpoint() {
 				"file", w.log.path+walSuffix, "bytes", frames*pageSize)
 		}
 		w.walBytes = checkpointBytes / 2 // try again soon
+	case isFullError(err):
+		w.walBytes = checkpointBytes / 2
 	case err != nil:
 		w.fail(fmt.Errorf("checkpoint: %w", err))
 	default:

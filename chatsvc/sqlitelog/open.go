@@ -1,6 +1,7 @@
 package sqlitelog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,16 +12,32 @@ import (
 )
 
 // retryTime is the time between two tries to open a database that has failed.
-const retryTime = 200 * time.Millisecond
+// It is longer while messages are served by a view, whose connections are closed for
+// it.
+const (
+	retryTime         = 200 * time.Millisecond
+	readOnlyRetryTime = time.Second
+)
 
 // ready returns nil if the database can be written, after it was opened again where
-// it has failed.
+// it has failed or its files were changed. Another program may have emptied the
+// write-ahead log, which is no harm: opening it again tells.
 func (w *writer) ready() error {
 	if w.broken == nil {
-		return nil
-	}
-	if time.Since(w.triedAt) < retryTime {
-		return w.broken
+		err := w.files.check()
+		if err == nil {
+			return nil
+		}
+		w.log.logger.Warn("the database's files were changed: opening them again", "cause", err)
+		w.broken = err
+	} else {
+		pause := retryTime
+		if w.isReadOnly {
+			pause = readOnlyRetryTime
+		}
+		if time.Since(w.triedAt) < pause {
+			return w.broken
+		}
 	}
 	w.triedAt = time.Now()
 	if err := w.reopen(); err != nil {
@@ -34,43 +51,80 @@ func (w *writer) ready() error {
 	return nil
 }
 
-// open opens the database at the start.
-func (w *writer) open() error {
+// open opens the database. Only at the start of the process does it make a new one: a
+// database that went away while it was open is to be put back.
+func (w *writer) open(isStart bool) error {
 	mark, hasMark, err := readEvidence(w.log.dir)
 	if err != nil {
 		return err
 	}
-	_, err = os.Stat(w.log.path)
+	is, err := os.Stat(w.log.path)
 	isMissing := errors.Is(err, fs.ErrNotExist)
-	conn, err := w.openDatabase(isMissing)
-	if err != nil && !isMissing && isUnwritable(err) {
-		return w.openReadOnly(mark, hasMark, err)
+	isEmpty := isMissing || err == nil && is.Size() == 0
+	isAcknowledged := hasMark && mark.Offset > 0
+	switch {
+	case isEmpty && !isStart:
+		return fmt.Errorf("%s: %w", DatabaseFile, errRemoved)
+	case isEmpty && isAcknowledged:
+		err = errNoTables // SQLite would remove a write-ahead log beside it
+	default:
+		err = w.openAndLoad(mark, hasMark, isStart && !isAcknowledged)
 	}
-	if err != nil && !isMissing && isUnreadable(err) {
-		conn, err = w.startOver(err)
-		hasMark = true
+	switch {
+	case err != nil && !isMissing && isUnwritable(err):
+		return w.openReadOnly(mark, hasMark, err)
+	case err != nil && isStart && isUnreadable(err):
+		err = w.recover(err)
 	}
 	if err != nil {
-		return err
-	}
-	w.conn = conn
-	if err := w.load(mark, hasMark); err != nil {
-		if isUnwritable(err) {
-			w.discard()
-			return w.openReadOnly(mark, hasMark, err)
-		}
 		return err
 	}
 	return syncDirectory(w.log.dir)
 }
 
-// openDatabase opens the database for writing, and makes its tables if it is new.
-func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
-	flags := openFlags
-	if mayCreate {
-		flags |= sqlite.OpenCreate
+// openAndLoad opens the database, and makes it if it may.
+func (w *writer) openAndLoad(mark evidence, hasMark, mayCreate bool) error {
+	conn, err := w.openDatabase(mayCreate)
+	if err != nil {
+		return err
 	}
-	conn, err := openConn(w.log.path, flags, "")
+	w.conn = conn
+	if err := w.load(mark, hasMark); err != nil {
+		w.abandon(conn, err)
+		w.discard()
+		return err
+	}
+	return nil
+}
+
+// abandon ends a connection that has failed. One to a database that cannot be read
+// stays open: to close it would remove the write-ahead log, and what can still be read
+// there.
+func (w *writer) abandon(conn *sqlite.Conn, err error) {
+	if isUnreadable(err) {
+		w.leaked = append(w.leaked, conn)
+		return
+	}
+	_ = conn.Close() // it failed
+}
+
+// errNoTables says that a database lacks everything that was stored in it.
+var errNoTables = errors.New("it has no tables: put the file back, or restart the server to begin with a new log")
+
+// openDatabase opens the database for writing. It makes the file, and tables where a
+// process was killed before it had made them, if it may.
+func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
+	if mayCreate { // SQLite would let others read it; its other files get the same mode
+		file, err := os.OpenFile(w.log.path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := file.Close(); err != nil {
+			return nil, err
+		}
+	}
+	// Not OpenWAL, which would make the file with other settings.
+	conn, err := openConn(w.log.path, sqlite.OpenReadWrite, "")
 	if err != nil {
 		return nil, err
 	}
@@ -78,24 +132,22 @@ func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
 	switch {
 	case err != nil:
 	case isNew && !mayCreate:
-		if size, statErr := os.Stat(w.log.path); statErr == nil && size.Size() > 0 {
-			err = errors.New("it has no tables")
-		} else {
-			err = create(conn, newEpoch())
-		}
+		err = errNoTables
 	case isNew:
 		err = create(conn, newEpoch())
 	}
 	if err != nil {
-		_ = conn.Close() // it failed
+		w.abandon(conn, err)
 		return nil, err
 	}
 	mode := "FULL"
 	if w.log.interval > 0 {
 		mode = "NORMAL"
 	}
-	if err := pragma(conn, "PRAGMA wal_autocheckpoint = 0", "PRAGMA synchronous = "+mode); err != nil {
-		_ = conn.Close() // it failed
+	// A backup is in another journal mode. What is removed is overwritten where that
+	// writes no page more, so that a redacted message leaves no copy.
+	if err := pragma(conn, "PRAGMA journal_mode = WAL", "PRAGMA wal_autocheckpoint = 0", "PRAGMA secure_delete = FAST", "PRAGMA synchronous = "+mode); err != nil {
+		w.abandon(conn, err)
 		return nil, err
 	}
 	return conn, nil
@@ -118,6 +170,9 @@ func isUnwritable(err error) bool {
 
 // isUnreadable reports whether err says that the file cannot be read as a database.
 func isUnreadable(err error) bool {
+	if errors.Is(err, errNoTables) || errors.Is(err, errNoSchema) {
+		return true
+	}
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultNotADB, sqlite.ResultCorrupt:
 		return true
@@ -126,20 +181,41 @@ func isUnreadable(err error) bool {
 	}
 }
 
-// startOver puts a database that cannot be read aside and makes a new one.
-func (w *writer) startOver(cause error) (*sqlite.Conn, error) {
+// recover repairs a database that cannot be read as a whole, and opens it. If nothing
+// can be read of it, a new one begins in another epoch.
+func (w *writer) recover(cause error) error {
+	r := repair{dir: w.log.dir}
+	err := r.run(context.Background())
+	if r.build != nil {
+		err = errors.Join(err, r.build.abort())
+	}
+	if err == nil {
+		w.log.logger.Error("the database was damaged: it was repaired, and the files are kept as they were",
+			"error", cause, "aside", r.done.Aside, "messages", r.done.Messages, "missing", r.done.Missing, "was", r.done.Was, "is", r.done.Epoch)
+	} else if err = w.startOver(errors.Join(cause, err)); err != nil {
+		return err
+	}
+	mark, hasMark, err := readEvidence(w.log.dir)
+	if err != nil {
+		return err
+	}
+	return w.openAndLoad(mark, hasMark, true)
+}
+
+// startOver puts a database of which nothing can be read aside.
+func (w *writer) startOver(cause error) error {
 	aside, err := copyAside(w.log.dir, w.log.system.wall())
 	if err != nil {
-		return nil, errors.Join(cause, err)
+		return errors.Join(cause, err)
 	}
-	w.log.logger.Error("the database cannot be read: it was put aside, and a new one begins in another epoch; simplechat log repair recovers what can be read",
+	w.log.logger.Error("the database cannot be read: it was put aside, and a new one begins in another epoch",
 		"error", cause, "aside", aside, "command", "simplechat log repair --data "+aside)
 	for _, path := range []string{w.log.path, w.log.path + walSuffix, w.log.path + shmSuffix} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+			return err
 		}
 	}
-	return w.openDatabase(true)
+	return nil
 }
 
 // load reads what the writer must know of the database, and compares that with the
@@ -174,7 +250,10 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 	if err := w.files.begin(); err != nil {
 		return err
 	}
-	return w.show(nil)
+	w.isReadOnly = false
+	return w.show(nil, func() (*sqlite.Conn, error) {
+		return openConn(w.log.path, sqlite.OpenReadOnly, "")
+	})
 }
 
 // readEnd reads the epochs, the end and the keys.
@@ -291,8 +370,9 @@ func (w *writer) newEpoch(cause error) error {
 	return nil
 }
 
-// show makes what was loaded the log's state. Down is why nothing can be stored.
-func (w *writer) show(down error) error {
+// show makes what was loaded the log's state, which reads with connections that open
+// returns. Down is why nothing can be stored.
+func (w *writer) show(down error, open func() (*sqlite.Conn, error)) error {
 	redacted, err := readRedactions(w.conn)
 	if err != nil {
 		return err
@@ -305,17 +385,17 @@ func (w *writer) show(down error) error {
 	l.recent.reset()
 	l.redacted = redacted
 	l.down = down
-	l.readers.reopen(func() (*sqlite.Conn, error) {
-		return openConn(l.path, sqlite.OpenReadOnly|sqlite.OpenWAL, "")
-	})
 	l.announce()
-	return nil
+	return l.readers.reopen(open)
 }
 
 // reopen opens a database that has failed again.
 func (w *writer) reopen() error {
 	if w.conn == nil {
-		return w.open()
+		w.log.readers.gate.Lock()
+		defer w.log.readers.gate.Unlock()
+		w.log.readers.closeAll()
+		return w.open(false)
 	}
 	is, err := os.Stat(w.log.path)
 	if err != nil {
@@ -360,17 +440,15 @@ func (w *writer) discard() {
 	}
 }
 
-// openReadOnly serves what is there while nothing can be written.
-func (w *writer) openReadOnly(mark evidence, hasMark bool, cause error) error {
-	return errors.Join(cause, errors.New("not yet"))
-}
-
 // close writes everything to the disk and closes the database.
 func (w *writer) close() error {
 	l := w.log
 	l.readers.gate.Lock()
 	defer l.readers.gate.Unlock()
 	l.readers.closeAll()
+	if w.copied != "" {
+		defer os.RemoveAll(w.copied) //nolint:errcheck // the system removes what is left
+	}
 	if w.conn == nil {
 		return nil
 	}

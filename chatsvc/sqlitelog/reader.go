@@ -73,12 +73,33 @@ func (r *readers) release(c *readerConn) {
 	r.gate.RUnlock()
 }
 
-// reopen makes reads use connections that open returns; the caller holds the gate.
-func (r *readers) reopen(open func() (*sqlite.Conn, error)) {
+// reopen makes reads use connections that open returns. It opens all of them at once
+// and lets them read: they must have their files before somebody removes those. The
+// caller holds the gate, or nobody reads yet.
+func (r *readers) reopen(open func() (*sqlite.Conn, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.open = open
 	r.generation++
+	for range readerCount {
+		if c := <-r.free; c != nil {
+			_ = c.conn.Close() // it only read
+		}
+	}
+	var failed error
+	for range readerCount {
+		conn, err := open()
+		if err == nil {
+			if _, err = readEpochs(conn); err == nil {
+				r.free <- &readerConn{conn: conn, generation: r.generation}
+				continue
+			}
+			_ = conn.Close() // it failed
+		}
+		failed = err
+		r.free <- nil
+	}
+	return failed
 }
 
 // closeAll closes the connections, which are opened again when they are needed; the

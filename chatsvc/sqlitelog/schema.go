@@ -59,6 +59,9 @@ CREATE TABLE redactions (
 // SimpleChat has written the database.
 var ErrNewerSchema = errors.New("a newer version of simplechat has written it: use that version")
 
+// errNoSchema says that a database was damaged, where SQLite finds nothing wrong.
+var errNoSchema = errors.New("the database is damaged")
+
 // epochStart is an epoch and the first offset that was stored in it.
 type epochStart struct {
 	from  uint64
@@ -151,7 +154,7 @@ func checkSchema(conn *sqlite.Conn) (isNew bool, err error) {
 	case version > schemaVersion:
 		return false, fmt.Errorf("its schema has version %d, this version of simplechat knows %d: %w", version, schemaVersion, ErrNewerSchema)
 	case version < 1:
-		return false, fmt.Errorf("its schema has version %d, which never was", version)
+		return false, fmt.Errorf("%w: its schema has version %d, which never was", errNoSchema, version)
 	}
 	return false, nil
 }

@@ -41,14 +41,16 @@ type writer struct {
 	stored   int64 // when the last one was stored, in log time
 	last     int64 // its checksum
 
-	broken   error // why conn must be opened again; nil while it need not
-	triedAt  time.Time
-	leaked   []*sqlite.Conn // whose files are no longer those of the directory
-	isFull   bool           // the disk had no room for the last transaction
-	unsynced bool           // acknowledged records may not be on the disk yet
-	noted    bool           // the evidence was written since it was synced
-	syncedAt time.Time
-	notedAt  time.Time
+	broken     error // why conn must be opened again; nil while it need not
+	triedAt    time.Time
+	isReadOnly bool           // messages are served by a view
+	copied     string         // a temporary directory that holds a copy; empty: none
+	leaked     []*sqlite.Conn // whose files are no longer those of the directory
+	isFull     bool           // the disk had no room for the last transaction
+	unsynced   bool           // acknowledged records may not be on the disk yet
+	noted      bool           // the evidence was written since it was synced
+	syncedAt   time.Time
+	notedAt    time.Time
 	maintenance
 }
 
@@ -392,6 +394,9 @@ func refusal(err error) error {
 // fail notes that the database must be opened again before anything more is
 // acknowledged: after a failed sync the system may show what the disk never received.
 func (w *writer) fail(err error) {
+	if isUnreadable(err) {
+		err = fmt.Errorf("%w: stop the server and run simplechat log repair --data %s", err, w.log.dir)
+	}
 	w.broken = err
 	w.triedAt = time.Now()
 	if w.evidence != nil {

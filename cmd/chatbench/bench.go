@@ -67,7 +67,7 @@ func newBench(w workload, addr string, who login) *bench {
 			ready: make(chan struct{}, w.Subscribers),
 			done:  make(chan struct{}),
 		},
-		tallies: newTallies(4 * runtime.NumCPU()),
+		tallies: newTallies(max(1, min(w.Connections, 4*runtime.NumCPU()))),
 		result:  result{Workload: w, Address: addr, Date: time.Now(), Machine: thisMachine()},
 	}
 	b.pubs = &publishers{run: b.state, content: newContent(w.Size), latency: newHistogram()}

@@ -47,6 +47,9 @@ type comparison struct {
 	dir     string // for simplechat, if it is built, and its data
 	version string // simplechat's
 	runs    map[runKey][]*result
+	syncs   []time.Duration // that the disk took
+
+	before, beforeVersion string // path and version of the older simplechat, if it is measured too
 }
 
 // runKey names the runs of a workload on a system.
@@ -112,8 +115,16 @@ func (cmp *comparison) measure(ctx context.Context, out *cli.Output) error {
 	return nil
 }
 
+// server is the path of a system's simplechat.
+func (cmp *comparison) server(name string) string {
+	if systems[name].before {
+		return cmp.before
+	}
+	return cmp.flags.Server
+}
+
 // one runs a workload on a new process of a system.
-func (cmp *comparison) one(ctx context.Context, l load, name string, out *cli.Output) (*result, error) {
+func (cmp *comparison) one(ctx context.Context, l load, name string, out *cli.Output) (r *result, err error) {
 	dir, err := os.MkdirTemp(cmp.dir, "data-")
 	if err != nil {
 		return nil, err
@@ -121,18 +132,24 @@ func (cmp *comparison) one(ctx context.Context, l load, name string, out *cli.Ou
 	defer func() { _ = os.RemoveAll(dir) }()
 	l.workload.Protocol = systems[name].protocol
 	if l.history != nil {
-		return cmp.restart(ctx, l, name, dir)
+		return cmp.withHistory(ctx, l, name, dir)
 	}
-	child, err := systems[name].start(ctx, cmp.flags.Server, dir)
+	child, err := systems[name].start(ctx, cmp.server(name), dir)
 	if err != nil {
 		return nil, err
 	}
 	defer child.stop()
+	if l.disk {
+		if err := cmp.measureDisk(dir); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, cmp.measureDisk(dir)) }()
+	}
 	b := newBench(l.workload, child.addr, demoUser)
 	b.target = &target{child.pid()}
 	b.settle = l.settle
 	b.progress = newProgress(out.Stderr)
-	r, err := b.execute(ctx)
+	r, err = b.execute(ctx)
 	b.progress.clear()
 	debug.FreeOSMemory() // each run begins with the same memory
 	return r, err
@@ -150,10 +167,10 @@ func (cmp *comparison) faults(systems ...string) error {
 	return nil
 }
 
-// buildServer builds simplechat in dir.
+// buildServer builds simplechat in dir, without what only debuggers read.
 func buildServer(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "simplechat")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "example.com/simplechat/cmd/simplechat") //nolint:gosec // the path is ours
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "example.com/simplechat/cmd/simplechat") //nolint:gosec // the path is ours
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build simplechat (or name one with --server): %w\n%s", err, text)
 	}

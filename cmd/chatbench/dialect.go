@@ -154,14 +154,18 @@ func (d dialect) header(user, password string, stream bool, history string) [][2
 		{"user-password", password},
 	}
 	fields = append(fields, d.fields...)
-	if stream && history == historyEnd {
-		fields = append(fields, [2]string{"chat-offset", "end"})
+	if offset := offsets[history]; stream && offset != "" {
+		fields = append(fields, [2]string{"chat-offset", offset})
 	}
 	return fields
 }
 
 // Where subscribers begin.
 const (
-	historyEnd = "end"
-	historyAll = "all"
+	historyEnd    = "end"
+	historyAll    = "all"
+	historyReplay = "replay" // what the server sends those who ask for no offset
 )
+
+// offsets are the values of Chat-Offset that ask for that.
+var offsets = map[string]string{historyEnd: "end", historyAll: "1"}

@@ -16,8 +16,16 @@ const (
 	figSendP99    = "send p99"
 	figIdle       = "memory per idle subscriber"
 	figPeak       = "peak memory above rest"
-	figStart      = "time to start"
-	figStartPeak  = "peak memory"
+	figSendP50    = "send p50"
+	figKilled     = "first message after SIGKILL"
+	figStopped    = "first message after a stop"
+	figRest       = "memory at rest"
+	figJSON       = "memory after reading as JSON"
+	figReads      = "messages/s to one subscriber"
+	figAlone      = "p99 without readers"
+	figBeside     = "p99 beside readers"
+	figHot        = "reconnected, hot"
+	figCold       = "reconnected, cold"
 )
 
 // figure is a number of a result.
@@ -36,18 +44,28 @@ var figures = map[string]figure{
 	figSendP99:    {func(r *result) float64 { return float64(r.SendLatency.P99) }, humanTime},
 	figIdle:       {func(r *result) float64 { return float64(r.Server.BytesPerSubscriber) }, humanBytes},
 	figPeak:       {func(r *result) float64 { return float64(r.Server.PeakBytes - r.Server.RestBytes) }, humanBytes},
-	figStart:      {func(r *result) float64 { return float64(r.startTime) }, humanTime},
-	figStartPeak:  {func(r *result) float64 { return float64(r.Server.PeakBytes) }, humanBytes},
+	figSendP50:    {func(r *result) float64 { return float64(r.SendLatency.P50) }, humanTime},
+	figKilled:     {func(r *result) float64 { return float64(r.history.afterKill) }, humanTime},
+	figStopped:    {func(r *result) float64 { return float64(r.history.afterStop) }, humanTime},
+	figRest:       {func(r *result) float64 { return float64(r.history.restBytes) }, humanBytes},
+	figJSON:       {func(r *result) float64 { return float64(r.history.jsonBytes) }, humanBytes},
+	figReads:      {func(r *result) float64 { return r.history.readsPerSecond }, humanCount},
+	figAlone:      {func(r *result) float64 { return float64(r.history.alone) }, humanTime},
+	figBeside:     {func(r *result) float64 { return float64(r.history.beside) }, humanTime},
+	figHot:        {func(r *result) float64 { return float64(r.history.hot) }, humanTime},
+	figCold:       {func(r *result) float64 { return float64(r.history.cold) }, humanTime},
 }
 
 func humanTime(ns float64) string { return round(time.Duration(ns)).String() }
 
-// values returns a figure of all rounds, in order of size.
+// values returns a figure of all rounds, in order of size. A run that failed before
+// it had the figure has none.
 func (cmp *comparison) values(load, system, name string) []float64 {
-	runs := cmp.runs[runKey{load, system}]
-	all := make([]float64, len(runs))
-	for i, r := range runs {
-		all[i] = figures[name].of(r)
+	var all []float64
+	for _, r := range cmp.runs[runKey{load, system}] {
+		if v := figures[name].of(r); v != 0 {
+			all = append(all, v)
+		}
 	}
 	slices.Sort(all)
 	return all

@@ -2,119 +2,226 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math"
+	"net"
+	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// history is what a server finds when its start is measured.
+// history is what a server stores before something is measured.
 type history struct {
 	messages int
-	killed   bool     // the server that stored it was
-	flags    []string // of simplechat, to retain it
+	size     int // bytes of content
+	measure  func(context.Context, *scene) (*result, error)
 }
 
-func (h *history) title(size int) string {
-	end := "a stop"
-	if h.killed {
-		end = "SIGKILL"
-	}
-	if h.messages == 0 {
-		return "start with no messages, after " + end
-	}
-	return fmt.Sprintf("start with %s × %s bytes, after %s", thousands(h.messages), thousands(size), end)
+func (h *history) title() string {
+	return fmt.Sprintf("%s × %s bytes stored", thousands(h.messages), thousands(h.size))
 }
 
-// restart measures the start of a system after one that has stored a history in
-// dir.
-func (cmp *comparison) restart(ctx context.Context, l load, name, dir string) (*result, error) {
-	h, server := l.history, cmp.flags.Server
-	first, err := systems[name].start(ctx, server, dir, h.flags...)
+// scene is a run with a history: one data directory, and the servers that use it
+// one after the other.
+type scene struct {
+	load    load
+	path    string // of simplechat
+	dir     string
+	system  system
+	child   *child
+	results historyResult
+}
+
+// historyResult is what a server does with a history.
+type historyResult struct {
+	afterKill, afterStop time.Duration // from execution to the first message at a subscriber
+	restBytes, jsonBytes int64         // resident: at rest, and when one subscriber has read all as JSON
+	readsPerSecond       float64       // messages to one subscriber
+	alone, beside        time.Duration // p99 of live subscribers, without and with readers of the history
+	hot, cold            time.Duration // until all who came together had everything
+}
+
+// retainAll are the flags with which every simplechat keeps all that is stored.
+var retainAll = []string{"--retain-messages", "0", "--retain-bytes", "1GiB"}
+
+// withHistory runs the load's scene. What fails there is a fault of the run, so
+// that the other runs are still reported.
+func (cmp *comparison) withHistory(ctx context.Context, l load, name, dir string) (*result, error) {
+	s := &scene{load: l, path: cmp.server(name), dir: dir, system: systems[name]}
+	defer s.stop()
+	r, err := s.load.history.measure(ctx, s)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if r == nil {
+		r = &result{}
+	}
+	r.history = s.results
 	if err != nil {
-		return nil, err
+		r.Faults.Cause = err.Error()
 	}
-	defer first.stop() // once more, for errors
-	if err := newBench(l.workload, first.addr, demoUser).store(ctx, h.messages); err != nil {
-		return nil, fmt.Errorf("store the history: %w", err)
-	}
-	if h.killed {
-		_ = first.end(syscall.SIGKILL) // the error is that
-	} else if err := first.end(syscall.SIGTERM); err != nil {
-		return nil, fmt.Errorf("stop the server that stored the history: %w", err)
-	}
-	second, err := systems[name].start(ctx, server, dir, h.flags...)
-	if err != nil {
-		return nil, err
-	}
-	defer second.stop()
-	peak, err := target{second.pid()}.peak()
-	if err != nil {
-		return nil, err
-	}
-	if err := newBench(l.workload.reading(), second.addr, demoUser).recall(ctx, h.messages); err != nil {
-		return nil, fmt.Errorf("read the history: %w", err)
-	}
-	return &result{startTime: second.took, Server: &serverResult{PeakBytes: peak}}, nil
+	return r, nil
 }
 
-// storing is the workload that stores a history: as fast as the server takes it,
-// on whichever connection is free.
-func storing(size int) workload {
-	w := crowd(0, math.Inf(1))
-	w.Size = size
-	return w
-}
-
-// reading is the workload of one who reads the history.
-func (w workload) reading() workload {
-	w.Subscribers, w.Publishers, w.History = 1, 0, historyAll
-	return w
-}
-
-// Bounds for a history to be stored and read: a server that died does not answer.
-const (
-	storeTime  = time.Minute
-	recallTime = 10 * time.Second
-)
-
-// store sends n messages, and returns when all are acknowledged.
-func (b *bench) store(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTime)
-	defer cancel()
-	defer b.close()
-	if err := b.connectPublishers(ctx); err != nil {
+// begin starts the first server, and stores the history.
+func (s *scene) begin(ctx context.Context) error {
+	var err error
+	if s.child, err = s.system.start(ctx, s.path, s.dir, retainAll...); err != nil {
 		return err
 	}
-	if err := b.pubs.openLoop(ctx, b.pubs.conns[0].free, b.workload.Rate, n); err != nil {
-		return err
-	}
-	b.drain(ctx)
-	if err := b.pubs.broken(); err != nil {
-		return err
-	}
-	if stored := b.pubs.stored.Load(); stored != int64(n) {
-		return fmt.Errorf("%d of %d messages were acknowledged", stored, n)
+	if err := newBench(storing(s.load.history.size), s.child.addr, demoUser).store(ctx, s.load.history.messages); err != nil {
+		return fmt.Errorf("store the history: %w", err)
 	}
 	return nil
 }
 
-// recall returns when it has read n messages of others.
-func (b *bench) recall(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, recallTime)
-	defer cancel()
-	defer b.close()
-	if err := b.subscribe(ctx); err != nil {
-		return err
+// stop ends the scene's server, if it runs.
+func (s *scene) stop() {
+	if s.child != nil {
+		s.child.stop()
+		s.child = nil
 	}
-	for {
-		c, _ := b.tallies.counts()
-		if c.foreign == int64(n) {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("the server has %d messages, not %d", c.foreign, n)
-		}
-		wait(ctx, pollTime)
+}
+
+// restart ends the server with a signal, and returns the time from the execution of
+// the next one to its first message.
+func (s *scene) restart(ctx context.Context, signal syscall.Signal) (time.Duration, error) {
+	err := s.child.end(signal)
+	s.child = nil
+	if err != nil && signal != syscall.SIGKILL {
+		return 0, fmt.Errorf("stop the server that stored the history: %w", err)
 	}
+	listen, err := freePort()
+	if err != nil {
+		return 0, err
+	}
+	if s.child, err = s.system.launch(ctx, s.path, s.dir, listen, retainAll...); err != nil {
+		return 0, err
+	}
+	took, err := s.child.firstMessage(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("start with the history after %v: %w", signal, err)
+	}
+	return took, nil
+}
+
+// freePort returns an address that nobody listens on: whoever measures a start has
+// to know it before the server logs it.
+func freePort() (string, error) {
+	listener, err := net.Listen("tcp", anyPort) //nolint:noctx // it does not wait
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+// measureLong measures starts with a long history, what one subscriber takes that
+// reads it, and what live subscribers notice of readers.
+func measureLong(ctx context.Context, s *scene) (*result, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.results.afterKill, err = s.restart(ctx, syscall.SIGKILL); err != nil {
+		return nil, err
+	}
+	if s.results.afterStop, err = s.restart(ctx, syscall.SIGTERM); err != nil {
+		return nil, err
+	}
+	wait(ctx, s.load.settle)
+	server := target{s.child.pid()}
+	if s.results.restBytes, err = server.resident(); err != nil {
+		return nil, err
+	}
+	if _, err := s.read(ctx, protocolConnectJSON); err != nil {
+		return nil, fmt.Errorf("read the history as JSON: %w", err)
+	}
+	if s.results.jsonBytes, err = server.resident(); err != nil {
+		return nil, err
+	}
+	took, err := s.read(ctx, protocolGRPC)
+	if err != nil {
+		return nil, fmt.Errorf("read the history: %w", err)
+	}
+	s.results.readsPerSecond = float64(s.load.history.messages) / took.Seconds()
+	return s.measureLive(ctx)
+}
+
+// read has one subscriber read the history.
+func (s *scene) read(ctx context.Context, protocol string) (time.Duration, error) {
+	return newBench(reading(protocol, 1, 1), s.child.addr, demoUser).recall(ctx, s.load.history.messages)
+}
+
+// coldReaders is how many read the history beside live subscribers.
+const coldReaders = 8
+
+// measureLive runs live subscribers alone, then beside readers who begin again when
+// they have read all.
+func (s *scene) measureLive(ctx context.Context) (*result, error) {
+	live := s.load.workload
+	alone, err := newBench(live, s.child.addr, demoUser).execute(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("live subscribers: %w", err)
+	}
+	s.results.alone = alone.Latency.P99
+	reading, stop := context.WithCancel(ctx)
+	var readers sync.WaitGroup
+	problems := make([]error, coldReaders)
+	for i := range problems {
+		readers.Go(func() {
+			for problems[i] == nil && reading.Err() == nil {
+				_, problems[i] = s.read(reading, protocolGRPC)
+			}
+			if reading.Err() != nil {
+				problems[i] = nil
+			}
+		})
+	}
+	beside, err := newBench(live, s.child.addr, demoUser).execute(ctx)
+	stop()
+	readers.Wait()
+	if err := errors.Join(append(problems, err)...); err != nil {
+		return alone, fmt.Errorf("live subscribers beside readers: %w", err)
+	}
+	s.results.beside = beside.Latency.P99
+	if alone.Faults.err() != nil {
+		beside.Faults = alone.Faults
+	}
+	return beside, nil
+}
+
+// measureReconnect has a crowd read the history on the server that stored it, then
+// on one that was just started. Each is the first crowd of its process.
+func measureReconnect(ctx context.Context, s *scene) (*result, error) {
+	base := s.dir
+	for _, dir := range []string{"rehearsal", "data"} { // the generator's own first crowd takes longer
+		s.stop()
+		s.dir = filepath.Join(base, dir)
+		if err := s.begin(ctx); err != nil {
+			return nil, err
+		}
+		var err error
+		if s.results.hot, err = s.crowd(ctx); err != nil {
+			return nil, fmt.Errorf("read what was just stored: %w", err)
+		}
+	}
+	err := s.child.end(syscall.SIGTERM)
+	s.child = nil
+	if err != nil {
+		return nil, fmt.Errorf("stop the server that stored the history: %w", err)
+	}
+	if s.child, err = s.system.start(ctx, s.path, s.dir, retainAll...); err != nil {
+		return nil, err
+	}
+	if s.results.cold, err = s.crowd(ctx); err != nil {
+		return nil, fmt.Errorf("read after a start: %w", err)
+	}
+	return nil, nil //nolint:nilnil // all results are the scene's
+}
+
+// crowd has the load's subscribers read the history together.
+func (s *scene) crowd(ctx context.Context) (time.Duration, error) {
+	w := s.load.workload
+	return newBench(w, s.child.addr, demoUser).recall(ctx, w.Subscribers*s.load.history.messages)
 }

@@ -12,7 +12,8 @@ type load struct {
 	name     string
 	workload workload
 	settle   time.Duration // rest before memory is measured
-	history  *history      // a start with it is measured instead of the workload, which stores it
+	history  *history      // is stored before the workload is measured, see scene
+	disk     bool          // the disk is measured before and after each run
 	systems  []string      // that it runs on
 	figures  []string      // of the report, see figures
 	goals    []goal
@@ -101,6 +102,9 @@ func loads() []load {
 	}
 }
 
+// defaultInFlight is how many sends of a crowd wait for their answers at most.
+const defaultInFlight = 4 * 60
+
 // crowd is a workload of small messages to subscribers on own connections; a
 // rate of 0 is a closed loop.
 func crowd(subscribers int, rate float64) workload {
@@ -132,7 +136,7 @@ func images(subscribers int) workload {
 func (l load) title() string {
 	w := l.workload
 	if l.history != nil {
-		return l.history.title(w.Size)
+		return l.history.title()
 	}
 	var parts []string
 	switch {
@@ -145,7 +149,7 @@ func (l load) title() string {
 	default:
 		parts = append(parts, thousands(w.Subscribers)+" subscribers")
 	}
-	if w.Publishers > 0 && w.Rate == 0 {
+	if w.Publishers > 0 && (w.Rate == 0 || w.Publishers*w.Window != defaultInFlight) {
 		parts = append(parts, fmt.Sprintf("%d × %d in flight", w.Publishers, w.Window))
 	}
 	if w.Rate > 0 && w.Rate < 1 {
@@ -182,10 +186,11 @@ func thousands(n int) string {
 
 // shrunk is a load that takes no time.
 func (l load) shrunk() load {
-	const few, slowly, small = 10, 50, 64 << 10
+	const few, slowly, small, short = 10, 50, 64 << 10, 500
 	if l.history != nil {
-		l.history.messages = min(l.history.messages, few)
-		return l
+		h := *l.history
+		h.messages = min(h.messages, short)
+		l.history = &h
 	}
 	w := &l.workload
 	w.Subscribers = min(w.Subscribers, few)

@@ -37,7 +37,7 @@ type result struct {
 
 	deliveryTimes *hdrhistogram.Histogram
 	sendTimes     *hdrhistogram.Histogram
-	startTime     time.Duration // of the server, until it listened; of a start with history only
+	history       historyResult // of a run with a history only
 }
 
 // faults are what must not be.

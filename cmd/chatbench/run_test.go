@@ -99,12 +99,16 @@ func TestHistory(t *testing.T) {
 	for _, protocol := range []string{protocolGRPC, protocolNDJSON} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
-			addr := newServer(t, transportH2C)
+			const replayed = 3
+			addr := newServer(t, transportH2C, chatsvc.WithReplay(chatsvc.Replay{Messages: replayed}))
 			_, first, _ := runLoad(t, addr)
 			code, r, stderr := runLoad(t, addr, "--protocol", protocol, "--history", historyAll)
 			checkWhole(t, code, r, stderr, 4)
 			if r.Foreign != 4*first.Sends {
 				t.Errorf("%d messages of history, %d are stored, for 4 subscribers", r.Foreign, first.Sends)
+			}
+			if _, r, _ := runLoad(t, addr, "--protocol", protocol, "--history", historyReplay); r.Foreign != 4*replayed {
+				t.Errorf("%d messages of history for 4 subscribers, the server replays %d", r.Foreign, replayed)
 			}
 			if _, r, _ := runLoad(t, addr, "--protocol", protocol); r.Foreign != 0 {
 				t.Errorf("%d messages of history, none was asked for", r.Foreign)

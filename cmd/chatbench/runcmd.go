@@ -21,7 +21,7 @@ type runCmd struct {
 	Transport   string `group:"crowd" enum:"h2c,http1,tls" default:"h2c" placeholder:"TRANSPORT" help:"h2c, http1 or tls, which is HTTP/2 too (${default})."`
 	Subscribers int    `group:"crowd" short:"s" default:"1000" placeholder:"N" help:"Streams to open (${default})."`
 	Connections int    `group:"crowd" short:"c" placeholder:"N" help:"Connections that they share; one each unless set, and over HTTP/1.1."`
-	History     string `group:"crowd" enum:"end,all" default:"end" placeholder:"WHERE" help:"end: only new messages; all: the retained history first (${default})."`
+	History     string `group:"crowd" enum:"end,all,replay" default:"end" placeholder:"WHERE" help:"end: only new messages; all: the retained history first; replay: as much of it as the server sends to clients that ask for no offset (${default})."`
 	Stuck       int    `group:"crowd" placeholder:"PERCENT" help:"Subscribers that stop to read after their first batch."`
 	Slow        int    `group:"crowd" placeholder:"PERCENT" help:"Subscribers that read slowly."`
 	SlowRate    int    `group:"crowd" default:"${slowRate}" placeholder:"BYTES" help:"What they read in a second, each connection (${default})."`

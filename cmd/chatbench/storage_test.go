@@ -4,16 +4,22 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 )
 
-// The storage command runs from the build to the report.
+// The storage command runs from the start of both servers to the report.
 func TestStorageQuick(t *testing.T) {
 	t.Parallel()
-	out := filepath.Join(t.TempDir(), "STORAGE.md")
-	code, stdout, stderr := chatbench(t, "storage", "--quick", "--only", "1000x4000,send16,start10000,start10000-killed", "--out", out)
+	dir := t.TempDir()
+	server, err := buildServer(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "STORAGE.md")
+	code, stdout, stderr := chatbench(t, "storage", "--quick", "--server", server, "--before", server, "--out", out)
 	if code != 0 {
 		t.Fatalf("exit code %d, %s%s", code, stdout, stderr)
 	}
@@ -24,12 +30,11 @@ func TestStorageQuick(t *testing.T) {
 	report := string(b)
 	for _, want := range []string{
 		"quick comparison",
-		"| workload | figure | --sync always | ÷ --memory | ÷ --sync 1s | to reach | reached |",
-		"| 10 subscribers, 50/s | peak memory above rest | ",
-		"| sends alone, 16 × 60 in flight | sends/s | ",
-		"| workload | figure | --sync always | to reach | reached |",
-		"| start with 10 × 100 bytes, after a stop | time to start | ",
-		"| start with 10 × 100 bytes, after SIGKILL | peak memory | ",
+		"| sends alone, 4 × 60 in flight | sends/s | ",
+		"| sends alone, 1 × 1 in flight | send p50 | ",
+		"| 10 subscribers, 16 × 60 in flight, 50/s | deliveries/s | ",
+		"| 500 × 200 bytes stored | first message after SIGKILL | ",
+		"| 500 × 100 bytes stored | reconnected, cold | ",
 		" and its sync: ",
 		" cores (",
 	} {
@@ -40,63 +45,95 @@ func TestStorageQuick(t *testing.T) {
 	if stdout == "" || !strings.Contains(report, stdout) {
 		t.Errorf("what was printed is not in the report:\n%s", stdout)
 	}
-	for _, unwanted := range []string{"FAULTS", "NaN", "| 0s |", "| peak memory | 0.0 B |"} {
+	for _, r := range requirements() {
+		row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(r.text) + ` \| [-0-9].* \| [-0-9].* \| [≤≥<] .* \| – \|$`)
+		if !row.MatchString(report) {
+			t.Errorf("%s: a value is missing:\n%s", r.text, report)
+		}
+	}
+	for _, unwanted := range []string{"FAULTS", "NaN", "Inf"} {
 		if strings.Contains(report, unwanted) {
 			t.Errorf("the report has %q:\n%s", unwanted, report)
 		}
 	}
 }
 
-// Ratios, starts, goals and faults of each way to keep messages.
-func TestStorageReport(t *testing.T) {
+// Each requirement is reached at its limit, and not beyond it.
+func TestRequirements(t *testing.T) {
 	t.Parallel()
-	cmp := (&storageCmd{roundFlags: roundFlags{Rounds: 3}}).plan()
+	cmp := (&storageCmd{Before: os.Args[0], roundFlags: roundFlags{Rounds: 3, Server: os.Args[0]}}).plan()
 	set := func(load, system string, r ...*result) { cmp.runs[runKey{load, system}] = r }
 	delivered := func(n float64) *result { return &result{DeliveriesPerSecond: n, Server: &serverResult{}} }
-	started := func(ms, bytes int64) *result {
-		return &result{startTime: time.Duration(ms) * time.Millisecond, Server: &serverResult{PeakBytes: bytes}}
-	}
-	set("1000x4000", syncAlways, delivered(900))
-	set("1000x4000", inMemory, delivered(1000))
-	set("1000x4000", syncSecond, delivered(450))
-	set(load1000, syncAlways, delivered(899))
-	set(load1000, inMemory, delivered(1000))
-	set("start10000", syncAlways, started(300, 3<<20), started(100, 1<<20), started(200, 2<<20))
-	set("start64MiB-killed", syncAlways, started(201, 1<<20))
-	report := cmp.storageReport(42 * time.Microsecond)
+	sent := func(n float64) *result { return &result{SendsPerSecond: n, Server: &serverResult{}} }
+	single := func(d time.Duration) *result { return &result{SendLatency: latency{P50: d}} }
+	set(loadSend, syncAlways, sent(85), sent(10), sent(200))
+	set(loadSend, inMemory, sent(100))
+	set(loadSend, beforeAlways, sent(62))
+	set(loadSend, beforeMemory, sent(100))
+	set(load4000, syncAlways, delivered(979))
+	set(load4000, inMemory, delivered(1000))
+	set(load960, syncAlways, delivered(980))
+	cmp.syncs = []time.Duration{100 * time.Microsecond, time.Second, 10 * time.Microsecond}
+	set(loadSingle, syncAlways, single(251*time.Microsecond))
+	set(loadSingle, inMemory, single(100*time.Microsecond))
+	set(loadHistory, syncAlways, &result{history: historyResult{
+		afterKill: 50 * time.Millisecond, afterStop: 51 * time.Millisecond,
+		restBytes: 80 << 20, jsonBytes: 201 << 20, readsPerSecond: 400_000,
+		alone: 20 * time.Millisecond, beside: 30 * time.Millisecond,
+	}})
+	set(loadReconnect, syncAlways, &result{history: historyResult{hot: time.Second, cold: 1400 * time.Millisecond}})
+	table := cmp.storageTable()
 	for _, want := range []string{
-		"| 1,000 subscribers, 4,000/s | deliveries/s | 900 | 0.9 | 2 | ≥ 0.9 × --memory | yes |\n",
-		"| 1,000 subscribers, 1,000/s | deliveries/s | 899 | 0.899 | | ≥ 0.9 × --memory | **no** |\n",
-		"| start with 10,000 × 100 bytes, after a stop | time to start | 200ms | ≤ 200ms | yes |\n",
-		"| start with 10,000 × 100 bytes, after a stop | time to start | 200ms (100ms – 300ms) |\n",
-		"| start with 10,000 × 100 bytes, after a stop | peak memory | 2.0 MiB (1.0 MiB – 3.0 MiB) |\n",
-		"| start with 10,000 × 6,500 bytes, after SIGKILL | time to start | 201ms | ≤ 200ms | **no** |\n",
-		"its sync: 42µs\n",
+		"| sends alone, 240 in flight, always ÷ memory | 0.62 | 0.85 | ≥ 0.85 | yes |\n",
+		", 240 in flight, always ÷ memory | – | 0.979 | ≥ 0.98 | **no** |\n",
+		", 960 in flight, always ÷ memory | – | – | ≥ 0.98 | – |\n",
+		" always − memory | – | 151µs | ≤ 1.5 × a bare write and sync: 150µs | **no** |\n",
+		"after SIGKILL, until the first message reaches a subscriber | – | 50ms | ≤ 50ms | yes |\n",
+		"after a stop, until the first message reaches a subscriber | – | 51ms | ≤ 50ms | **no** |\n",
+		"| memory at rest | – | 80.0 MiB | ≤ 80.0 MiB | yes |\n",
+		"as JSON | – | 201.0 MiB | ≤ 200.0 MiB | **no** |\n",
+		", messages/s | – | 400.0 k | ≥ 400.0 k | yes |\n",
+		"÷ without | – | 1.5 | ≤ 1.5 | yes |\n",
+		"cold ÷ hot | – | 1.4 | ≤ 1.3 | **no** |\n",
 	} {
-		if !strings.Contains(report, want) {
-			t.Errorf("the report does not have %q:\n%s", want, report)
+		if !strings.Contains(table, want) {
+			t.Errorf("the table does not have %q:\n%s", want, table)
 		}
 	}
-	if err := cmp.faults(storageNames...); err != nil {
-		t.Errorf("there are no faults: %v", err)
+	if size := regexp.MustCompile(`size of .* \| < before: .* \| \*\*no\*\* \|`); !size.MatchString(table) {
+		t.Errorf("a program of the same size is not smaller:\n%s", table)
 	}
-	lossy := delivered(1)
-	lossy.Faults.Lost = 7
-	set("send", syncSecond, lossy)
-	if tables := cmp.storageTables(); !strings.HasPrefix(tables, "- FAULTS: sends alone, 4 × 60 in flight, --sync 1s, round 1: 7 deliveries lost") {
-		t.Errorf("tables:\n%s", tables)
+}
+
+// A run that fails is reported, and is an error unless the older server failed.
+func TestStorageFaults(t *testing.T) {
+	t.Parallel()
+	cmp := (&storageCmd{Before: "x", roundFlags: roundFlags{Rounds: 1}}).plan()
+	failed := &result{Faults: faults{Lost: 7, Cause: "it fell over"}}
+	cmp.runs[runKey{loadHistory, beforeAlways}] = []*result{failed}
+	if err := cmp.faults(newSystems...); err != nil {
+		t.Errorf("only the older server has faults: %v", err)
 	}
-	if err := cmp.faults(storageNames...); err == nil {
+	if table := cmp.storageTable(); !strings.HasPrefix(table, "- FAULTS: 2,000,000 × 200 bytes stored, before, --sync always, round 1: 7 deliveries lost") {
+		t.Errorf("table:\n%s", table)
+	}
+	cmp.runs[runKey{loadHistory, syncAlways}] = []*result{failed}
+	if err := cmp.faults(newSystems...); err == nil {
 		t.Error("a fault is no error")
 	}
 }
 
-// Where nothing was measured there is no table.
-func TestStorageReportOfStarts(t *testing.T) {
+// A server that cannot start with the history is a fault of that run only.
+func TestHistoryFails(t *testing.T) {
 	t.Parallel()
-	cmp := (&storageCmd{Only: []string{"start10000"}, roundFlags: roundFlags{Rounds: 1}}).plan()
-	if report := cmp.storageReport(0); strings.Contains(report, inMemory+" |") || strings.Count(report, "| workload |") != 2 {
-		t.Errorf("report:\n%s", report)
+	cmp := (&storageCmd{Only: []string{loadHistory}, roundFlags: roundFlags{Rounds: 1, Quick: true}}).plan()
+	cmp.flags.Server = "/nowhere/simplechat"
+	r, err := cmp.withHistory(t.Context(), cmp.loads[0], syncAlways, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Faults.err() == nil || !strings.Contains(r.Faults.Cause, "/nowhere/simplechat") {
+		t.Errorf("faults %+v", r.Faults)
 	}
 }
 
@@ -106,18 +143,17 @@ func TestStoreAndRecall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	const messages = 500
-	w := storing(smallContent)
-	w.Protocol = protocolGRPC
+	w, two := storing(smallContent), reading(protocolConnectJSON, 2, 1)
 	addr := newServer(t, transportH2C)
 	if err := newBench(w, addr, demoUser).store(ctx, messages); err != nil {
 		t.Fatal(err)
 	}
-	if err := newBench(w.reading(), addr, demoUser).recall(ctx, messages); err != nil {
+	if _, err := newBench(two, addr, demoUser).recall(ctx, 2*messages); err != nil {
 		t.Error(err)
 	}
 	short, cancel := context.WithTimeout(ctx, time.Second)
 	t.Cleanup(cancel)
-	if err := newBench(w.reading(), addr, demoUser).recall(short, messages+1); err == nil {
+	if _, err := newBench(two, addr, demoUser).recall(short, 2*messages+1); err == nil {
 		t.Error("a message that nobody sent was read")
 	}
 	if err := newBench(w, addr, login{"user1", "wrong"}).store(ctx, 1); err == nil {

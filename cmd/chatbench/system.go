@@ -18,6 +18,7 @@ import (
 // system is a server that is compared.
 type system struct {
 	protocol string
+	before   bool   // the older simplechat of --before
 	sync     string // of simplechat: its --sync, "" for --memory
 	peer     string // of the peer command, "" for simplechat
 	module   string // whose version says what it is
@@ -43,20 +44,24 @@ var systems = map[string]system{
 	inMemory:   {protocol: protocolGRPC},
 	syncAlways: {protocol: protocolGRPC, sync: "always"},
 	syncSecond: {protocol: protocolGRPC, sync: "1s"},
+
+	beforeAlways: {protocol: protocolGRPC, before: true, sync: "always"},
+	beforeMemory: {protocol: protocolGRPC, before: true},
 }
 
 // child is a server's process.
 type child struct {
-	cmd  *exec.Cmd
-	addr string        // HOST:PORT
-	took time.Duration // until it listened
+	cmd     *exec.Cmd
+	addr    string // HOST:PORT
+	began   time.Time
+	listens <-chan string // gets the address that the server logs
 }
 
 const (
 	// childStart bounds the time until a server listens.
-	childStart = 20 * time.Second
+	childStart = time.Minute
 	// childEnd is what it has to end in good order.
-	childEnd = 3 * time.Second
+	childEnd = 30 * time.Second
 )
 
 var (
@@ -65,14 +70,34 @@ var (
 	errChildStart = errors.New("the server did not say that it listens")
 )
 
-// start starts the system, and returns when it listens. A simplechat gets more
-// flags, and keeps its messages in dir if it writes to the disk.
+// anyPort lets the system choose the port.
+const anyPort = "127.0.0.1:0"
+
+// start starts the system, and returns when it listens. A simplechat keeps its
+// messages in dir if it writes to the disk, and gets more flags.
 func (s system) start(ctx context.Context, simplechat, dir string, more ...string) (*child, error) {
+	c, err := s.launch(ctx, simplechat, dir, anyPort, more...)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case c.addr = <-c.listens:
+	case <-time.After(childStart):
+	}
+	if c.addr == "" {
+		c.stop()
+		return nil, fmt.Errorf("%s: %w", c.cmd, errChildStart)
+	}
+	return c, nil
+}
+
+// launch starts the system, and does not wait for it.
+func (s system) launch(ctx context.Context, simplechat, dir, listen string, more ...string) (*child, error) {
 	storage := []string{"--memory"}
 	if s.sync != "" {
 		storage = []string{"--data", dir, "--sync", s.sync}
 	}
-	path, args := simplechat, slices.Concat([]string{"serve", "--listen", "127.0.0.1:0"}, storage, more)
+	path, args := simplechat, slices.Concat([]string{"serve", "--listen", listen}, storage, more)
 	if s.peer != "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -87,11 +112,11 @@ func (s system) start(ctx context.Context, simplechat, dir string, more ...strin
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
+	addr := make(chan string, 1)
+	c := &child{cmd: cmd, addr: listen, began: time.Now(), listens: addr}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	addr := make(chan string, 1)
 	go func() {
 		defer close(addr)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); { // to the end: a full pipe would stop the server
@@ -100,16 +125,6 @@ func (s system) start(ctx context.Context, simplechat, dir string, more ...strin
 			}
 		}
 	}()
-	c := &child{cmd: cmd}
-	select {
-	case c.addr = <-addr:
-		c.took = time.Since(began)
-	case <-time.After(childStart):
-	}
-	if c.addr == "" {
-		c.stop()
-		return nil, fmt.Errorf("%s %s: %w", path, strings.Join(args, " "), errChildStart)
-	}
 	return c, nil
 }
 

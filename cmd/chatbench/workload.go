@@ -28,7 +28,7 @@ type workload struct {
 	Size        int           `json:"size"`        // bytes of content
 	Warmup      time.Duration `json:"warmup"`      // load that is not measured
 	Duration    time.Duration `json:"duration"`    // load that is
-	History     string        `json:"history"`     // where subscribers begin: "end" or "all"
+	History     string        `json:"history"`     // where subscribers begin: "end", "all" or "replay"
 	Stuck       int           `json:"stuck"`       // per cent of the subscribers that stop to read
 	Slow        int           `json:"slow"`        // per cent that read slowRate bytes a second
 	SlowRate    int           `json:"slowRate"`

@@ -30,6 +30,7 @@ func ignoreEmptyVariables() {
 
 type commands struct {
 	Serve   serveCmd       `cmd:"" help:"Run the server."`
+	Log     logCmd         `cmd:"" help:"Check, copy, move and repair what a server has stored."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }
 

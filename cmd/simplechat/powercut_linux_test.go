@@ -41,7 +41,7 @@ func TestPowerCutTestFindsLoss(t *testing.T) {
 // again and again, and returns what is wrong with what a server finds then.
 func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 	chance := newChance(t)
-	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", crowdFile(t)}, smallFiles, args)
+	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", crowdFile(t), "--retain-bytes", "12MiB"}, args)
 	tr := newTracer(t.TempDir())
 	ledger := traceLoad(t, tr, chance, args)
 	t.Logf("%d events, %d messages acknowledged", len(tr.events), ledger.count())
@@ -135,25 +135,31 @@ func startAfterCut(t *testing.T, d *disk, chance *rand.Rand, ledger *ledger, arg
 	return problems
 }
 
-// bootAnew makes a log's mark, if there is a whole one, that of another run of the
-// operating system: a power cut has ended that. The mark is JSON, its checksum and
-// spaces.
+// bootAnew makes what a log has noted that of another run of the operating system: a
+// power cut has ended that. The file has slots of JSON, its checksum and spaces, of
+// which those that are not whole stay as they are.
 func bootAnew(t *testing.T, path string) {
 	t.Helper()
+	const slotSize = 512
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return
+		return // it was not there yet
 	}
-	content, rest, _ := bytes.Cut(data, []byte{' '})
-	if len(rest) < 8 || string(rest[:8]) != fmt.Sprintf("%08x", crc32.ChecksumIEEE(content)) {
-		return
+	boots := 0
+	for slot := range slices.Chunk(data, slotSize) {
+		content, sum, ok := bytes.Cut(slot, []byte("} "))
+		content = slot[:min(len(content)+1, len(slot))]
+		if !ok || len(sum) < 8 || string(sum[:8]) != fmt.Sprintf("%08x", crc32.ChecksumIEEE(content)) {
+			continue
+		}
+		at := bytes.Index(content, []byte(`"boot":"`))
+		if at < 0 || content[at+8] == '"' {
+			t.Fatalf("no boot in %s", content)
+		}
+		content[at+8] ^= 1
+		copy(sum, fmt.Sprintf("%08x", crc32.ChecksumIEEE(content)))
+		boots++
 	}
-	at := bytes.Index(content, []byte(`"boot":"`))
-	if at < 0 || content[at+8] == '"' {
-		t.Fatalf("no boot in %s", content)
-	}
-	content[at+8] ^= 1
-	copy(rest, fmt.Sprintf("%08x", crc32.ChecksumIEEE(content)))
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,8 @@ const readmeAddr = "127.0.0.1:65002"
 // must say that it listens and, after Ctrl+C, that it stopped. Its output is not
 // looked at.
 //
-// A command that calls messageList runs on while those after it do, from its
-// first line on, until the server ends. Its output must begin with the lines
+// A command that calls messageList without an end runs on while those after it do,
+// from its first line on, until the server ends. Its output must begin with the lines
 // that README has; any other command's must be those lines.
 //
 // Lines are equal if they are so after a stretch of white space counts as one
@@ -118,7 +118,9 @@ type snippet struct {
 func (s *snippet) String() string { return fmt.Sprintf("README.md:%d: %s", s.line, s.name) }
 
 // isStream reports whether the snippet runs until the server ends.
-func (s *snippet) isStream() bool { return strings.Contains(s.commands, "messageList") }
+func (s *snippet) isStream() bool {
+	return strings.Contains(s.commands, "messageList") && !strings.Contains(s.commands, "Chat-Until")
+}
 
 // isOfCluster reports whether the snippet needs NATS servers.
 func (s *snippet) isOfCluster() bool { return strings.HasPrefix(s.name, "cluster-") }

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/term"
 
 	"example.com/simplechat/chatsvc"
-	"example.com/simplechat/chatsvc/h2"
 	"example.com/simplechat/cmd/internal/cli"
 )
 
@@ -42,6 +41,7 @@ type serveCmd struct {
 	Heartbeat     time.Duration `group:"limits" default:"25s" placeholder:"DURATION" help:"Silence after which a subscriber gets an empty batch, 0 for never (${default})."`
 	WriteDeadline time.Duration `group:"limits" default:"30s" placeholder:"DURATION" help:"Time that a subscriber has to take a batch (${default})."`
 
+	StdHTTP2   bool     `group:"web" name:"std-http2" env:"SIMPLECHAT_STD_HTTP2" help:"Serve HTTP/2 by Go's own implementation, which takes more memory and CPU: for the day on which this server's has a fault."`
 	TLSCert    string   `group:"web" placeholder:"FILE" help:"Certificate chain in PEM. With it the server speaks TLS only."`
 	TLSKey     string   `group:"web" placeholder:"FILE" help:"The certificate's key in PEM."`
 	NoPage     bool     `group:"web" help:"Do not serve the chat page at /."`
@@ -181,17 +181,13 @@ func (c *serveCmd) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-func (c *serveCmd) serve(srv *h2.Server, listener net.Listener) error {
-	listener = quickACK(listener)
-	if c.TLSCert != "" {
-		return srv.ServeTLS(listener)
-	}
-	return srv.Serve(listener)
+func (c *serveCmd) serve(srv httpServer, listener net.Listener) error {
+	return srv.Serve(quickACK(listener))
 }
 
 // shutdown ends every stream with trailers, then the connections, then, after
 // shutdownTime, whatever is left.
-func shutdown(svc *chatsvc.Service, srv *h2.Server, logger *slog.Logger) {
+func shutdown(svc *chatsvc.Service, srv httpServer, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	drained, stop := context.WithTimeout(ctx, streamsTime)

@@ -175,8 +175,8 @@ func TestDemoUsersWhereAllowed(t *testing.T) {
 }
 
 var (
-	flagName = regexp.MustCompile(`--([a-z]+(?:-[a-z]+)*)`)
-	helpFlag = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z-]+)`)
+	flagName = regexp.MustCompile(`--([a-z]+(?:-[a-z0-9]+)*)`)
+	helpFlag = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z0-9-]+)`)
 )
 
 // serveFlags returns the names of the flags in "simplechat serve --help", apart
@@ -225,6 +225,7 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		"max-streams":      "0",
 		"heartbeat":        "-1s",
 		"write-deadline":   "-1s",
+		"std-http2":        "perhaps",
 		"tls-cert":         "/nonexistent/cert.pem",
 		"tls-key":          "/nonexistent/key.pem",
 		"no-page":          "perhaps",

@@ -20,7 +20,6 @@ import (
 	"github.com/rs/cors"
 
 	"example.com/simplechat/chatsvc"
-	"example.com/simplechat/chatsvc/h2"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 	"example.com/simplechat/web"
 )
@@ -41,7 +40,7 @@ const (
 // newServer returns the HTTP server, which speaks HTTP/1.1 and HTTP/2, in plain text
 // (h2c with prior knowledge) or over TLS. It refuses calls until front is given a
 // service.
-func (c *serveCmd) newServer(front *front, tlsConfig *tls.Config, logger *slog.Logger) *h2.Server {
+func (c *serveCmd) newServer(front *front, tlsConfig *tls.Config, logger *slog.Logger) httpServer {
 	// What anybody may call without credentials neither inflates nor reads much.
 	utility := connect.WithHandlerOptions(
 		connect.WithCompression("gzip", nil, nil),
@@ -78,7 +77,7 @@ func (c *serveCmd) newServer(front *front, tlsConfig *tls.Config, logger *slog.L
 		},
 		ErrorLog: log.New(serverLog{logger}, "", 0),
 	}
-	return h2.New(srv)
+	return c.newHTTPServer(srv)
 }
 
 // serverLog is where net/http logs.

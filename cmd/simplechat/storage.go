@@ -31,6 +31,11 @@ type storageFlags struct {
 	Memory bool     `help:"Keep messages in memory, gone when the server ends."`
 	Sync   syncMode `placeholder:"always|DURATION" help:"When messages in --data reach the disk. always: before a send is answered, so an acknowledged message survives a power cut. A duration: that often, so a power cut may take that much; a crash of the server alone takes nothing (always)."`
 
+	natsFlags
+}
+
+// natsFlags say which stream of a NATS cluster is the log.
+type natsFlags struct {
 	NATS           natsURLs `name:"nats" placeholder:"URL" help:"Keep messages in a NATS cluster with JetStream, shared by all servers that name its stream. URLs of the cluster's servers, with commas between them."`
 	NATSStream     string   `name:"nats-stream" placeholder:"NAME" help:"Stream of the cluster; it is made if it is missing (simplechat)."`
 	NATSReplicas   int      `name:"nats-replicas" placeholder:"N" help:"NATS servers that keep each message, 1, 3 or 5. With 3 an acknowledged message survives the loss of one (3)."`
@@ -92,7 +97,7 @@ func (f *storageFlags) check() error {
 	return f.checkNATS()
 }
 
-func (f *storageFlags) checkNATS() error {
+func (f *natsFlags) checkNATS() error {
 	if len(f.NATS) == 0 {
 		for name, set := range map[string]bool{
 			"stream": f.NATSStream != "", "replicas": f.NATSReplicas != 0, "sync-always": f.NATSSyncAlways, "creds": f.NATSCreds != "",
@@ -154,7 +159,20 @@ func (f *storageFlags) openDurable(ctx context.Context, retention chatsvc.Retent
 }
 
 // connect opens the log in a NATS cluster.
-func (f *storageFlags) connect(ctx context.Context, maxContent int, options jetlog.Options) (*jetlog.Log, error) {
+func (f *natsFlags) connect(ctx context.Context, maxContent int, options jetlog.Options) (*jetlog.Log, error) {
+	cluster, err := f.cluster(maxContent)
+	if err != nil {
+		return nil, err
+	}
+	log, err := jetlog.Connect(ctx, cluster, options)
+	if err != nil {
+		return nil, fmt.Errorf("--nats: %w", err)
+	}
+	return log, nil
+}
+
+// cluster returns the cluster that the flags name.
+func (f *natsFlags) cluster(maxContent int) (jetlog.Cluster, error) {
 	cluster := jetlog.Cluster{
 		URLs:        f.NATS,
 		Stream:      cmp.Or(f.NATSStream, defaultStream),
@@ -165,22 +183,16 @@ func (f *storageFlags) connect(ctx context.Context, maxContent int, options jetl
 	}
 	if f.NATSCreds != "" { // nats.go would find out only when it connects
 		if _, err := os.Stat(f.NATSCreds); err != nil {
-			return nil, fmt.Errorf("--nats-creds: %w", err)
+			return cluster, fmt.Errorf("--nats-creds: %w", err)
 		}
 	}
 	var err error
-	if cluster.TLS, err = f.natsTLS(); err != nil {
-		return nil, err
-	}
-	log, err := jetlog.Connect(ctx, cluster, options)
-	if err != nil {
-		return nil, fmt.Errorf("--nats: %w", err)
-	}
-	return log, nil
+	cluster.TLS, err = f.natsTLS()
+	return cluster, err
 }
 
 // natsTLS returns the settings for TLS with NATS, nil for the system's.
-func (f *storageFlags) natsTLS() (*tls.Config, error) {
+func (f *natsFlags) natsTLS() (*tls.Config, error) {
 	if f.NATSTLSCA == "" && f.NATSTLSCert == "" {
 		return nil, nil //nolint:nilnil // nothing set is no error
 	}

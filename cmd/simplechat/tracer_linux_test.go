@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,8 +22,9 @@ import (
 // tracer runs a program under ptrace(2), and writes down what it does to the
 // files below a directory: which bytes it writes, which names it makes, and what
 // it syncs. It needs no privilege, no device and no mount. What it cannot
-// follow, such as a writable mapping of a file, is an error: the model would
-// then promise too little or too much.
+// follow is an error: the model would then promise too little or too much. It does
+// not see what a program writes to a mapping: nothing that such a file holds is
+// durable.
 type tracer struct {
 	root string
 
@@ -178,7 +180,7 @@ func (t *tracer) stopped(pid, thread int) (stay bool) {
 	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY && info.number == unix.SYS_EXIT_GROUP:
 		t.ending = pid
 	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY && t.ending == 0:
-		if done := t.entered(call{t, pid, info.number, info.args}); done != nil {
+		if done := t.entered(modern(call{t, pid, info.number, info.args})); done != nil {
 			t.calls[thread] = done
 		}
 	case info.op == unix.PTRACE_SYSCALL_INFO_EXIT:
@@ -241,6 +243,10 @@ func (t *tracer) entered(c call) func(result int64) {
 		if tracked {
 			return func(int64) { t.record(event{kind: changed, node: file.node, change: change{offset: int64(c.args[1])}}) }
 		}
+	case unix.SYS_MMAP:
+		if mappedFile, ok := t.files[int(int32(c.args[4]))]; ok && c.args[2]&unix.PROT_WRITE != 0 && c.args[3]&unix.MAP_SHARED != 0 {
+			return func(int64) { t.record(event{kind: mapped, node: mappedFile.node}) }
+		}
 	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
 		if tracked {
 			seen := t.disk.begun(file.node)
@@ -252,6 +258,34 @@ func (t *tracer) entered(c call) func(result int64) {
 	return nil
 }
 
+// modern returns the call in the form with a directory's descriptor, if it has an
+// older one. Only amd64 has those, and the C library that SQLite is compiled with
+// uses them.
+func modern(c call) call {
+	const open, creat, rename, mkdir, rmdir, link, unlink, symlink = 2, 85, 82, 83, 84, 86, 87, 88
+	if runtime.GOARCH != "amd64" {
+		return c
+	}
+	here, a := uint64(math.MaxUint64-99), c.args // unix.AT_FDCWD
+	switch c.number {
+	case open:
+		c.number, c.args = unix.SYS_OPENAT, [6]uint64{here, a[0], a[1], a[2]}
+	case creat:
+		c.number, c.args = unix.SYS_OPENAT, [6]uint64{here, a[0], unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC, a[1]}
+	case rename:
+		c.number, c.args = unix.SYS_RENAMEAT, [6]uint64{here, a[0], here, a[1]}
+	case mkdir:
+		c.number, c.args = unix.SYS_MKDIRAT, [6]uint64{here, a[0], a[1]}
+	case rmdir, unlink:
+		c.number, c.args = unix.SYS_UNLINKAT, [6]uint64{here, a[0]}
+	case link:
+		c.number, c.args = unix.SYS_LINKAT, [6]uint64{here, a[0], here, a[1]}
+	case symlink:
+		c.number, c.args = unix.SYS_SYMLINKAT, [6]uint64{a[0], here, a[1]}
+	}
+	return c
+}
+
 // refuse fails for calls that change files in ways that the model does not know.
 func (c call) refuse(tracked bool) {
 	var is bool
@@ -260,9 +294,6 @@ func (c call) refuse(tracked bool) {
 		is = tracked
 	case unix.SYS_FCNTL:
 		is = tracked && (c.args[1] == unix.F_DUPFD || c.args[1] == unix.F_DUPFD_CLOEXEC)
-	case unix.SYS_MMAP:
-		_, mapped := c.files[int(int32(c.args[4]))]
-		is = mapped && c.args[2]&unix.PROT_WRITE != 0 && c.args[3]&unix.MAP_SHARED != 0
 	case unix.SYS_COPY_FILE_RANGE, unix.SYS_SPLICE:
 		_, is = c.files[int(int32(c.args[2]))]
 	case unix.SYS_LINKAT:

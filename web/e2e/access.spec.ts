@@ -156,3 +156,73 @@ test('a finger and a small window are enough', async ({ browser, server }) => {
   }
   await context.close();
 });
+
+test('a failed send is read out, and after Discard the focus is where one writes', async ({
+  page,
+  server,
+}) => {
+  await login(page, server);
+  await page.route('**/sendMessage', route => route.abort());
+  await field(page).fill('unlucky');
+  await page.keyboard.press('Enter');
+  await expect(page.locator('[aria-live=assertive]')).toContainText(
+    'Not sent: unlucky. The server cannot be reached.',
+  );
+  await page.getByRole('button', { name: 'Discard' }).click();
+  await expect(field(page)).toBeFocused();
+  await expect(page.locator('[aria-live=assertive]')).toBeEmpty();
+});
+
+for (const [width, height] of [
+  [640, 360],
+  [568, 320],
+  [320, 480],
+] as const) {
+  test(`one can log in where the window has ${width} × ${height}`, async ({ browser, server }) => {
+    const context = await browser.newContext({ viewport: { width, height } });
+    const page = await context.newPage();
+    await page.goto(server.url);
+    const button = page.getByRole('button', { name: 'Log in' });
+    await button.scrollIntoViewIfNeeded();
+    await expect(button).toBeInViewport({ ratio: 1 });
+    await page.screenshot({ path: `test-results/login-${width}.png` });
+    await page.getByRole('heading').scrollIntoViewIfNeeded();
+    await expect(page.getByRole('heading')).toBeInViewport({ ratio: 1 });
+    await context.close();
+  });
+}
+
+for (const viewport of [sizes.phone, { width: 900, height: 700 }]) {
+  test(`three attachments can be taken out where the window is ${viewport.width} wide`, async ({
+    browser,
+    server,
+  }) => {
+    const context = await browser.newContext({ viewport });
+    const page = await context.newPage();
+    await login(page, server);
+    const file = { name: 'a.png', mimeType: 'image/png', buffer: png };
+    await page.locator('input[type=file]').setInputFiles([file, file, file]);
+    await expect(page.getByAltText('Image to send')).toHaveCount(3);
+    await page.screenshot({ path: `test-results/attachments-${viewport.width}.png` });
+    const last = page.getByRole('button', { name: 'Remove the image' }).last();
+    await last.scrollIntoViewIfNeeded();
+    await expect(last).toBeInViewport({ ratio: 1 });
+    await last.click();
+    await expect(page.getByAltText('Image to send')).toHaveCount(2);
+    await context.close();
+  });
+}
+
+test('in forced colours everything that matters has an edge', async ({ page, server }) => {
+  await page.emulateMedia({ forcedColors: 'active' });
+  await login(page, server);
+  const style = (selector: string) =>
+    page.locator(selector).evaluate(el => {
+      const { borderTopWidth, backgroundColor } = getComputedStyle(el);
+      return { borderTopWidth, backgroundColor };
+    });
+  expect((await style('.composer .primary')).borderTopWidth).toBe('1px');
+  const ground = await style('body');
+  expect((await style('.connection .dot')).backgroundColor).not.toBe(ground.backgroundColor);
+  await page.screenshot({ path: 'test-results/forced-colors.png' });
+});

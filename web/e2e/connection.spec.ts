@@ -2,6 +2,7 @@ import type { BrowserContext, Page } from '@playwright/test';
 import {
   allTexts,
   bubbles,
+  endWorker,
   expect,
   fillLogin,
   inWorker,
@@ -180,4 +181,89 @@ test('the shared worker notices an hour of silence, too', async ({ page, server,
   wire.mend();
   await expect(bubbles(page)).toHaveCount(2, { timeout: 30_000 });
   expect(await texts(page)).toEqual(['before', 'while asleep']);
+});
+
+test('a shared worker that ends silently is replaced, and nothing is lost', async ({
+  context,
+  server,
+  browser,
+}) => {
+  const [first, second] = [await context.newPage(), await context.newPage()];
+  for (const tab of [first, second]) await login(tab, server);
+  await say(first, 'before');
+  await expect(sent(second)).toHaveCount(1);
+  await endWorker(browser);
+  await server.client('user2').text('in between');
+  await say(second, 'mine');
+  for (const tab of [first, second]) {
+    await expect(bubbles(tab)).toHaveText([/before/, /in between/, /mine/], { timeout: 20_000 });
+    await expect(tab.locator('.pending')).toHaveCount(0, { timeout: 20_000 });
+    await expect(tab.getByRole('status')).toHaveText('Connected');
+  }
+});
+
+test('a network that goes is noticed at once, and one that says nothing by a send', async ({
+  page,
+  server,
+  wire,
+  context,
+}) => {
+  await withoutWorker(context); // the tools take pages offline, not workers
+  await login(page, wire);
+  const status = page.getByRole('status');
+  await context.setOffline(true);
+  await expect(status).toHaveText('Reconnecting…', { timeout: 3_000 });
+  await context.setOffline(false);
+  await expect(status).toHaveText('Connected', { timeout: 3_000 });
+  wire.stall();
+  await say(page, 'into the void');
+  await expect(status).toHaveText('Reconnecting…', { timeout: 20_000 });
+  wire.mend();
+  await page.getByRole('button', { name: 'Try now' }).click();
+  await expect(status).toHaveText('Connected');
+  await expect(sent(page)).toHaveText([/into the void/], { timeout: 45_000 });
+  expect(await stored(server, 1)).toEqual(['into the void']);
+});
+
+for (const [what, answer, words] of [
+  [
+    'a proxy without a server',
+    { status: 502, body: '<html><title>502 Bad Gateway</title>' },
+    /“502 Bad Gateway”/,
+  ],
+  [
+    'another server',
+    { status: 404, contentType: 'text/plain', body: '404 page not found' },
+    /“404 page not found”/,
+  ],
+  ['a login page', { status: 200, body: '<title>Hotel\nWiFi</title>' }, /“200 Hotel WiFi”.*log in/],
+  ['a redirect', { status: 302, headers: { Location: '/login' } }, /redirect/],
+] as [string, object, RegExp][]) {
+  test(`what ${what} says is shown`, async ({ page, server, context }) => {
+    await withoutWorker(context);
+    await page.goto(server.url);
+    const reply = { contentType: 'text/html', ...answer };
+    await page.route('**/messageList', route => route.fulfill(reply));
+    await fillLogin(page, 'user1', 'qwerty');
+    await expect(page.getByRole('alert')).toHaveText(words);
+    await page.unroute('**/messageList');
+    await page.keyboard.press('Enter');
+    await expect(page.getByRole('status')).toHaveText('Connected');
+    await page.route('**/sendMessage', route => route.fulfill(reply));
+    await say(page, 'hello');
+    await expect(page.locator('.failure')).toHaveText(words);
+  });
+}
+
+test('a message that a proxy finds too large is refused for good, and says why', async ({ page, server }) => {
+  await login(page, server);
+  await page.route('**/sendMessage', route =>
+    route.fulfill({
+      status: 413,
+      contentType: 'text/html',
+      body: '<title>413 Request Entity Too Large</title>',
+    }),
+  );
+  await say(page, 'large');
+  await expect(page.locator('.failure')).toContainText('Send something smaller');
 });

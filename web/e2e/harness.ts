@@ -260,3 +260,12 @@ export async function inWorker<T>(browser: Browser, method: string, params: obje
   await session.detach();
   return result;
 }
+
+/** Ends the shared worker, as a browser does that is short of memory. */
+export async function endWorker(browser: Browser): Promise<void> {
+  const session = await browser.newBrowserCDPSession();
+  const { targetInfos } = await session.send('Target.getTargets');
+  const { targetId } = targetInfos.find(target => target.type === 'shared_worker')!;
+  await session.send('Target.closeTarget', { targetId });
+  await session.detach();
+}

@@ -7,6 +7,7 @@ import {
   type ChatMessage,
   type ChatMessage_ContentType,
 } from './gen/qtgrpc/examples/chat/simplechat_pb';
+import { ours } from './foreign';
 import { fetchWithProgress } from './upload';
 
 export interface Credentials {
@@ -54,17 +55,21 @@ function authorization({ name, password }: Credentials): string {
   return 'Basic ' + btoa(Array.from(bytes, b => String.fromCharCode(b)).join(''));
 }
 
-/** Calls without cookies. With them, a browser would ask for a password of its own after a 401. */
-const omitting: typeof fetch = (input, init) => fetch(input, { ...init, credentials: 'omit' });
+/**
+ * Calls without cookies: with them, a browser would ask for a password of its own after a 401. A redirect is
+ * not followed: it leads to a page for people.
+ */
+const plain: typeof fetch = (input, init) =>
+  fetch(input, { ...init, credentials: 'omit', redirect: 'manual' });
 
 function clientOf(fetchFunction: typeof fetch) {
   return createClient(
     SimpleChat,
-    createConnectTransport({ baseUrl: location.origin, useBinaryFormat: true, fetch: fetchFunction }),
+    createConnectTransport({ baseUrl: location.origin, useBinaryFormat: true, fetch: ours(fetchFunction) }),
   );
 }
 
-const client = clientOf(omitting);
+const client = clientOf(plain);
 
 export const open: Open = async (credentials, from, signal) => {
   const headers = new Headers({ Authorization: authorization(credentials) });

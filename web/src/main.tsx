@@ -1,5 +1,6 @@
 import { hydrate } from 'preact';
-import { connect, serve, type SharedWorkerGlobalScope } from './link';
+import { connectTo, serve, type SharedWorkerGlobalScope } from './connect';
+import { Link } from './link';
 import { Tab } from './tab';
 import { App } from './ui/app';
 import './style.css';
@@ -8,5 +9,5 @@ import './style.css';
 if (typeof document === 'undefined') {
   serve(globalThis as unknown as SharedWorkerGlobalScope);
 } else {
-  hydrate(<App tab={new Tab(connect(import.meta.url))} />, document.getElementById('app')!);
+  hydrate(<App tab={new Tab(new Link(connectTo(import.meta.url)))} />, document.getElementById('app')!);
 }

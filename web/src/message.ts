@@ -31,6 +31,13 @@ export function isMessage(row: Row): row is Message {
   return 'content' in row;
 }
 
+/** Returns 128 random bits. There is no randomUUID on pages that came without TLS. */
+export function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), b => b.toString(16).padStart(2, '0')).join(
+    '',
+  );
+}
+
 const strictUTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const laxUTF8 = new TextDecoder('utf-8', { ignoreBOM: true });
 const previewBytes = 400;

@@ -1,7 +1,9 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { Credentials, Outgoing, Sent } from './api';
 import type { ChatMessage_ContentType } from './gen/qtgrpc/examples/chat/simplechat_pb';
-import { contentOf, isMessage, type Content, type Row } from './message';
+import { isForeign, reasonOf } from './foreign';
+import { retryAfter } from './retry';
+import { contentOf, isMessage, newKey, type Content, type Row } from './message';
 
 /**
  * - waiting: its turn has not come
@@ -28,6 +30,8 @@ interface Entry extends Pending {
   sent?: Sent;
   /** The failure was the network's: to send it again when the connection is back is safe and right. */
   again?: boolean;
+  /** It was stored before the server lost the end of its log, perhaps this message with it. */
+  doubtful?: boolean;
 }
 
 export type Send = (
@@ -47,15 +51,23 @@ export class Outbox {
   private pumping = false;
   private live = true;
   private closed = false;
+  /** The stream has brought, or will not bring, what is before next. */
+  private passed = { epoch: '', next: 0 };
+  private endPause: () => void = () => undefined;
 
   constructor(
     private readonly send: Send,
-    private readonly credentials: Credentials,
+    public credentials: Credentials,
     private readonly changed: () => void,
   ) {}
 
   get pending(): readonly Pending[] {
     return this.entries;
+  }
+
+  /** The number of messages that the server does not have, or may not have. */
+  get unsent(): number {
+    return this.entries.filter(e => e.state !== 'stored').length;
   }
 
   add(type: ChatMessage_ContentType, bytes: Uint8Array<ArrayBuffer>): void {
@@ -88,16 +100,28 @@ export class Outbox {
   /** Stops sending. What is on its way may still arrive. */
   close(): void {
     this.closed = true;
+    this.endPause();
   }
 
-  /** Takes out what has come back on the stream; its row keeps the key of the pending message. */
-  settle(epoch: string, rows: Row[]): void {
+  /** Continues after close: the user has logged in again, perhaps with a new password. */
+  reopen(credentials: Credentials): void {
+    this.credentials = credentials;
+    this.closed = false;
+    this.live = false;
+    void this.pump();
+  }
+
+  /**
+   * Takes out what has come back on the stream, which is at next now; its row keeps the key of the pending
+   * message.
+   */
+  settle(epoch: string, rows: Row[], next: number): void {
     for (const row of rows) {
-      if (this.entries.length === 0) return;
+      if (this.entries.length === 0) break;
       if (!isMessage(row) || row.from !== this.credentials.name) continue;
       const at = this.entries.findIndex(
         e =>
-          (e.sent?.epoch === epoch && e.sent.offset === row.offset) ||
+          (!e.doubtful && e.sent?.epoch === epoch && e.sent.offset === row.offset) ||
           (e.timestamp === row.timestamp && sameContent(e.content, row.content)),
       );
       if (at < 0) continue;
@@ -105,20 +129,27 @@ export class Outbox {
       this.entries.splice(at, 1);
       this.changed();
     }
+    this.pass(epoch, next);
+  }
+
+  /** Takes in that the server has lost the end of its log: what was stored may be there no longer. */
+  lose(): void {
+    for (const e of this.entries) if (e.state === 'stored') e.doubtful = true;
   }
 
   /**
-   * Tells that the stream is live, having brought all that was stored before, or that it is not. What is
-   * still here then was not stored, so what the network failed is sent again.
+   * Tells that the stream, which is at next, is live, having brought all that was stored before, or that it
+   * is not. What is still here then was not stored, so what the network failed is sent again.
    */
-  setLive(live: boolean, epoch: string): void {
+  setLive(live: boolean, epoch: string, next: number): void {
     this.live = live;
     if (!live) return;
     for (const e of this.entries) {
-      if (e.state === 'stored' && e.sent?.epoch !== epoch) {
-        Object.assign(e, { state: 'failed', error: 'The server began anew without it.' });
-      }
+      if (e.state !== 'stored' || (e.sent?.epoch === epoch && !e.doubtful)) continue;
+      Object.assign(e, { state: 'failed', error: 'The server has lost it.', doubtful: false });
+      delete e.sent;
     }
+    this.pass(epoch, next);
     this.requeue(e => e.state === 'failed' && e.again === true);
   }
 
@@ -131,7 +162,22 @@ export class Outbox {
     void this.pump();
   }
 
+  /**
+   * Drops what is stored before next and has not come back: it has left the history since, and would be
+   * pending for ever.
+   */
+  private pass(epoch: string, next: number): void {
+    this.passed = { epoch, next };
+    const before = this.entries.length;
+    this.entries = this.entries.filter(
+      ({ state, sent, doubtful }) =>
+        !(state === 'stored' && !doubtful && sent?.epoch === epoch && sent.offset < next),
+    );
+    if (this.entries.length !== before) this.changed();
+  }
+
   private next(): Entry | undefined {
+    if (this.closed) return undefined;
     for (const e of this.entries) {
       if (e.state === 'waiting') return e;
       // Until the connection is back, what follows waits: it must not overtake.
@@ -143,11 +189,23 @@ export class Outbox {
   private async pump(): Promise<void> {
     if (this.pumping) return;
     this.pumping = true;
-    for (let e = this.next(); e && !this.closed; e = this.next()) await this.attempt(e);
+    for (let e = this.next(); e; e = this.next()) await this.pause(await this.attempt(e));
     this.pumping = false;
   }
 
-  private async attempt(e: Entry): Promise<void> {
+  private pause(ms: number): Promise<void> {
+    if (ms === 0 || this.closed) return Promise.resolve();
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, ms);
+      this.endPause = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** Sends once, and returns the milliseconds for which the server wants to be left alone. */
+  private async attempt(e: Entry): Promise<number> {
     e.state = 'sending';
     this.changed();
     try {
@@ -156,16 +214,31 @@ export class Outbox {
         this.changed();
       });
       e.state = 'stored';
+      this.pass(this.passed.epoch, this.passed.next);
     } catch (err) {
+      const wait = retryAfter(err);
+      if (wait > 0) {
+        Object.assign(e, { state: 'waiting', progress: undefined });
+        this.changed();
+        return wait;
+      }
       const refused = refusal(err);
       Object.assign(e, {
         state: 'failed',
-        error: refused ?? 'The server cannot be reached.',
+        error: refused ?? trouble(err),
         again: !refused,
       });
     }
     this.changed();
+    return 0;
   }
+}
+
+/** Returns why a send failed that may succeed another time, in words. */
+function trouble(err: unknown): string {
+  return ConnectError.from(err).code === Code.Unauthenticated
+    ? 'The server no longer takes your password: log in again.'
+    : (reasonOf(err) ?? 'The server cannot be reached.');
 }
 
 /** Returns what the server says against a message, or undefined if it may take it another time. */
@@ -176,9 +249,7 @@ function refusal(err: unknown): string | undefined {
     case Code.ResourceExhausted:
     case Code.PermissionDenied:
     case Code.Unimplemented:
-      return `The server refuses it: ${rawMessage}.`;
-    case Code.Unauthenticated:
-      return 'The server no longer takes your password: log in again.';
+      return isForeign(err) ? rawMessage : `The server refuses it: ${rawMessage}.`;
     default:
       return undefined;
   }
@@ -187,12 +258,5 @@ function refusal(err: unknown): string | undefined {
 function sameContent(a: Content, b: Content): boolean {
   return (
     a.kind === b.kind && a.size === b.size && (a.kind !== 'text' || b.kind !== 'text' || a.text === b.text)
-  );
-}
-
-/** Returns 128 random bits. There is no randomUUID on pages that came without TLS. */
-function newKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), b => b.toString(16).padStart(2, '0')).join(
-    '',
   );
 }

@@ -7,8 +7,13 @@ export interface Prepared {
   width: number;
   height: number;
   /** What was done to make it fit, in words; nothing if the bytes are those of the file. */
-  changed?: string;
+  changed?: string | undefined;
+  /** Who will not see it, in words. */
+  note?: string | undefined;
 }
+
+/** What to say of an image that is no PNG: Qt's example client decodes nothing else. */
+const onlyPNG = 'Qt’s client does not show it: it knows only PNG';
 
 /** What one can do about a file that cannot be sent, as the error's message. */
 export class NotSendable extends Error {}
@@ -17,14 +22,17 @@ export class NotSendable extends Error {}
 const maxSide = 4096;
 
 /**
- * Makes an image fit into limit bytes. What fits already is sent byte for byte; the rest is drawn smaller,
- * as JPEG, or as PNG if it is transparent anywhere. Formats that only the browser knows become one of these.
+ * Makes an image fit into limit bytes. What fits already is sent byte for byte; the rest is drawn smaller, as
+ * PNG if that fits in the size that a JPEG would have or if it is transparent anywhere, else as JPEG. Formats
+ * that only the browser knows become one of these.
  */
 export async function prepare(file: Blob, limit: number): Promise<Prepared> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const info = sniffImage(bytes);
   if (info && bytes.length <= limit) {
-    return { bytes, blob: new Blob([bytes], { type: info.mime }), width: info.width, height: info.height };
+    const { mime, width, height } = info;
+    const blob = new Blob([bytes], { type: mime });
+    return { bytes, blob, width, height, ...(mime !== 'image/png' && { note: onlyPNG }) };
   }
   let bitmap: ImageBitmap;
   try {
@@ -33,7 +41,7 @@ export async function prepare(file: Blob, limit: number): Promise<Prepared> {
     throw new NotSendable('This is no image that can be sent: PNG, JPEG, GIF and WebP are.');
   }
   try {
-    return await fit(bitmap, limit, bytes.length, info?.mime === 'image/gif');
+    return await fit(bitmap, limit, bytes.length, (info?.frames ?? 1) > 1);
   } finally {
     bitmap.close();
   }
@@ -44,7 +52,7 @@ async function fit(bitmap: ImageBitmap, limit: number, was: number, animated: bo
   for (let tries = 0; tries < 24; tries++) {
     const width = Math.max(1, Math.round(bitmap.width * scale));
     const height = Math.max(1, Math.round(bitmap.height * scale));
-    const blob = await draw(bitmap, width, height);
+    const blob = await draw(bitmap, width, height, limit);
     if (blob.size <= limit) {
       const bytes = new Uint8Array(await blob.arrayBuffer());
       const how =
@@ -55,7 +63,8 @@ async function fit(bitmap: ImageBitmap, limit: number, was: number, animated: bo
         blob,
         width,
         height,
-        changed: was > limit ? `${how}${still}, to fit the server's limit` : `${how}${still}`,
+        changed: was > limit ? `${how}${still}, to fit the server’s limit` : `${how}${still}`,
+        ...(blob.type !== 'image/png' && { note: onlyPNG }),
       };
     }
     scale *= Math.min(0.9, Math.max(0.3, Math.sqrt(limit / blob.size) * 0.97));
@@ -63,14 +72,22 @@ async function fit(bitmap: ImageBitmap, limit: number, was: number, animated: bo
   throw new NotSendable('This image does not fit the server’s limit, however small.');
 }
 
-async function draw(bitmap: ImageBitmap, width: number, height: number): Promise<Blob> {
+/** Draws in a size, and returns the file that is best for it, which may be larger than limit. */
+async function draw(bitmap: ImageBitmap, width: number, height: number, limit: number): Promise<Blob> {
   const canvas = document.createElement('canvas');
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext('2d')!;
   context.imageSmoothingQuality = 'high';
   context.drawImage(bitmap, 0, 0, width, height);
-  const type = isOpaque(context, width, height) ? 'image/jpeg' : 'image/png';
+  if (!isOpaque(context, width, height)) return encode(canvas, 'image/png');
+  const jpeg = await encode(canvas, 'image/jpeg');
+  if (jpeg.size > limit) return jpeg;
+  const png = await encode(canvas, 'image/png');
+  return png.size <= limit ? png : jpeg;
+}
+
+function encode(canvas: HTMLCanvasElement, type: string): Promise<Blob> {
   return new Promise((resolve, reject) => {
     canvas.toBlob(
       blob => (blob ? resolve(blob) : reject(new NotSendable('This image is too large to be drawn.'))),

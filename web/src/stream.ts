@@ -1,5 +1,7 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { Credentials, Open, Opened } from './api';
+import { retryAfter } from './retry';
+import { reasonOf } from './foreign';
 import type { ChatMessage } from './gen/qtgrpc/examples/chat/simplechat_pb';
 
 /**
@@ -17,9 +19,10 @@ export type Loss =
   | { kind: 'epoch' }; // the log is another one
 
 export interface Listener {
-  /** The server has taken the credentials; what comes now is of this epoch. */
-  opened(epoch: string): void;
-  status(status: Status): void;
+  /** The server has taken the credentials; what comes now is of this epoch, and begins at offset. */
+  opened(epoch: string, offset: number): void;
+  /** The reason of a failure is what the server says of it, if it says anything. */
+  status(status: Status, reason?: string): void;
   /** Messages with consecutive offsets, the first of which is offset. Never an empty batch. */
   batch(offset: number, messages: ChatMessage[]): void;
   lost(loss: Loss): void;
@@ -33,8 +36,12 @@ export const timing = {
   suspicion: 30_000,
   /** Time that a connection may take. */
   connect: 15_000,
-  /** How often the clock is looked at: a sleeping machine does not fire timers, but its clock goes on. */
-  tick: 5_000,
+  /** Time that a server may take to answer when there is doubt whether it can be reached. */
+  check: 5_000,
+  /** How often the clocks are looked at. */
+  tick: 2_000,
+  /** By how much the wall clock differs from the other one after a sleep, during which only the former runs. */
+  jump: 4_000,
   /** Wait before a new try: doubled each time, and up to half of it left out at random. */
   backoff: 500,
   maxBackoff: 15_000,
@@ -48,8 +55,19 @@ export class Stream {
   private position: { epoch: string; next: number } | undefined;
   private attempt = new AbortController();
   private failures = 0;
+  /** When something last came, or a try began. All times are of a clock that nobody sets. */
   private heard = 0;
+  /** Whether the server has answered the current try. */
+  private opened = false;
+  /** Whether the next try is to come at once. */
+  private urgent = false;
+  private probing = false;
+  /** Whether the next try is yet to come. */
+  private waiting = false;
+  /** What the wall clock is ahead of the other one. */
+  private ahead = 0;
   private status: Status = 'connecting';
+  private reason: string | undefined;
   private stopped = false;
   private endWait: () => void = () => undefined;
 
@@ -59,22 +77,31 @@ export class Stream {
     private readonly listener: Listener,
   ) {}
 
+  /** Makes the first connection begin at a message that is known already. Call it before run. */
+  resumeAt(epoch: string, next: number): void {
+    this.position = { epoch, next };
+  }
+
   /** Connects, and stays connected until stop is called or the credentials are refused. */
   async run(): Promise<void> {
+    this.ahead = Date.now() - performance.now();
     const watch = setInterval(() => this.watch(), timing.tick);
     try {
       while (!this.stopped) {
+        let failure: unknown;
         try {
           await this.connect();
         } catch (err) {
+          failure = err;
           if (ConnectError.from(err).code === Code.Unauthenticated) {
             this.stop();
             this.enter('refused');
             return;
           }
         }
-        this.enter('down');
-        await this.wait();
+        if (this.urgent) continue;
+        this.enter('down', reasonOf(failure));
+        await this.wait(retryAfter(failure));
       }
     } finally {
       clearInterval(watch);
@@ -88,27 +115,55 @@ export class Stream {
     this.endWait();
   }
 
-  /** Looks at once whether the connection is there: the machine woke up, or the network changed. */
+  /** Tries at once if the connection is lost, and looks whether it still stands if it has been silent. */
   wake(): void {
-    if (this.status === 'live' && Date.now() - this.heard > timing.suspicion) this.attempt.abort();
+    if (this.status === 'live' && performance.now() - this.heard > timing.suspicion) this.reconnect();
     this.failures = 0;
     this.endWait();
   }
 
+  /** Replaces the connection, which an event has probably ended: it is lost if that takes long. */
+  reconnect(): void {
+    if (this.status === 'live' && !this.opened) return; // it is being replaced
+    this.failures = 0;
+    this.urgent = true;
+    this.attempt.abort();
+    this.endWait();
+  }
+
+  /** Asks the server whether it is there, and replaces the connection if it says nothing. */
+  async probe(): Promise<void> {
+    if (this.status !== 'live' || this.probing) return;
+    this.probing = true;
+    const { heard } = this;
+    const control = new AbortController();
+    const timer = setTimeout(() => control.abort(), timing.check);
+    const answered = await this.tail(control.signal).then(
+      () => true,
+      () => false,
+    );
+    clearTimeout(timer);
+    this.probing = false;
+    if (!answered && this.heard === heard) this.reconnect();
+  }
+
   /** Makes one connection and reads it to its end. */
   private async connect(): Promise<void> {
-    this.heard = Date.now();
+    this.heard = performance.now();
+    this.opened = false;
+    this.urgent = false;
     this.attempt = new AbortController();
-    const tail = await this.tail();
+    const tail = await this.tail(this.attempt.signal);
     const known = this.position;
     const from = known ? { offset: String(known.next), epoch: known.epoch } : {};
     const opened = await this.open(this.credentials, from, this.attempt.signal);
+    this.opened = true;
     this.resume(opened);
     const position = (this.position = { epoch: opened.epoch, next: opened.offset });
     const caughtUp = tail.epoch === opened.epoch ? tail.offset : opened.offset;
     for await (const messages of opened.batches) {
       if (this.stopped) return;
-      this.heard = Date.now();
+      this.heard = performance.now();
       if (messages.length > 0) {
         const offset = position.next;
         position.next += messages.length;
@@ -122,11 +177,11 @@ export class Stream {
   }
 
   /** Returns where the log ends, which tells history from what is new. */
-  private async tail(): Promise<Opened> {
+  private async tail(signal: AbortSignal): Promise<Opened> {
     const probe = new AbortController();
-    const signal = AbortSignal.any([probe.signal, this.attempt.signal]);
+    const both = AbortSignal.any([probe.signal, signal]);
     try {
-      return await this.open(this.credentials, { offset: 'end' }, signal);
+      return await this.open(this.credentials, { offset: 'end' }, both);
     } finally {
       probe.abort();
     }
@@ -136,7 +191,7 @@ export class Stream {
   private resume(opened: Opened): void {
     const known = this.position;
     if (this.stopped) return;
-    this.listener.opened(opened.epoch);
+    this.listener.opened(opened.epoch, opened.offset);
     if (!known) return;
     if (known.epoch !== opened.epoch) {
       this.listener.lost({ kind: 'epoch' });
@@ -147,30 +202,42 @@ export class Stream {
     }
   }
 
-  private enter(status: Status): void {
+  private enter(status: Status, reason?: string): void {
     if (this.stopped && status !== 'refused') return;
-    if (this.status === status) return;
+    if (this.status === status && this.reason === reason) return;
     this.status = status;
-    this.listener.status(status);
+    this.reason = reason;
+    this.listener.status(status, reason);
   }
 
   private watch(): void {
-    const limit = this.status === 'live' ? timing.silence : timing.connect;
-    if (Date.now() - this.heard > limit) {
+    const now = performance.now();
+    const ahead = Date.now() - now;
+    const slept = Math.abs(ahead - this.ahead) > timing.jump;
+    this.ahead = ahead;
+    if (slept) {
+      this.reconnect();
+    } else if (!this.waiting && now - this.heard > this.patience()) {
       this.attempt.abort();
-      this.endWait(); // a wait that the machine slept through is over
     }
   }
 
-  private async wait(): Promise<void> {
-    this.heard = Date.now();
+  /** Returns the milliseconds of silence after which a try has failed. */
+  private patience(): number {
+    if (this.opened) return timing.silence;
+    return this.status === 'live' ? timing.check : timing.connect;
+  }
+
+  private async wait(asked: number): Promise<void> {
+    this.waiting = true;
     const full = Math.min(timing.backoff * 2 ** this.failures++, timing.maxBackoff);
     await new Promise<void>(resolve => {
-      const timer = setTimeout(resolve, full * (1 - Math.random() / 2));
+      const timer = setTimeout(resolve, Math.max(asked, full * (1 - Math.random() / 2)));
       this.endWait = () => {
         clearTimeout(timer);
         resolve();
       };
     });
+    this.waiting = false;
   }
 }

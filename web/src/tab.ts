@@ -2,12 +2,19 @@ import { send, type Credentials } from './api';
 import { Conversation } from './conversation';
 import type { Link } from './link';
 import { isMessage, type Message, type Row } from './message';
-import { Outbox, type Pending } from './outbox';
+import { Draft } from './draft';
+import { maxContent } from './limit';
+import { Outbox, type Pending, type Send } from './outbox';
+import { prepare } from './shrink';
+import { drafts, forgetUser, rememberedUser, rememberUser } from './store';
 import type { Status } from './stream';
-import type { FromHub } from './wire';
+import type { FromHub, Place } from './wire';
 
 /** Why the login form is there again, or what was wrong with the last try. */
 export type LoginProblem = 'credentials' | 'unreachable' | 'expired';
+
+/** Milliseconds after which a send without progress makes one doubt the connection. */
+const slowSend = 4_000;
 
 /** What the user of this tab sees, before it is drawn. */
 export class Tab {
@@ -15,6 +22,8 @@ export class Tab {
   user: string | undefined;
   busy = false;
   problem: LoginProblem | undefined;
+  /** What the server, or something in its place, says about a login that failed or a connection that is lost. */
+  why: string | undefined;
   /** Users who are logged in in other tabs, whom this one may join. */
   others: string[] = [];
   status: Status = 'connecting';
@@ -24,21 +33,54 @@ export class Tab {
   said: Message[] = [];
 
   private outbox: Outbox | undefined;
-  private epoch = '';
+  /** Messages of users whose session has ended before they were sent. */
+  private readonly outboxes = new Map<string, Outbox>();
+  private readonly drafts = new Map<string, Draft>();
+  /** Where the stream is that the rows have come by. */
+  private at: Place = { epoch: '', next: 0 };
   private readonly listeners = new Set<() => void>();
 
   constructor(private readonly link: Link) {
-    link.onmessage = event => this.receive(event.data);
+    link.onmessage = msg => this.receive(msg);
+    link.onlost = () => this.resume();
     document.addEventListener('visibilitychange', () => this.onVisible());
-    addEventListener('online', () => link.postMessage({ type: 'wake' }));
+    for (const event of ['online', 'offline'])
+      addEventListener(event, () => link.postMessage({ type: 'break' }));
     addEventListener('pagehide', () => this.leave());
+    addEventListener('pageshow', event => {
+      if (event.persisted) this.join(rememberedUser());
+    });
     addEventListener('beforeunload', event => {
-      if (this.pending.length > 0) event.preventDefault();
+      if (this.unsent > 0 || [...this.outboxes.values()].some(box => box.unsent > 0)) event.preventDefault();
     });
   }
 
   get pending(): readonly Pending[] {
     return this.outbox?.pending ?? [];
+  }
+
+  /** The number of messages that are lost if the tab is closed now. */
+  get unsent(): number {
+    return (this.outbox?.unsent ?? 0) + (this.user === undefined ? 0 : this.draft.sending);
+  }
+
+  /** The draft of the user who is logged in. */
+  get draft(): Draft {
+    const name = this.user!;
+    let draft = this.drafts.get(name);
+    if (!draft) {
+      const limit = maxContent();
+      draft = new Draft(
+        name,
+        drafts,
+        file => prepare(file, limit),
+        limit,
+        () => this.changed(),
+      );
+      this.drafts.set(name, draft);
+      void draft.restore();
+    }
+    return draft;
   }
 
   get box(): Outbox {
@@ -55,6 +97,7 @@ export class Tab {
   login(credentials: Credentials): void {
     this.busy = true;
     this.problem = undefined;
+    this.why = undefined;
     this.link.postMessage({ type: 'login', credentials });
     this.changed();
   }
@@ -63,7 +106,11 @@ export class Tab {
     this.link.postMessage({ type: 'join', name });
   }
 
+  /** Logs the user out in all tabs. What this one has not sent is lost. */
   logout(): void {
+    if (this.user !== undefined) this.outboxes.delete(this.user);
+    this.outbox?.close();
+    this.outbox = undefined;
     this.link.postMessage({ type: 'logout' });
   }
 
@@ -77,58 +124,115 @@ export class Tab {
     this.reset();
   }
 
+  /** Tells a hub that does not know this tab of what it was doing. */
+  private resume(): void {
+    if (this.busy) {
+      this.busy = false;
+      this.problem = 'unreachable';
+    }
+    if (this.outbox) {
+      this.status = 'down';
+      const { credentials } = this.outbox;
+      this.link.postMessage({ type: 'resume', credentials, at: this.at, rows: this.conversation.rows });
+    }
+    this.changed();
+  }
+
   private receive(msg: FromHub): void {
     switch (msg.type) {
       case 'sessions':
         this.others = msg.names;
+        this.rejoin();
         break;
       case 'denied':
         this.busy = false;
         this.problem = msg.reason;
+        this.why = msg.why;
         break;
       case 'ended':
         this.reset();
+        if (msg.reason === 'logout') forgetUser();
         this.problem = msg.reason === 'credentials' ? 'expired' : undefined;
         break;
       case 'joined':
         this.enter(msg.credentials);
         this.status = msg.status;
-        this.epoch = msg.epoch;
-        this.onRows(msg.rows, false);
+        this.onRows(msg.at, msg.rows, false);
+        this.outbox?.setLive(msg.status === 'live', msg.at.epoch, msg.at.next);
         break;
       case 'rows':
-        this.epoch = msg.epoch;
-        this.onRows(msg.rows, msg.fresh);
+        this.onRows(msg.at, msg.rows, msg.fresh);
         break;
       case 'status':
         this.status = msg.status;
-        this.epoch = msg.epoch;
-        this.outbox?.setLive(msg.status === 'live', msg.epoch);
+        this.why = msg.why;
+        this.at = msg.at;
+        this.outbox?.setLive(msg.status === 'live', msg.at.epoch, msg.at.next);
+        break;
+      case 'rewound':
+        this.outbox?.lose();
         break;
     }
     this.changed();
   }
 
+  /** Logs in after a reload: the hub still knows the user of this tab. */
+  private rejoin(): void {
+    const name = rememberedUser();
+    if (this.user === undefined && !this.busy && this.others.includes(name)) this.join(name);
+  }
+
+  /** Sends, and has the hub look after the connection if that fails or takes long. */
+  private readonly send: Send = async (credentials, msg, progress) => {
+    const doubt = (): void => this.link.postMessage({ type: 'doubt' });
+    let timer = setTimeout(doubt, slowSend);
+    const onProgress = (part: number): void => {
+      clearTimeout(timer);
+      timer = setTimeout(doubt, slowSend);
+      progress(part);
+    };
+    try {
+      return await send(credentials, msg, onProgress);
+    } catch (err) {
+      doubt();
+      throw err;
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
   private enter(credentials: Credentials): void {
+    if (this.outbox && sameCredentials(this.outbox.credentials, credentials)) {
+      this.conversation = new Conversation(); // the hub is another one, the user is not
+      return;
+    }
     this.reset();
-    this.user = credentials.name;
-    this.outbox = new Outbox(send, credentials, () => this.changed());
+    const { name } = credentials;
+    this.user = name;
+    rememberUser(name);
+    this.outbox = this.outboxes.get(name) ?? new Outbox(this.send, credentials, () => this.changed());
+    this.outboxes.set(name, this.outbox);
+    this.outbox.reopen(credentials);
+    this.draft.sink = (type, bytes) => this.outbox?.add(type, bytes);
   }
 
   private reset(): void {
     this.outbox?.close();
     this.outbox = undefined;
+    if (this.user !== undefined) this.draft.sink = undefined;
     this.user = undefined;
     this.busy = false;
     this.problem = undefined;
+    this.why = undefined;
     this.conversation = new Conversation();
     this.said = [];
     this.unread = 0;
     this.showUnread();
   }
 
-  private onRows(rows: Row[], fresh: boolean): void {
-    this.outbox?.settle(this.epoch, rows);
+  private onRows(at: Place, rows: Row[], fresh: boolean): void {
+    this.at = at;
+    this.outbox?.settle(at.epoch, rows, at.next);
     this.conversation.append(rows);
     if (!fresh) return;
     const news = rows.filter(isMessage).filter(msg => msg.from !== this.user);
@@ -151,4 +255,8 @@ export class Tab {
   private changed(): void {
     for (const listener of this.listeners) listener();
   }
+}
+
+function sameCredentials(a: Credentials, b: Credentials): boolean {
+  return a.name === b.name && a.password === b.password;
 }

@@ -8,16 +8,29 @@ export type ToHub =
   | { type: 'join'; name: string } // a session that another tab is in
   | { type: 'leave' } // this tab only
   | { type: 'logout' } // all tabs of this user
-  | { type: 'wake' };
+  | { type: 'resume'; credentials: Credentials; at: Place; rows: Row[] } // what another hub has begun
+  | { type: 'wake' } // the user looks, or wants to try now
+  | { type: 'doubt' } // a send fails: the connection may be lost
+  | { type: 'break' } // the network has changed: the connection is probably lost
+  | { type: 'ping' };
+
+/** Where a stream is: the epoch, and the number of the next message. */
+export interface Place {
+  epoch: string;
+  next: number;
+}
 
 /** What the hub says to a tab. */
 export type FromHub =
   | { type: 'sessions'; names: string[] }
-  | { type: 'joined'; credentials: Credentials; epoch: string; rows: Row[]; status: Status }
-  | { type: 'rows'; epoch: string; rows: Row[]; fresh: boolean }
-  | { type: 'status'; epoch: string; status: Status }
-  | { type: 'denied'; reason: 'credentials' | 'unreachable' } // the answer to login
-  | { type: 'ended'; reason: 'logout' | 'credentials' };
+  | { type: 'joined'; credentials: Credentials; at: Place; rows: Row[]; status: Status }
+  | { type: 'rows'; at: Place; rows: Row[]; fresh: boolean }
+  | { type: 'status'; at: Place; status: Status; why?: string | undefined }
+  | { type: 'rewound' } // the server has lost the end of its log
+  | { type: 'denied'; reason: 'credentials' | 'unreachable'; why?: string | undefined } // the answer to login
+  | { type: 'ended'; reason: 'logout' | 'credentials' }
+  | { type: 'pong' }
+  | { type: 'unknown' }; // the hub has forgotten the tab
 
 /** The end of a channel that leads to a tab. */
 export interface Port {

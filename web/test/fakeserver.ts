@@ -14,6 +14,8 @@ export class FakeServer {
   first = 1;
   password = 'qwerty';
   down = false;
+  /** What it asks for while it is down. */
+  retryAfter = '';
   /** Takes connections and says nothing. */
   mute = false;
   batchSize = 3;
@@ -72,6 +74,9 @@ export class FakeServer {
 
   private async accept({ password }: Credentials, from: From, signal: AbortSignal): Promise<Opened> {
     this.calls++;
+    if (this.down && this.retryAfter) {
+      throw new ConnectError('busy', Code.Unavailable, { 'Retry-After': this.retryAfter });
+    }
     if (this.down) throw new ConnectError('refused', Code.Unknown);
     if (password !== this.password) throw new ConnectError('wrong', Code.Unauthenticated);
     if (from.offset !== 'end') this.asked.push(from);

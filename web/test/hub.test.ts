@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Hub } from '../src/hub';
+import { grace, Hub } from '../src/hub';
 import { isMessage, type Row } from '../src/message';
 import { timing } from '../src/stream';
 import type { FromHub, Port } from '../src/wire';
@@ -63,7 +63,7 @@ describe('login', () => {
     tab.login('user1');
     await after(0);
     expect(tab.got.at(-2)).toMatchObject({ type: 'joined', status: 'connecting' });
-    expect(tab.last).toEqual({ type: 'status', epoch: 'first', status: 'live' });
+    expect(tab.last).toEqual({ type: 'status', at: { epoch: 'first', next: 1 }, status: 'live' });
   });
 
   it('at a server that is down says so, and gives up', async () => {
@@ -106,7 +106,7 @@ describe('eight tabs', () => {
     expect(new Set(keys).size).toBe(1);
   });
 
-  it('keep it until the last one leaves', async () => {
+  it('keep it until the last one has left and not come back', async () => {
     const tabs = Array.from({ length: 8 }, () => new FakeTab(hub));
     for (const tab of tabs) tab.login('user1');
     await after(0);
@@ -116,6 +116,16 @@ describe('eight tabs', () => {
       expect(tab.last?.type).toBe('rows');
       tab.say('leave');
     }
+    await after(grace / 2);
+    const reloaded = new FakeTab(hub);
+    expect(reloaded.others).toEqual(['user1']);
+    reloaded.join('user1');
+    await after(grace);
+    server.say('y');
+    await after(0);
+    expect(reloaded.texts).toHaveLength(9);
+    reloaded.say('leave');
+    await after(grace);
     expect(server.connections).toBe(0);
   });
 });
@@ -187,7 +197,7 @@ it('tells of a new epoch even if nothing has been said in it', async () => {
   await after(0);
   server.restart('second');
   await after(timing.backoff);
-  expect(tab.last).toEqual({ type: 'status', epoch: 'second', status: 'live' });
+  expect(tab.last).toEqual({ type: 'status', at: { epoch: 'second', next: 1 }, status: 'live' });
   expect(tab.texts).toEqual(['a', '--']);
 });
 
@@ -207,4 +217,52 @@ it('puts a notice where something was lost', async () => {
   server.say('d');
   await after(timing.maxBackoff);
   expect(tab.texts).toEqual(['a', '--', 'c', '--', 'd']);
+});
+
+describe('a tab of another hub', () => {
+  it('resumes where it was, with what it has read, and others join it', async () => {
+    for (const text of ['a', 'b', 'c']) server.say(text);
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    const { rows } = tab;
+    server.say('d');
+    const credentials = { name: 'user1', password: 'qwerty' };
+    const other = new Hub(server.open);
+    const resume = (tab: FakeTab) =>
+      other.receive(tab, { type: 'resume', credentials, at: { epoch: 'first', next: 4 }, rows });
+    const [first, second] = [new FakeTab(other), new FakeTab(other)];
+    resume(first);
+    resume(second);
+    await after(0);
+    expect(server.asked.at(-1)).toEqual({ offset: '4', epoch: 'first' });
+    expect(server.asked).toHaveLength(2);
+    for (const tab of [first, second]) {
+      expect(tab.texts).toEqual(['a', 'b', 'c', 'd']);
+      expect(new Set(tab.rows.map(row => row.key)).size).toBe(4);
+      expect(tab.last).toMatchObject({ type: 'status', status: 'live' });
+    }
+  });
+
+  it('whose password has changed is told so', async () => {
+    const tab = new FakeTab(hub);
+    const credentials = { name: 'user1', password: 'old' };
+    hub.receive(tab, { type: 'resume', credentials, at: { epoch: 'first', next: 1 }, rows: [] });
+    await after(0);
+    expect(tab.got).toContainEqual({ type: 'ended', reason: 'credentials' });
+  });
+});
+
+it('a tab that has crashed does not keep its session, and one that slept is told', async () => {
+  const [crashed, other] = [new FakeTab(hub), new FakeTab(hub)];
+  crashed.login('user1');
+  other.login('user2');
+  for (let i = 0; i < 100; i++) {
+    await after(5_000);
+    hub.receive(other, { type: 'ping' });
+  }
+  expect(server.connections).toBe(1);
+  expect(other.last).toEqual({ type: 'pong' });
+  hub.receive(crashed, { type: 'ping' });
+  expect(crashed.got).toContainEqual({ type: 'unknown' });
 });

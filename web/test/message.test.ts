@@ -15,7 +15,7 @@ const images = {
 
 describe('sniffImage', () => {
   it.each(Object.entries(images))('knows %s and its size', (mime, data) => {
-    expect(sniffImage(base64(data))).toEqual({ mime, width: 3, height: 2 });
+    expect(sniffImage(base64(data))).toEqual({ mime, width: 3, height: 2, frames: 1 });
   });
 
   it('finds the size of a JPEG behind other segments', () => {
@@ -23,6 +23,7 @@ describe('sniffImage', () => {
     const frame = [0xff, 0xc2, 0, 17, 8, 0x01, 0x2c, 0x02, 0x58, 3];
     expect(sniffImage(Uint8Array.from([...head, ...frame]))).toEqual({
       mime: 'image/jpeg',
+      frames: 1,
       width: 600,
       height: 300,
     });
@@ -33,6 +34,74 @@ describe('sniffImage', () => {
     new DataView(png.buffer).setUint32(16, 60_000);
     new DataView(png.buffer).setUint32(20, 60_000);
     expect(sniffImage(png)).toBeUndefined();
+  });
+
+  it('goes by the largest frame of a GIF, not by its header', () => {
+    const gif = base64(images['image/gif']);
+    const frame = gif.indexOf(0x2c, 13 + 6 + 8); // behind the colours and an extension
+    const v = new DataView(gif.buffer);
+    v.setUint16(frame + 5, 300, true);
+    v.setUint16(frame + 3, 40, true); // its top
+    expect(sniffImage(gif)).toMatchObject({ width: 300, height: 42 });
+    v.setUint16(frame + 5, 20_000, true);
+    v.setUint16(frame + 7, 20_000, true);
+    expect(sniffImage(gif)).toBeUndefined();
+  });
+
+  it('goes by the largest frame of a WebP, whatever comes first in it', () => {
+    const chunk = (name: string, ...data: number[]) => [...bytes(name), data.length, 0, 0, 0, ...data];
+    const canvas = chunk('VP8X', 2, 0, 0, 0, 2, 0, 0, 1, 0, 0);
+    const frame = (...size: number[]) => chunk('ANMF', 0, 0, 0, 0, 0, 0, ...size, 0, 0, 0, 0);
+    const file = (...chunks: number[][]) =>
+      Uint8Array.from([...bytes('RIFF'), 0, 0, 0, 0, ...bytes('WEBP'), ...chunks.flat()]);
+    const small = frame(2, 0, 0, 1, 0, 0);
+    expect(sniffImage(file(canvas, small, small))).toMatchObject({ width: 3, height: 2, frames: 2 });
+    expect(sniffImage(file(canvas, small, frame(0xff, 0xff, 0, 0xff, 0xff, 0)))).toBeUndefined();
+    const lossless = chunk('VP8L', 0x2f, 0xff, 0xff, 0xff, 0x0f);
+    expect(sniffImage(file(canvas, lossless))).toBeUndefined();
+    expect(sniffImage(file(canvas, ...Array<number[]>(6_000).fill(small)))).toBeUndefined();
+  });
+
+  it('counts the frames of a PNG', () => {
+    const png = base64(images['image/png']);
+    const control = [0, 0, 0, 0, ...bytes('fcTL'), 0, 0, 0, 0];
+    const animated = (frames: number) =>
+      Uint8Array.from([
+        ...png.slice(0, 33),
+        ...Array<number[]>(frames).fill(control).flat(),
+        ...png.slice(33),
+      ]);
+    expect(sniffImage(animated(7))).toMatchObject({ frames: 7 });
+    expect(sniffImage(animated(6_000))).toBeUndefined();
+    const large = animated(1_000);
+    new DataView(large.buffer).setUint32(16, 5_000);
+    new DataView(large.buffer).setUint32(20, 5_000);
+    expect(sniffImage(large)).toBeUndefined();
+  });
+
+  it('finds the frame header of a JPEG that a decoder finds', () => {
+    const frame = (side: number) => [
+      0xff,
+      0xc0,
+      0,
+      11,
+      8,
+      side >> 8,
+      side & 255,
+      side >> 8,
+      side & 255,
+      1,
+      1,
+      0x11,
+      0,
+    ];
+    // Who takes the restart marker for a segment skips the large frame that follows it.
+    const hidden = [0xff, 0xd8, 0xff, 0xd0, ...frame(20_000), 0xff, 0xc0];
+    const decoy = [...hidden, ...Array<number>(0xffc0 - frame(1).length - 2).fill(0), ...frame(3)];
+    expect(sniffImage(Uint8Array.from(decoy))).toBeUndefined();
+    expect(sniffImage(Uint8Array.from([0xff, 0xd8, 0xff, 0xd0, ...frame(300)]))).toMatchObject({
+      width: 300,
+    });
   });
 
   it('survives every beginning and any noise', () => {

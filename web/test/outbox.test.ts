@@ -1,5 +1,5 @@
 import { Code, ConnectError } from '@connectrpc/connect';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Outgoing, Sent } from '../src/api';
 import { ChatMessage_ContentType } from '../src/gen/qtgrpc/examples/chat/simplechat_pb';
 import { contentOf, type Message } from '../src/message';
@@ -12,7 +12,7 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 interface Call {
   msg: Outgoing;
   answer: (sent: Sent) => void;
-  fail: (code: Code) => void;
+  fail: (code: Code, metadata?: HeadersInit) => void;
   progress: (part: number) => void;
 }
 
@@ -26,7 +26,12 @@ beforeEach(() => {
   outbox = new Outbox(
     (_credentials, msg, progress) =>
       new Promise((answer, reject) => {
-        calls.push({ msg, answer, fail: code => reject(new ConnectError('no', code)), progress });
+        calls.push({
+          msg,
+          answer,
+          fail: (code, metadata) => reject(new ConnectError('no', code, metadata)),
+          progress,
+        });
       }),
     { name: 'user1', password: 'qwerty' },
     () => changes++,
@@ -63,7 +68,7 @@ describe('a message that comes back', () => {
   it('before the answer to its send is no longer pending, and keeps its key', () => {
     outbox.add(Text, bytes('a'));
     const row = stored(calls[0]!, 7);
-    outbox.settle('e', [row]);
+    outbox.settle('e', [row], 8);
     expect(outbox.pending).toEqual([]);
     expect(row.key).toBe(calls[0]!.msg.key);
   });
@@ -73,28 +78,101 @@ describe('a message that comes back', () => {
     calls[0]!.answer({ epoch: 'e', offset: 7 });
     await settled();
     const row = { ...stored(calls[0]!, 7), timestamp: 1 };
-    outbox.settle('other', [row]);
+    outbox.settle('other', [row], 8);
     expect(states()).toEqual(['stored']);
-    outbox.settle('e', [row]);
+    outbox.settle('e', [row], 8);
     expect(states()).toEqual([]);
   });
 
   it('is not mistaken for another user’s, another text or another time', () => {
     outbox.add(Text, bytes('a'));
     const row = stored(calls[0]!, 1);
-    outbox.settle('e', [
-      { ...row, from: 'user2' },
-      { ...row, content: contentOf({ type: Text, content: bytes('b') }) },
-      { ...row, timestamp: row.timestamp + 1 },
-    ]);
+    outbox.settle(
+      'e',
+      [
+        { ...row, from: 'user2' },
+        { ...row, content: contentOf({ type: Text, content: bytes('b') }) },
+        { ...row, timestamp: row.timestamp + 1 },
+      ],
+      2,
+    );
     expect(outbox.pending).toHaveLength(1);
   });
 
   it('twice in one text takes out one for each', () => {
     outbox.add(Text, bytes('a'));
     outbox.add(Text, bytes('a'));
-    outbox.settle('e', [stored(calls[0]!, 1)]);
+    outbox.settle('e', [stored(calls[0]!, 1)], 2);
     expect(outbox.pending).toHaveLength(1);
+  });
+});
+
+describe('a message that never comes back', () => {
+  it('is no longer pending when the stream has passed it', async () => {
+    outbox.add(Text, bytes('a'));
+    calls[0]!.answer({ epoch: 'e', offset: 7 });
+    await settled();
+    outbox.setLive(false, 'e', 3);
+    outbox.setLive(true, 'e', 7);
+    expect(states()).toEqual(['stored']); // it is the next one
+    outbox.settle('e', [], 12); // retention has taken it while the stream was away
+    expect(states()).toEqual([]);
+  });
+
+  it('is no longer pending when its answer comes after the stream has passed it', async () => {
+    outbox.add(Text, bytes('a'));
+    outbox.settle('e', [], 12);
+    calls[0]!.answer({ epoch: 'e', offset: 7 });
+    await settled();
+    expect(states()).toEqual([]);
+  });
+
+  it('is told of if the server lost the end of its log', async () => {
+    outbox.add(Text, bytes('a'));
+    outbox.add(Text, bytes('b'));
+    calls[0]!.answer({ epoch: 'e', offset: 7 });
+    await settled();
+    calls[1]!.answer({ epoch: 'e', offset: 8 });
+    await settled();
+    outbox.setLive(false, 'e', 7);
+    outbox.lose();
+    outbox.settle('e', [stored(calls[0]!, 7)], 9); // another message is number 8 now
+    outbox.setLive(true, 'e', 9);
+    expect(states()).toEqual(['failed']);
+    expect(outbox.pending[0]!.error).toContain('lost');
+  });
+});
+
+describe('a server that asks to wait', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  it('gets the message again after that time, before those that follow', async () => {
+    outbox.add(Text, bytes('a'));
+    outbox.add(Text, bytes('b'));
+    calls[0]!.fail(Code.ResourceExhausted, { 'Retry-After': '3' });
+    await vi.advanceTimersByTimeAsync(2_900);
+    expect(states()).toEqual(['waiting', 'waiting']);
+    expect(calls).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(states()).toEqual(['sending', 'waiting']);
+    expect(calls[1]!.msg).toEqual(calls[0]!.msg);
+  });
+
+  it.each(['soon', '-1', ''])('for %j does not say how long: that is a refusal', async value => {
+    outbox.add(Text, bytes('a'));
+    calls[0]!.fail(Code.ResourceExhausted, { 'Retry-After': value });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(states()).toEqual(['failed']);
+  });
+
+  it('gets nothing more from a closed outbox', async () => {
+    outbox.add(Text, bytes('a'));
+    calls[0]!.fail(Code.ResourceExhausted, { 'Retry-After': '3' });
+    await vi.advanceTimersByTimeAsync(0);
+    outbox.close();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(calls).toHaveLength(1);
   });
 });
 
@@ -111,23 +189,23 @@ describe('a failure', () => {
 
   it('of the network is sent again when the stream is live', async () => {
     outbox.add(Text, bytes('a'));
-    outbox.setLive(false, 'e');
+    outbox.setLive(false, 'e', 1);
     calls[0]!.fail(Code.Unknown);
     await settled();
     outbox.add(Text, bytes('b'));
     expect(states()).toEqual(['failed', 'waiting']); // b must not overtake a
-    outbox.setLive(true, 'e');
+    outbox.setLive(true, 'e', 1);
     expect(states()).toEqual(['sending', 'waiting']);
     expect(calls[1]!.msg.key).toBe(calls[0]!.msg.key);
   });
 
   it('after which the message comes back was none', async () => {
     outbox.add(Text, bytes('a'));
-    outbox.setLive(false, 'e');
+    outbox.setLive(false, 'e', 1);
     calls[0]!.fail(Code.Unknown); // the answer was lost, not the message
     await settled();
-    outbox.settle('e', [stored(calls[0]!, 1)]);
-    outbox.setLive(true, 'e');
+    outbox.settle('e', [stored(calls[0]!, 1)], 2);
+    outbox.setLive(true, 'e', 1);
     await settled();
     expect(outbox.pending).toEqual([]);
     expect(calls).toHaveLength(1);
@@ -138,7 +216,7 @@ describe('a failure', () => {
     outbox.add(Text, bytes('b'));
     calls[0]!.fail(Code.ResourceExhausted);
     await settled();
-    outbox.setLive(true, 'e');
+    outbox.setLive(true, 'e', 1);
     expect(states()).toEqual(['failed', 'sending']);
     expect(outbox.pending[0]!.error).toContain('refuses');
     outbox.discard(outbox.pending[0]!.key);
@@ -149,8 +227,8 @@ describe('a failure', () => {
     outbox.add(Text, bytes('a'));
     calls[0]!.answer({ epoch: 'old', offset: 3 });
     await settled();
-    outbox.setLive(false, 'old');
-    outbox.setLive(true, 'new');
+    outbox.setLive(false, 'old', 1);
+    outbox.setLive(true, 'new', 1);
     expect(states()).toEqual(['failed']);
     outbox.retry(outbox.pending[0]!.key);
     expect(states()).toEqual(['sending']);

@@ -14,7 +14,7 @@ class Heard {
     this.epoch = epoch;
   }
   status(status: Status): void {
-    this.statuses.push(status);
+    if (status !== this.statuses.at(-1)) this.statuses.push(status); // the reason may be another one
   }
   batch(offset: number, messages: { content: Uint8Array }[]): void {
     messages.forEach((msg, i) =>
@@ -216,6 +216,76 @@ describe('a lost connection', () => {
   });
 });
 
+describe('a network that is gone', () => {
+  it('is noticed at once when it has changed', async () => {
+    start();
+    await after(0);
+    server.down = true; // and no connection has ended yet
+    stream.reconnect();
+    await after(0);
+    expect(heard.statuses).toEqual(['live', 'down']);
+  });
+
+  it('that says nothing is noticed within seconds', async () => {
+    start();
+    await after(0);
+    server.mute = true;
+    stream.reconnect();
+    await after(timing.check + timing.tick);
+    expect(heard.statuses).toEqual(['live', 'down']);
+  });
+
+  it('is noticed when a send fails and the server does not answer', async () => {
+    start();
+    await after(0);
+    server.mute = true;
+    void stream.probe();
+    await after(2 * timing.check + timing.tick);
+    expect(heard.statuses).toEqual(['live', 'down']);
+    server.mute = false;
+    await after(timing.maxBackoff);
+    expect(heard.statuses.at(-1)).toBe('live');
+  });
+
+  it('is not suspected of a send’s failure while the server answers', async () => {
+    start();
+    await after(0);
+    void stream.probe();
+    await after(timing.check + timing.tick);
+    expect(heard.statuses).toEqual(['live']);
+    expect(server.asked).toHaveLength(1);
+    expect(server.connections).toBe(1);
+  });
+
+  it('does not depend on the wall clock’s jumps by themselves', async () => {
+    start();
+    await after(0);
+    for (const hours of [1, -2, 5]) {
+      vi.setSystemTime(Date.now() + hours * 3_600_000);
+      await after(timing.tick);
+    }
+    expect(heard.statuses).toEqual(['live']);
+    server.say('a');
+    await after(0);
+    expect(heard.messages).toHaveLength(1);
+  });
+});
+
+it('waits for as long as the server asks', async () => {
+  start();
+  await after(0);
+  server.down = true;
+  server.retryAfter = '120';
+  server.cut();
+  await after(timing.maxBackoff);
+  const { calls } = server;
+  await after(100_000);
+  expect(server.calls).toBe(calls);
+  server.down = false;
+  await after(20_000);
+  expect(heard.statuses).toEqual(['live', 'down', 'live']);
+});
+
 describe('silence', () => {
   it('broken by signs of life is none', async () => {
     start();
@@ -243,18 +313,19 @@ describe('silence', () => {
     server.say('while asleep');
     vi.setSystemTime(Date.now() + 3_600_000);
     server.mute = false;
-    await after(timing.tick + timing.backoff);
-    expect(heard.statuses).toEqual(['live', 'down', 'live']);
+    await after(timing.tick);
+    expect(heard.statuses).toEqual(['live']); // the new connection was there before anybody had to know
+    expect(server.asked).toHaveLength(2);
     expect(heard.messages).toEqual(told('first', 1, 'while asleep'));
   });
 
   it('makes a stream suspect to who comes back to it', async () => {
     start();
     await after(0);
-    vi.setSystemTime(Date.now() + timing.suspicion + 1);
+    await after(timing.suspicion + 1);
     stream.wake();
-    await after(timing.backoff);
-    expect(heard.statuses).toEqual(['live', 'down', 'live']);
+    await after(0);
+    expect(server.asked).toHaveLength(2);
   });
 
   it('of a server that takes the connection ends the try', async () => {

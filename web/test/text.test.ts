@@ -1,6 +1,7 @@
 import { isValidElement } from 'preact';
-import { expect, it } from 'vitest';
-import { linked } from '../src/ui/text';
+import { describe, expect, it } from 'vitest';
+import { say } from '../src/ui/format';
+import { linked, shorten } from '../src/ui/text';
 
 /** Returns the addresses that a text's links lead to. */
 function links(text: string): string[] {
@@ -18,6 +19,12 @@ it.each([
   ['javascript:alert(1) data:text/html,x file:///etc/passwd vbscript:x', []],
   ['https:// http://', []],
   ['xhttps://example.com', []],
+  ['见https://example.com/a，谢谢。', ['https://example.com/a']],
+  ['（https://example.com/啊）、「https://b.example」', ['https://example.com/啊', 'https://b.example']],
+  ['“https://example.com/a”', ['https://example.com/a']],
+  ['https://example.com/\u202egnp.exe', ['https://example.com/']],
+  ['https://example.com/a\u2066b https://b.example\u200e', ['https://example.com/a', 'https://b.example']],
+  [`https://example.com/${'x'.repeat(2000)}`, []],
 ])('the links of %j', (text, want) => {
   expect(links(text)).toEqual(want);
 });
@@ -28,4 +35,28 @@ it('leaves out nothing of the text', () => {
     .map(part => (isValidElement(part) ? (part.props as { children: string }).children : (part as string)))
     .join('');
   expect(whole).toBe(text);
+});
+
+describe('a cut', () => {
+  const family = '👩‍👩‍👧‍👦';
+  const whole = (text: string) => new Set(new Intl.Segmenter().segment(text)).size;
+
+  it.each([0, 1, 2, 3, 5, 9, 10])('of a long text %i characters into an emoji leaves it out', shift => {
+    const text = 'x'.repeat(3000 - shift) + family + 'y'.repeat(1000);
+    const short = shorten(text);
+    expect(short.replace(/x/g, '')).toBe('');
+    expect(short).toHaveLength(3000 - shift);
+  });
+
+  it('of a long text does not split a link', () => {
+    const text = 'x'.repeat(2990) + ' https://example.com/a/b' + ' y'.repeat(500);
+    expect(shorten(text)).toBe('x'.repeat(2990) + ' ');
+  });
+
+  it('of what is read out does not split an emoji', () => {
+    const text = 'x'.repeat(299) + family + 'y';
+    const content = { kind: 'text' as const, text, size: 0 };
+    const said = say({ key: '', offset: 1, timestamp: 0, from: 'a', content });
+    expect(whole(said)).toBe(3 + 299);
+  });
 });

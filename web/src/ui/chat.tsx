@@ -1,10 +1,11 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Message, Row } from '../message';
+import type { Pending } from '../outbox';
 import type { Tab } from '../tab';
 import { Composer, type ComposerHandle } from './composer';
 import { Logo } from './icons';
 import { List } from './list';
-import { say } from './format';
+import { gist, say } from './format';
 import { Viewer, type Picture } from './viewer';
 
 /** While the history comes in, it would only rush by. */
@@ -13,6 +14,7 @@ const noRows: Row[] = [];
 export function Chat({ tab, user }: { tab: Tab; user: string }) {
   const [picture, setPicture] = useState<Picture>();
   const [dragging, setDragging] = useState(false);
+  const [leaving, setLeaving] = useState(false);
   const composer = useRef<ComposerHandle>(null);
   useFileDrop(setDragging, files => composer.current?.addFiles(files));
   return (
@@ -21,13 +23,19 @@ export function Chat({ tab, user }: { tab: Tab; user: string }) {
         <Logo />
         <h1>SimpleChat</h1>
         <Connection tab={tab} />
+        {tab.status === 'down' && (
+          <button class="quiet try" onClick={() => tab.wake()}>
+            Try now
+          </button>
+        )}
         <span class="user">
           <bdi>{user}</bdi>
         </span>
-        <button class="quiet" onClick={() => tab.logout()}>
+        <button class="quiet" onClick={() => (tab.unsent > 0 ? setLeaving(true) : tab.logout())}>
           Log out
         </button>
       </header>
+      {tab.status === 'down' && tab.why && <p class="trouble">{tab.why}</p>}
       <main>
         <List
           rows={tab.status === 'connecting' ? noRows : tab.conversation.shown}
@@ -35,15 +43,42 @@ export function Chat({ tab, user }: { tab: Tab; user: string }) {
           loading={tab.status === 'connecting' ? tab.conversation.rows.length : undefined}
           user={user}
           onRetry={key => tab.box.retry(key)}
-          onDiscard={key => tab.box.discard(key)}
+          onDiscard={key => {
+            tab.box.discard(key);
+            composer.current?.focus();
+          }}
           onPicture={setPicture}
         />
-        <Announcer said={tab.said} />
+        <Announcer said={tab.said} failed={tab.pending.filter(p => p.state === 'failed').at(-1)} />
       </main>
-      <Composer handle={composer} onSend={(type, bytes) => tab.box.add(type, bytes)} />
-      {dragging && <div class="drop">Drop images to send them</div>}
+      <Composer handle={composer} draft={tab.draft} />
+      {dragging && <div class="drop">Drop images to attach them</div>}
+      {leaving && <Leave tab={tab} onStay={() => setLeaving(false)} />}
       {picture && <Viewer picture={picture} onClose={() => setPicture(undefined)} />}
     </div>
+  );
+}
+
+/** Asks before messages are lost. */
+function Leave({ tab, onStay }: { tab: Tab; onStay: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => dialog.current?.showModal(), []);
+  const count = tab.unsent;
+  return (
+    <dialog ref={dialog} class="ask" aria-labelledby="ask" onClose={onStay}>
+      <p id="ask">
+        {count === 1 ? 'One message has' : `${count} messages have`} not been sent. If you log out now,{' '}
+        {count === 1 ? 'it is' : 'they are'} lost.
+      </p>
+      <div class="ask-bar">
+        <button type="button" class="quiet" onClick={() => tab.logout()}>
+          Discard and log out
+        </button>
+        <button type="button" class="primary" autofocus onClick={() => dialog.current?.close()}>
+          Stay
+        </button>
+      </div>
+    </dialog>
   );
 }
 
@@ -64,13 +99,18 @@ function Connection({ tab }: { tab: Tab }) {
 }
 
 /** Reads new messages out: the list itself keeps too little in the document to do so. */
-function Announcer({ said }: { said: Message[] }) {
+function Announcer({ said, failed }: { said: Message[]; failed: Pending | undefined }) {
   return (
-    <div class="visually-hidden" role="log" aria-live="polite" aria-label="New messages">
-      {said.map(msg => (
-        <p key={msg.key}>{say(msg)}</p>
-      ))}
-    </div>
+    <>
+      <p class="visually-hidden" aria-live="assertive">
+        {failed && `Not sent: ${gist(failed.content)}. ${failed.error ?? ''}`}
+      </p>
+      <div class="visually-hidden" role="log" aria-live="polite" aria-label="New messages">
+        {said.map(msg => (
+          <p key={msg.key}>{say(msg)}</p>
+        ))}
+      </div>
+    </>
   );
 }
 

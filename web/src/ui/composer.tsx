@@ -1,100 +1,64 @@
 import type { Ref } from 'preact';
-import { useEffect, useImperativeHandle, useRef, useState } from 'preact/hooks';
-import { ChatMessage_ContentType } from '../gen/qtgrpc/examples/chat/simplechat_pb';
-import { maxContent } from '../limit';
-import { NotSendable, prepare, type Prepared } from '../shrink';
+import { useEffect, useImperativeHandle, useLayoutEffect, useRef } from 'preact/hooks';
+import { pastedFiles } from '../clipboard';
+import type { Draft } from '../draft';
+import type { Prepared } from '../shrink';
 import { sizeName } from './format';
 import { Icon } from './icons';
 import { useObjectURL } from './objecturl';
 
 export interface ComposerHandle {
   addFiles(files: File[]): void;
-}
-
-interface Attachment extends Prepared {
-  id: number;
+  focus(): void;
 }
 
 interface Props {
   handle: Ref<ComposerHandle>;
-  onSend: (type: ChatMessage_ContentType, bytes: Uint8Array<ArrayBuffer>) => void;
+  draft: Draft;
 }
 
-let ids = 0;
-
 /** Where a message is written, and images wait to be sent with it. */
-export function Composer({ handle, onSend }: Props) {
+export function Composer({ handle, draft }: Props) {
   const input = useRef<HTMLTextAreaElement>(null);
   const picker = useRef<HTMLInputElement>(null);
-  const [attachments, setAttachments] = useState<Attachment[]>([]);
-  const [busy, setBusy] = useState(0);
-  /** Whether to send as soon as the images are prepared. */
-  const [wanted, setWanted] = useState(false);
-  const [problem, setProblem] = useState('');
   useEffect(() => input.current?.focus(), []);
+  useLayoutEffect(() => {
+    const area = input.current!;
+    if (area.value === draft.text) return; // it was typed here
+    area.value = draft.text;
+    grow(area);
+  });
 
-  const addFiles = async (files: File[]): Promise<void> => {
-    setProblem('');
+  const addFiles = (files: File[]): void => {
     input.current?.focus();
-    for (const file of files) {
-      setBusy(n => n + 1);
-      try {
-        const prepared = await prepare(file, maxContent());
-        setAttachments(all => [...all, { ...prepared, id: ++ids }]);
-      } catch (err) {
-        const why = err instanceof NotSendable ? err.message : 'It cannot be read.';
-        setWanted(false);
-        setProblem(file.name ? `${file.name}: ${why}` : why);
-      }
-      setBusy(n => n - 1);
-    }
+    draft.add(files);
   };
-  useImperativeHandle(handle, () => ({ addFiles: files => void addFiles(files) }));
+  useImperativeHandle(handle, () => ({ addFiles, focus: () => input.current?.focus() }));
 
   const send = (): void => {
-    setWanted(busy > 0);
-    if (busy > 0) return;
-    const text = input.current!.value;
-    const bytes = new TextEncoder().encode(text);
-    if (bytes.length > maxContent()) {
-      setProblem(
-        `The text has ${sizeName(bytes.length)}, the server takes ${sizeName(maxContent())}: send it in parts.`,
-      );
-      return;
-    }
-    for (const image of attachments) onSend(ChatMessage_ContentType.Image, image.bytes);
-    if (text.trim() !== '') onSend(ChatMessage_ContentType.Text, bytes);
-    setAttachments([]);
-    setProblem('');
-    input.current!.value = '';
-    grow(input.current!);
+    draft.send();
     input.current!.focus();
   };
 
-  useEffect(() => {
-    if (wanted && busy === 0) send();
-  });
-
   const onKeyDown = (event: KeyboardEvent): void => {
-    // Enter that ends an input method's composition chooses a word.
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    // Enter that ends an input method's composition chooses a word. Safari sends it after the composition, and
+    // tells it from other keys by its code alone.
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- nothing else tells
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     send();
   };
 
-  const onPaste = (event: ClipboardEvent): void => {
-    const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length === 0) return;
-    event.preventDefault();
-    void addFiles(files);
-  };
   useEffect(() => {
     // Images are pasted wherever the focus is.
-    const listener = (event: ClipboardEvent): void => {
-      if (!event.defaultPrevented) onPaste(event);
+    const onPaste = (event: ClipboardEvent): void => {
+      const files = event.clipboardData ? pastedFiles(event.clipboardData) : [];
+      if (files.length === 0) return;
+      event.preventDefault();
+      addFiles(files);
     };
-    addEventListener('paste', listener);
-    return () => removeEventListener('paste', listener);
+    addEventListener('paste', onPaste);
+    return () => removeEventListener('paste', onPaste);
   });
 
   return (
@@ -106,20 +70,22 @@ export function Composer({ handle, onSend }: Props) {
         send();
       }}
     >
-      {(attachments.length > 0 || busy > 0) && (
+      {(draft.parts.length > 0 || draft.sending > 0) && (
         <ul class="attachments" aria-label="Images to send">
-          {attachments.map(image => (
-            <Preview
-              key={image.id}
-              image={image}
-              onRemove={() => setAttachments(all => all.filter(a => a !== image))}
-            />
-          ))}
-          {busy > 0 && <li class="preparing">{wanted ? 'Sending…' : 'Preparing…'}</li>}
+          {draft.sending > 0 && <li class="preparing">Sending…</li>}
+          {draft.parts.map(({ id, image }) =>
+            image ? (
+              <Preview key={id} image={image} onRemove={() => draft.remove(id)} />
+            ) : (
+              <li key={id} class="preparing">
+                Preparing…
+              </li>
+            ),
+          )}
         </ul>
       )}
       <p class="problem" role="alert">
-        {problem}
+        {draft.problem}
       </p>
       <div class="composer-bar">
         <button
@@ -138,7 +104,7 @@ export function Composer({ handle, onSend }: Props) {
           multiple
           accept="image/png,image/jpeg,image/gif,image/webp,image/*"
           onChange={event => {
-            void addFiles([...(event.currentTarget.files ?? [])]);
+            addFiles([...(event.currentTarget.files ?? [])]);
             event.currentTarget.value = '';
           }}
         />
@@ -149,7 +115,10 @@ export function Composer({ handle, onSend }: Props) {
           aria-label="Message"
           placeholder="Write, or paste an image"
           enterkeyhint="send"
-          onInput={event => grow(event.currentTarget)}
+          onInput={event => {
+            draft.type(event.currentTarget.value);
+            grow(event.currentTarget);
+          }}
           onKeyDown={onKeyDown}
         />
         <button class="primary round" aria-label="Send" title="Send (Enter)">
@@ -170,7 +139,7 @@ function grow(area: HTMLTextAreaElement): void {
   around.style.minHeight = '';
 }
 
-function Preview({ image, onRemove }: { image: Attachment; onRemove: () => void }) {
+function Preview({ image, onRemove }: { image: Prepared; onRemove: () => void }) {
   const url = useObjectURL(image.blob);
   return (
     <li>
@@ -178,6 +147,7 @@ function Preview({ image, onRemove }: { image: Attachment; onRemove: () => void 
       <span class="preview-words">
         {image.width} × {image.height}, {sizeName(image.bytes.length)}
         {image.changed && <small>{image.changed}</small>}
+        {image.note && <small>{image.note}</small>}
       </span>
       <button type="button" class="quiet" aria-label="Remove the image" onClick={onRemove}>
         <Icon name="close" />

@@ -1,13 +1,21 @@
 import type { Content, Message } from '../message';
 
-const timeFormat = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
-const dayFormat = new Intl.DateTimeFormat(undefined, {
+/** The page speaks English: so do its dates, of the reader's region if that speaks English, too. */
+const languages = typeof navigator === 'undefined' ? [] : navigator.languages; // a test has none
+const locale = languages.find(language => /^en\b/i.test(language)) ?? 'en-GB';
+/** 12 or 24 hours are the reader's own. */
+const { hourCycle } = new Intl.DateTimeFormat(undefined, { hour: 'numeric' }).resolvedOptions();
+const hours = hourCycle && { hourCycle };
+
+const timeFormat = new Intl.DateTimeFormat(locale, { hour: 'numeric', minute: '2-digit', ...hours });
+const dayFormat = new Intl.DateTimeFormat(locale, {
   weekday: 'long',
   day: 'numeric',
   month: 'long',
   year: 'numeric',
 });
-const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+const fullFormat = new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'medium', ...hours });
+const numberFormat = new Intl.NumberFormat(locale);
 
 function valid(timestamp: number): boolean {
   return !Number.isNaN(new Date(timestamp).getTime());
@@ -36,6 +44,19 @@ export function dayName(timestamp: number): string {
   return day === today.toDateString() ? 'Yesterday' : dayFormat.format(timestamp);
 }
 
+export function numberOf(n: number): string {
+  return numberFormat.format(n);
+}
+
+/** Returns the place at or before at where a text can be cut: not within what is one character to a reader. */
+export function boundary(text: string, at: number): number {
+  if (at >= text.length) return text.length;
+  // An emoji family or a letter with many marks is shorter than this.
+  const from = Math.max(0, at - 64);
+  const segments = new Intl.Segmenter('en', { granularity: 'grapheme' }).segment(text.slice(from, at + 64));
+  return from + (segments.containing(at - from)?.index ?? at - from);
+}
+
 /** A size in bytes in words. */
 export function sizeName(bytes: number): string {
   if (bytes < 1000) return `${bytes} bytes`;
@@ -51,15 +72,19 @@ export function fileName(content: Content, timestamp: number): string {
   return `simplechat-${stamp}.${ending}`;
 }
 
-/** A message as a screen reader says it. */
-export function say(msg: Message): string {
-  const { content } = msg;
+/** What a message holds, as a screen reader says it. */
+export function gist(content: Content): string {
   switch (content.kind) {
     case 'text':
-      return `${msg.from}: ${content.text.slice(0, 300)}`;
+      return content.text.slice(0, boundary(content.text, 300));
     case 'image':
-      return `${msg.from} sent an image`;
+      return 'an image';
     case 'file':
-      return `${msg.from} sent a file`;
+      return 'a file';
   }
+}
+
+/** A message as a screen reader says it. */
+export function say({ from, content }: Message): string {
+  return content.kind === 'text' ? `${from}: ${gist(content)}` : `${from} sent ${gist(content)}`;
 }

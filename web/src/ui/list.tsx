@@ -2,8 +2,9 @@ import { Component, createRef } from 'preact';
 import { Heights } from '../heights';
 import { isMessage, type Message, type Row } from '../message';
 import type { Pending } from '../outbox';
+import { numberOf } from './format';
 import { Icon } from './icons';
-import { Bubble, estimate, NoticeRow } from './rows';
+import { Bubble, estimate, NoticeRow, type Marks } from './rows';
 import type { Picture } from './viewer';
 
 interface Props {
@@ -62,6 +63,8 @@ export class List extends Component<Props, State> {
   /** What the keys and heights were last laid out for. */
   private laidOut: { rows?: readonly Row[]; pending?: string } = {};
   private lastOwn = 0;
+  /** What is known of rows also while they are not in the document. */
+  private readonly marks: Marks = { whole: new Set(), broken: new Set() };
 
   override componentDidMount(): void {
     this.width = this.scroller.current!.clientWidth;
@@ -75,7 +78,14 @@ export class List extends Component<Props, State> {
     clearTimeout(this.scrolling);
   }
 
-  override componentDidUpdate(before: Props): void {
+  /** Returns what has the focus in the list. */
+  override getSnapshotBeforeUpdate(): HTMLElement | null {
+    const focused = document.activeElement;
+    return this.scroller.current!.contains(focused) ? (focused as HTMLElement) : null;
+  }
+
+  override componentDidUpdate(before: Props, _state: State, focused: HTMLElement | null): void {
+    this.keepFocus(focused);
     const { rows, pending } = this.props;
     const own = pending.at(-1)?.timestamp ?? 0;
     if (own > this.lastOwn) {
@@ -86,6 +96,12 @@ export class List extends Component<Props, State> {
       if (news > 0) this.setState(s => ({ unseen: s.unseen + news }));
     }
     this.settle();
+  }
+
+  /** Gives the focus back to what lost it by a move in the document, or to the list if it has left. */
+  private keepFocus(focused: HTMLElement | null): void {
+    if (!focused || document.activeElement === focused) return;
+    (focused.isConnected ? focused : this.scroller.current!).focus({ preventScroll: true });
   }
 
   /** Returns how many messages of others stand behind a row. */
@@ -273,7 +289,7 @@ export class List extends Component<Props, State> {
         {!stuck && (
           <button type="button" class="to-end" onClick={this.toEnd}>
             <Icon name="down" />
-            {unseen > 0 ? `${unseen} new ${unseen === 1 ? 'message' : 'messages'}` : 'Newest'}
+            {unseen > 0 ? `${numberOf(unseen)} new ${unseen === 1 ? 'message' : 'messages'}` : 'Newest'}
           </button>
         )}
       </div>
@@ -283,11 +299,13 @@ export class List extends Component<Props, State> {
   private item(i: number) {
     const { rows, pending, user, onRetry, onDiscard, onPicture } = this.props;
     const row = rows[i];
-    const place = { key: this.keys[i]!, index: i, count: this.keys.length };
-    if (row && !isMessage(row)) return <NoticeRow {...place} row={row} />;
+    // Not within the spread: the runtime ignores it there, and rows would take over each other's state.
+    const key = this.keys[i]!;
+    const place = { index: i, count: this.keys.length };
+    if (row && !isMessage(row)) return <NoticeRow key={key} {...place} row={row} />;
     const item = row ?? pending[i - rows.length]!;
-    const handlers = { onRetry, onDiscard, onPicture };
-    return <Bubble {...place} item={item} previous={this.before(i)} user={user} {...handlers} />;
+    const kept = { previous: this.before(i), user, marks: this.marks };
+    return <Bubble key={key} {...place} {...kept} item={item} {...{ onRetry, onDiscard, onPicture }} />;
   }
 
   /** Returns the message above an item. */
@@ -303,5 +321,5 @@ export class List extends Component<Props, State> {
 }
 
 function progress(messages: number): string {
-  return messages === 0 ? 'Loading…' : `Loading… ${messages.toLocaleString()} messages`;
+  return messages === 0 ? 'Loading…' : `Loading… ${numberOf(messages)} messages`;
 }

@@ -1,4 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks';
+import { rememberedUser } from '../store';
 import type { LoginProblem, Tab } from '../tab';
 import { Logo } from './icons';
 
@@ -13,7 +14,10 @@ export function Login({ tab }: { tab: Tab }) {
   const password = useRef<HTMLInputElement>(null);
   useEffect(() => {
     // Who was faster than the script is typing somewhere already.
-    if (document.activeElement === document.body) name.current?.focus();
+    const user = rememberedUser();
+    if (document.activeElement !== document.body) return;
+    name.current!.value ||= user;
+    (user === '' ? name : password).current!.focus();
   }, []);
   useEffect(() => {
     if (tab.problem === 'credentials') password.current?.select();
@@ -30,7 +34,7 @@ export function Login({ tab }: { tab: Tab }) {
         <Logo />
         <h1 id="title">SimpleChat</h1>
         {tab.others.map(other => (
-          <button type="button" class="continue" onClick={() => tab.join(other)}>
+          <button key={other} type="button" class="continue" onClick={() => tab.join(other)}>
             Continue as <bdi>{other}</bdi>
           </button>
         ))}
@@ -60,7 +64,7 @@ export function Login({ tab }: { tab: Tab }) {
           />
         </label>
         <p id="problem" class="problem" role="alert">
-          {tab.problem && problems[tab.problem]}
+          {tab.problem && (tab.why ?? problems[tab.problem])}
         </p>
         <button class="primary" aria-disabled={tab.busy}>
           {tab.busy ? 'Logging in…' : 'Log in'}

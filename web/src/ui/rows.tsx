@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useReducer, useState } from 'preact/hooks';
 import { dayOf } from '../conversation';
 import { type Content, type Message, type Notice, type Row } from '../message';
 import type { Pending } from '../outbox';
@@ -55,10 +55,29 @@ export function NoticeRow({ index, count, row }: Place & { row: Notice }) {
   );
 }
 
+/** Rows, by key, that the user or the browser has treated in some way. */
+export interface Marks {
+  /** Long texts that are shown whole. */
+  whole: Set<string>;
+  /** Images that the browser cannot show. */
+  broken: Set<string>;
+}
+
+/** Returns whether a key is in a set of marks, and a function that adds it. */
+function useMark(marks: Set<string>, key: string): [boolean, () => void] {
+  const [, update] = useReducer((n: number) => n + 1, 0);
+  const add = () => {
+    marks.add(key);
+    update(undefined);
+  };
+  return [marks.has(key), add];
+}
+
 interface BubbleProps extends Place {
   item: Message | Pending;
   previous: Message | Pending | undefined;
   user: string;
+  marks: Marks;
   onRetry: (key: string) => void;
   onDiscard: (key: string) => void;
   onPicture: (picture: Picture) => void;
@@ -67,7 +86,8 @@ interface BubbleProps extends Place {
 const sender = (item: Message | Pending, user: string): string => ('from' in item ? item.from : user);
 const day = (item: Message | Pending): number => dayOf(item as Message);
 
-export function Bubble({ item, previous, user, index, count, onRetry, onDiscard, onPicture }: BubbleProps) {
+export function Bubble(props: BubbleProps) {
+  const { item, previous, user, marks, index, count, onRetry, onDiscard, onPicture } = props;
   const from = sender(item, user);
   const own = from === user;
   const pending = 'state' in item ? item : undefined;
@@ -90,7 +110,7 @@ export function Bubble({ item, previous, user, index, count, onRetry, onDiscard,
         <p class={joined ? 'visually-hidden' : 'from'}>
           <bdi>{own ? 'You' : from}</bdi>
         </p>
-        <Body content={item.content} item={item} by={own ? 'you' : from} onPicture={onPicture} />
+        <Body item={item} by={own ? 'you' : from} marks={marks} onPicture={onPicture} />
         <p class="meta">
           <time dateTime={isoTimeOf(item.timestamp)} title={fullTimeOf(item.timestamp)}>
             {timeOf(item.timestamp)}
@@ -131,15 +151,17 @@ function PendingMark({ pending }: { pending: Pending }) {
 }
 
 interface BodyProps {
-  content: Content;
   item: Message | Pending;
   by: string;
+  marks: Marks;
   onPicture: (picture: Picture) => void;
 }
 
-function Body({ content, item, by, onPicture }: BodyProps) {
-  const [broken, setBroken] = useState(false);
-  if (content.kind === 'text') return <Text text={content.text} />;
+function Body({ item, by, marks, onPicture }: BodyProps) {
+  const { content } = item;
+  const [whole, showWhole] = useMark(marks.whole, item.key);
+  const [broken, onBroken] = useMark(marks.broken, item.key);
+  if (content.kind === 'text') return <Text text={content.text} whole={whole} onWhole={showWhole} />;
   const name = fileName(content, item.timestamp);
   if (content.kind === 'file' || broken) return <FileCard content={content} name={name} />;
   return (
@@ -148,7 +170,7 @@ function Body({ content, item, by, onPicture }: BodyProps) {
       name={name}
       alt={`Image from ${by}`}
       onPicture={onPicture}
-      onBroken={() => setBroken(true)}
+      onBroken={onBroken}
     />
   );
 }

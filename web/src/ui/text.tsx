@@ -1,19 +1,23 @@
 import type { ComponentChildren } from 'preact';
-import { useState } from 'preact/hooks';
+import { boundary } from './format';
 
-const link = /\bhttps?:\/\/[^\s<>"'`]{1,2000}/gi;
+/** Full-width punctuation and quotation marks end a link, as do controls that could hide where it leads. */
+const notInLinks =
+  '\\s<>"\'`\\p{Cc}\\p{Cf}\\u3000-\\u3003\\u3008-\\u3011\\u3014-\\u301f\\uff01-\\uff0f\\uff1a-\\uff20\\uff3b-\\uff40\\uff5b-\\uff65\\u2018-\\u201f\\u2026\\u00ab\\u00bb';
+const link = new RegExp(`(?<![a-z0-9_])https?://[^${notInLinks}]+`, 'giu');
+/** The longest address in characters that is a link. */
+const maxLink = 2000;
 const longText = 3000;
 const longLines = 40;
 
 /** A message's text: its lines, with links. Nothing in it is ever markup. */
-export function Text({ text }: { text: string }) {
-  const [whole, setWhole] = useState(false);
+export function Text({ text, whole, onWhole }: { text: string; whole: boolean; onWhole: () => void }) {
   const short = whole ? text : shorten(text);
   return (
     <div class="text" dir="auto">
       {linked(short)}
       {short.length < text.length && (
-        <button type="button" class="more" onClick={() => setWhole(true)}>
+        <button type="button" class="more" onClick={onWhole}>
           Show all
         </button>
       )}
@@ -22,12 +26,18 @@ export function Text({ text }: { text: string }) {
 }
 
 /** Returns the beginning of a text that would fill the screen many times. */
-function shorten(text: string): string {
+export function shorten(text: string): string {
   let end = Math.min(text.length, longText);
   for (let at = -1, lines = 0; (at = text.indexOf('\n', at + 1)) >= 0 && at < end;) {
     if (++lines === longLines) end = at;
   }
-  return text.length - end < longText / 10 && end === longText ? text : text.slice(0, end);
+  if (text.length - end < longText / 10 && end === longText) return text;
+  end = boundary(text, end);
+  // Half a link leads somewhere else.
+  for (const match of text.slice(0, end + maxLink).matchAll(link)) {
+    if (match.index < end && match.index + match[0].length > end && match.index > 0) end = match.index;
+  }
+  return text.slice(0, end);
 }
 
 /** Returns the text with its http and https links as links. */
@@ -36,7 +46,7 @@ export function linked(text: string): ComponentChildren[] {
   let at = 0;
   for (const match of text.matchAll(link)) {
     const address = trimEnd(match[0]);
-    if (!URL.canParse(address)) continue;
+    if (address.length > maxLink || !URL.canParse(address)) continue;
     parts.push(text.slice(at, match.index));
     parts.push(
       <a href={address} target="_blank" rel="noopener noreferrer nofollow">

@@ -1,0 +1,40 @@
+package jetlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// Inspect opens the log that is a stream of a NATS cluster, as it is: it makes no
+// stream, changes no setting, and does not judge the epoch. It waits for the cluster
+// until ctx is done. The log is for reading; it reports all that the stream has. The
+// caller calls [Log.Close] in the end.
+func Inspect(ctx context.Context, c Cluster, opts Options) (*Log, error) {
+	urls, redacted, err := c.parse()
+	if err != nil {
+		return nil, err
+	}
+	c.URLs = urls
+	opts.Retention = chatsvc.Retention{}
+	l := newLog(c, opts)
+	err = l.retry(ctx, redacted, func(context.Context) error { return l.connect() })
+	var info *jetstream.StreamInfo
+	if err == nil {
+		err = l.retry(ctx, redacted, func(ctx context.Context) (err error) {
+			info, err = l.leader(ctx)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", redacted, err), l.Close())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.adopt(info)
+	return l, nil
+}

@@ -1,0 +1,95 @@
+package sqlitelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// Backup writes the log of a directory to a new file, as it is at one moment, also
+// while a server has the directory and stores more. The file is a database by itself:
+// as chat.db in an empty directory it is a log. A server that opens it begins another
+// epoch, because the messages since the backup are missing in it.
+//
+// Only the owner may read the file. It is there when Backup has returned nil, and not
+// before. Progress is given bytes.
+func Backup(ctx context.Context, dir, file string, progress Progress) error {
+	r, err := OpenReader(dir)
+	if err != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // it only read
+	if _, err := os.Lstat(file); err == nil {
+		return fmt.Errorf("%s: there is such a file already: give another name", file)
+	}
+	work, err := os.MkdirTemp(filepath.Dir(file), ".simplechat-backup-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work) //nolint:errcheck // what is left has a telling name
+	path := filepath.Join(work, DatabaseFile)
+	err = watchSize(path, r.size(), progress, func() error {
+		r.conn.conn.SetInterrupt(ctx.Done())
+		return sqlitex.ExecuteTransient(r.conn.conn, "VACUUM INTO ?", &sqlitex.ExecOptions{Args: []any{path}})
+	})
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case isUnreadable(err):
+		return fmt.Errorf("%s: the database is damaged: simplechat log export writes all messages that can be read: %w", dir, err)
+	case err != nil:
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if err := makeDurable(path); err != nil {
+		return err
+	}
+	if err := os.Link(path, file); err != nil { // unlike Rename, it replaces nothing
+		if err := os.Rename(path, file); err != nil {
+			return err
+		}
+	}
+	return syncDirectory(filepath.Dir(file))
+}
+
+// size returns about how many bytes the database has.
+func (r *Reader) size() int64 {
+	pages, _, errPages := queryInt(r.conn.conn, "PRAGMA page_count")
+	free, _, errFree := queryInt(r.conn.conn, "PRAGMA freelist_count")
+	if errors.Join(errPages, errFree) != nil {
+		return 0
+	}
+	return (pages - free) * pageSize
+}
+
+// watchSize runs work, which writes a file, and tells the file's size while it does.
+func watchSize(path string, total int64, progress Progress, work func() error) error {
+	if progress == nil {
+		return work()
+	}
+	done := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if info, err := os.Stat(path); err == nil {
+					progress(info.Size(), max(total, info.Size()))
+				}
+			}
+		}
+	}()
+	err := work()
+	close(done)
+	<-ended
+	return err
+}

@@ -1,0 +1,189 @@
+package sqlitelog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"example.com/simplechat/chatsvc/internal/record"
+)
+
+// builder writes a new database in a directory of its own, and puts it in the place of
+// the one that is there. Until then nothing has changed. It is not safe for concurrent
+// use.
+type builder struct {
+	dir   string // where the database will be
+	work  string // where it is written
+	conn  *sqlite.Conn
+	epoch string
+}
+
+// newBuilder begins a database for dir, of one epoch.
+func newBuilder(dir, epoch string) (*builder, error) {
+	work, err := os.MkdirTemp(dir, "unfinished-")
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{dir: dir, work: work, epoch: epoch}
+	b.conn, err = openConn(b.path(), sqlite.OpenReadWrite|sqlite.OpenCreate, "")
+	if err == nil {
+		err = create(b.conn, epoch)
+	}
+	if err == nil { // nobody needs the file if this fails
+		err = pragma(b.conn, "PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "BEGIN")
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.abort())
+	}
+	return b, nil
+}
+
+func (b *builder) path() string { return filepath.Join(b.work, DatabaseFile) }
+
+// upsertRow is insertRow, but a later version of a row replaces an earlier one unless
+// that is empty: what was redacted stays so.
+const upsertRow = insertRow + ` ON CONFLICT ("offset") DO UPDATE SET
+	stored = excluded.stored, timestamp = excluded.timestamp, sender = excluded.sender, type = excluded.type,
+	total = excluded.total, checksum = excluded.checksum, content = excluded.content WHERE sender <> ''`
+
+// add stores a row with a checksum of the new epoch.
+func (b *builder) add(r row) error {
+	r.checksum = r.sum(b.epoch)
+	stmt, err := b.conn.Prepare(upsertRow)
+	if err != nil {
+		return err
+	}
+	r.bind(stmt)
+	_, err = stmt.Step()
+	return errors.Join(err, stmt.Reset())
+}
+
+// emptied returns the row without its message, as a redacted one is.
+func (r row) emptied() row {
+	return newRow(record.Message{}, "", r.offset, r.stored, r.total)
+}
+
+// redact notes that a message was redacted.
+func (b *builder) redact(offset uint64, at time.Time) error {
+	stmt, err := b.conn.Prepare(`INSERT OR REPLACE INTO redactions ("offset", time) VALUES (?, ?)`)
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, int64(offset))
+	stmt.BindInt64(2, at.UnixMilli())
+	_, err = stmt.Step()
+	return errors.Join(err, stmt.Reset())
+}
+
+// begin makes the epoch begin at an offset.
+func (b *builder) begin(from uint64) error {
+	if err := pragma(b.conn, "DELETE FROM epochs"); err != nil {
+		return err
+	}
+	return addEpoch(b.conn, epochStart{from, b.epoch})
+}
+
+// finish writes everything to the disk and puts the database in its place. The files
+// that are there are kept in the directory aside, unless that is empty. Next is the
+// offset that the next message will get.
+func (b *builder) finish(next uint64, aside string) error {
+	last, isThere, err := lastRow(b.conn)
+	if err == nil && !isThere && next > 1 {
+		err = b.begin(next) // an empty log continues at the beginning of its epoch
+	}
+	if err == nil {
+		err = pragma(b.conn, "COMMIT", "PRAGMA journal_mode = WAL")
+	}
+	if err != nil {
+		return err
+	}
+	err = b.conn.Close()
+	if b.conn = nil; err != nil {
+		return err
+	}
+	if err := makeDurable(b.path()); err != nil {
+		return err
+	}
+	mark := evidence{Epoch: b.epoch, Offset: next - 1, Closed: true}
+	if isThere {
+		mark.Checksum = last.checksum
+	}
+	return errors.Join(b.install(mark, aside), os.RemoveAll(b.work))
+}
+
+// makeDurable syncs a file that only its owner may read.
+func makeDurable(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // the path is the operator's
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Chmod(0o600), file.Sync(), file.Close())
+}
+
+// install puts the new database in its place. If that is interrupted, either the old
+// database is there, or the new one without evidence: then a server begins another
+// epoch, as for any copy.
+func (b *builder) install(mark evidence, aside string) error {
+	path := filepath.Join(b.dir, DatabaseFile)
+	if aside != "" {
+		if err := keepFiles(b.dir, aside); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{filepath.Join(b.dir, evidenceFile), path + walSuffix, path + shmSuffix} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := syncDirectory(b.dir); err != nil { // a write-ahead log beside another database would destroy it
+		return err
+	}
+	if err := os.Rename(b.path(), path); err != nil {
+		return err
+	}
+	return errors.Join(writeEvidence(b.dir, mark), syncDirectory(b.dir))
+}
+
+// writeEvidence notes what a directory's database holds.
+func writeEvidence(dir string, mark evidence) error {
+	store, err := openEvidence(dir, mark)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.write(mark), store.sync(), store.close())
+}
+
+// keepFiles keeps the files of a directory's database in another one, which it makes.
+func keepFiles(dir, aside string) error {
+	if err := os.Mkdir(aside, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{DatabaseFile, DatabaseFile + walSuffix, evidenceFile} {
+		from, to := filepath.Join(dir, name), filepath.Join(aside, name)
+		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if os.Link(from, to) == nil {
+			continue
+		}
+		if err := copyFile(from, to); err != nil { // a file system without links
+			return fmt.Errorf("copy %s: %w", name, err)
+		}
+	}
+	return errors.Join(syncDirectory(aside), syncDirectory(dir))
+}
+
+// abort removes what was written.
+func (b *builder) abort() error {
+	var err error
+	if b.conn != nil {
+		err = b.conn.Close()
+		b.conn = nil
+	}
+	return errors.Join(err, os.RemoveAll(b.work))
+}

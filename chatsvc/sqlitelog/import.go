@@ -1,0 +1,103 @@
+package sqlitelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+
+	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/internal/record"
+)
+
+// Import is a log that comes to be from the messages of another one, with their
+// offsets and its epoch. It is there when Finish has returned nil, and not before. It
+// is not safe for concurrent use.
+type Import struct {
+	lock   *flock.Flock
+	build  *builder
+	next   uint64 // the lowest offset that may follow
+	stored int64
+	total  int64
+}
+
+// NewImport begins a log in a directory that has none; it makes the directory. The
+// caller calls [Import.Finish] or [Import.Abort] in the end.
+func NewImport(dir, epoch string) (*Import, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := refuseJetStream(dir); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	lock, err := lockDirectory(dir)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	case lock == nil:
+		return nil, fmt.Errorf("%s: it cannot be written to", dir)
+	}
+	i := &Import{lock: lock, next: 1}
+	for _, name := range []string{DatabaseFile, evidenceFile} {
+		if _, err = os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.Join(fmt.Errorf("%s: there is a log already: give an empty directory, or move %s away", dir, name), i.Abort(context.Background()))
+		}
+	}
+	if i.build, err = newBuilder(dir, epoch); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), i.Abort(context.Background()))
+	}
+	return i, nil
+}
+
+// Add adds a message. Offsets must grow; what lies between two of them is a message
+// that cannot be read.
+func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	message, err := record.Parse(e.Record)
+	switch {
+	case err != nil:
+		return fmt.Errorf("offset %d: %w", e.Offset, err)
+	case e.Offset < i.next || e.Offset>>63 != 0:
+		return fmt.Errorf("offset %d: it must be at least %d, and below 2^63", e.Offset, i.next)
+	}
+	i.stored = max(i.stored, e.Time.UnixMilli())
+	i.total += int64(message.Size())
+	if err := i.build.add(newRow(message, "", e.Offset, i.stored, i.total)); err != nil {
+		return fmt.Errorf("offset %d: %w", e.Offset, err)
+	}
+	i.next = e.Offset + 1
+	return nil
+}
+
+// Finish makes the log, and ends the import also if it fails. Next is the offset that
+// the next message will get; messages before it that were not added cannot be read.
+func (i *Import) Finish(ctx context.Context, next uint64) error {
+	if next < i.next || next>>63 != 0 {
+		return errors.Join(fmt.Errorf("the next offset is %d: it must be at least %d, and below 2^63", next, i.next), i.Abort(ctx))
+	}
+	err := ctx.Err()
+	if err == nil && i.next > 1 && next > i.next { // the end of a log is its last row
+		last := row{offset: next - 1, stored: i.stored, total: i.total}
+		err = i.build.add(last.emptied())
+	}
+	if err == nil {
+		err = i.build.finish(next, "")
+	}
+	return errors.Join(err, i.Abort(ctx))
+}
+
+// Abort ends the import. Unless it was finished, nothing is left.
+func (i *Import) Abort(context.Context) error {
+	var err error
+	if i.build != nil {
+		err = i.build.abort()
+		i.build = nil
+	}
+	return errors.Join(err, i.lock.Close())
+}

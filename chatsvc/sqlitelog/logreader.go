@@ -1,0 +1,184 @@
+package sqlitelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+	"zombiezen.com/go/sqlite"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// Reader reads the log in a directory without changing it, also while a server has
+// it. It is not safe for concurrent use.
+type Reader struct {
+	dir  string
+	lock *flock.Flock // nil while a server has the directory
+	conn *readerConn
+	mark evidence // what was acknowledged when the reader was opened
+	has  bool     // there is one
+}
+
+// OpenReader opens the log in a directory for reading. While no server has the
+// directory, the reader keeps one from starting. The caller calls [Reader.Close] in
+// the end.
+func OpenReader(dir string) (*Reader, error) {
+	r := &Reader{dir: dir}
+	if err := r.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), r.Close())
+	}
+	return r, nil
+}
+
+func (r *Reader) open() error {
+	if err := refuseJetStream(r.dir); err != nil {
+		return err
+	}
+	path := filepath.Join(r.dir, DatabaseFile)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no %s: give the directory that the server has as --data", DatabaseFile)
+	case err != nil:
+		return err
+	case info.Size() == 0: // SQLite would remove its write-ahead log
+		return explain(sqlite.ResultCorrupt.ToError())
+	}
+	if r.lock, err = lockDirectory(r.dir); err != nil && !errors.Is(err, ErrInUse) {
+		return err
+	}
+	parameters := ""
+	if wal, statErr := os.Stat(path + walSuffix); err == nil && (statErr != nil || wal.Size() == 0) {
+		parameters = "immutable=1" // nobody writes: nothing is made beside the database
+	}
+	// The evidence comes first: it never asks for more than the database has later.
+	if r.mark, r.has, err = readEvidence(r.dir); err != nil {
+		return err
+	}
+	conn, err := openConn(path, sqlite.OpenReadOnly, parameters)
+	if err != nil {
+		return explain(err)
+	}
+	r.conn = &readerConn{conn: conn}
+	isNew, err := checkSchema(conn)
+	switch {
+	case err != nil:
+		return explain(err)
+	case isNew:
+		return errors.New("it has no tables: run simplechat log repair")
+	}
+	epochs, err := readEpochs(conn)
+	if err != nil {
+		return explain(err)
+	}
+	r.conn.scanner = newScanner(epochs)
+	return nil
+}
+
+// explain adds to an error of a damaged database what to do.
+func explain(err error) error {
+	if isUnreadable(err) {
+		return fmt.Errorf("%s is damaged: stop the server and run simplechat log repair: %w", DatabaseFile, err)
+	}
+	return err
+}
+
+// Close ends the reader.
+func (r *Reader) Close() error {
+	var err error
+	if r.conn != nil {
+		err = r.conn.conn.Close()
+	}
+	if r.lock != nil {
+		err = errors.Join(err, r.lock.Close())
+	}
+	return err
+}
+
+// State returns the epoch and what is stored, which is somewhat more than a server
+// reports.
+func (r *Reader) State(ctx context.Context) (chatsvc.State, error) {
+	if err := ctx.Err(); err != nil {
+		return chatsvc.State{}, err
+	}
+	epochs := r.conn.scanner.epochs
+	current := epochs[len(epochs)-1]
+	state := chatsvc.State{Epoch: current.epoch, Next: current.from}
+	last, isThere, err := lastRow(r.conn.conn)
+	if err != nil {
+		return state, explain(err)
+	}
+	if isThere {
+		state.Next = max(state.Next, last.offset+1)
+	} else if r.has && r.mark.Epoch == current.epoch && r.mark.Closed {
+		state.Next = max(state.Next, r.mark.Offset+1)
+	}
+	state.First, err = r.floor(state.Next)
+	return state, err
+}
+
+// floor returns the lowest stored offset, or next if there is none.
+func (r *Reader) floor(next uint64) (uint64, error) {
+	lowest, _, err := queryInt(r.conn.conn, `SELECT min("offset") FROM messages`)
+	if err != nil {
+		return 0, explain(err)
+	}
+	if lowest <= 0 {
+		return next, nil
+	}
+	return uint64(lowest), nil
+}
+
+// Read is [chatsvc.Log.Read], but for what a server would not report. It reads at most
+// 4,096 offsets.
+func (r *Reader) Read(ctx context.Context, epoch string, from, to uint64, maxBytes int) (chatsvc.Chunk, error) {
+	state, err := r.State(ctx)
+	switch {
+	case err != nil:
+		return chatsvc.Chunk{}, err
+	case state.Epoch != epoch:
+		return chatsvc.Chunk{}, fmt.Errorf("%w: it is %s, not %s", chatsvc.ErrEpoch, state.Epoch, epoch)
+	}
+	from = max(from, state.First)
+	to = min(to, state.Next, from+4096)
+	chunk := chatsvc.Chunk{From: from, Next: from, First: state.First}
+	if from >= to {
+		return chunk, nil
+	}
+	if chunk.Entries, chunk.Next, err = r.conn.read(ctx, from, to, maxBytes); err != nil {
+		return chunk, err
+	}
+	// A server may have removed some of them since.
+	if chunk.First, err = r.floor(state.Next); err != nil {
+		return chunk, err
+	}
+	if chunk.First > chunk.From {
+		chunk.From = min(chunk.First, chunk.Next)
+		for len(chunk.Entries) > 0 && chunk.Entries[0].Offset < chunk.From {
+			chunk.Entries = chunk.Entries[1:]
+		}
+	}
+	return chunk, nil
+}
+
+// loss returns what says that acknowledged messages are missing, nil if nothing does.
+func (r *Reader) loss(state chatsvc.State) error {
+	if !r.has {
+		return nil
+	}
+	checksum, isThere, err := queryInt(r.conn.conn, `SELECT checksum FROM messages WHERE "offset" = ?`, int64(r.mark.Offset))
+	if err != nil {
+		isThere = false // it is reported as damage
+	}
+	redacted, err := readRedactions(r.conn.conn)
+	if err != nil {
+		return err
+	}
+	_, isRedacted := redacted[r.mark.Offset]
+	return r.mark.contradicts(state.Epoch, state.Next-1, checksum, isThere && !isRedacted, realSystem().boot())
+}

@@ -1,0 +1,212 @@
+package sqlitelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"example.com/simplechat/chatsvc/sqlitelog/internal/salvage"
+)
+
+const (
+	// scrubTime is how long a server has to remove a redacted message from its
+	// write-ahead log before the tool does it.
+	scrubTime = 2 * time.Second
+	// scrubPause is the time between two looks at it.
+	scrubPause = 50 * time.Millisecond
+)
+
+// ErrTextRemains is what errors of [Redact] are, by [errors.Is], if nobody gets the
+// message any more, but a part of the database file that is not in use still has it.
+var ErrTextRemains = errors.New("the message is redacted, but its text remains in an unused part of the file: stop the server, and run the command again")
+
+// Redact replaces a message by an empty one, also while a server has the directory,
+// which delivers the empty one from then on. When Redact has returned nil, the message
+// is neither in the database file nor in its write-ahead log. Copies elsewhere, also
+// those that a server or [Repair] made in the directory, still have it.
+func Redact(ctx context.Context, dir string, offset uint64) error {
+	reader, err := OpenReader(dir)
+	if err != nil {
+		return err
+	}
+	state, err := reader.State(ctx)
+	if err == nil {
+		err = reader.loss(state) // to write would destroy what a repair finds
+	}
+	if err = errors.Join(err, reader.Close()); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if offset < state.First || offset >= state.Next {
+		return fmt.Errorf("%s: there is no message %d: it has %d to %d", dir, offset, state.First, state.Next-1)
+	}
+	lock, err := lockDirectory(dir)
+	if err != nil && !errors.Is(err, ErrInUse) {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	r := redaction{path: filepath.Join(dir, DatabaseFile), offset: offset, lock: lock}
+	err = r.run(ctx)
+	if lock != nil {
+		err = errors.Join(err, lock.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	return nil
+}
+
+// redaction is a Redact under way.
+type redaction struct {
+	path   string
+	offset uint64
+	lock   *flock.Flock // nil while a server has the directory
+	epochs []epochStart
+}
+
+func (r *redaction) run(ctx context.Context) error {
+	if err := r.withConn(r.replace); err != nil {
+		return err
+	}
+	if r.lock == nil { // the server does it when it sees the redaction
+		if err := r.awaitServer(ctx); err != nil {
+			return err
+		}
+	}
+	isLeft, err := r.isLeft(ctx, walSuffix)
+	if err == nil && isLeft {
+		err = r.withConn(truncateWAL)
+	}
+	if err != nil {
+		return err
+	}
+	isLeft, err = r.isLeft(ctx, "")
+	switch {
+	case err != nil:
+		return err
+	case !isLeft:
+		return nil
+	case r.lock == nil:
+		return ErrTextRemains
+	}
+	return r.withConn(func(conn *sqlite.Conn) error { // it writes the whole file again
+		return errors.Join(pragma(conn, "VACUUM"), truncateWAL(conn))
+	})
+}
+
+// withConn calls f with a connection that overwrites what it removes.
+func (r *redaction) withConn(f func(conn *sqlite.Conn) error) error {
+	conn, err := openConn(r.path, sqlite.OpenReadWrite, "")
+	if err != nil {
+		return err
+	}
+	err = pragma(conn, "PRAGMA secure_delete = ON", "PRAGMA synchronous = FULL")
+	if err == nil {
+		err = f(conn)
+	}
+	return errors.Join(err, conn.Close())
+}
+
+// replace replaces the row by an empty one.
+func (r *redaction) replace(conn *sqlite.Conn) (err error) {
+	if err := pragma(conn, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = pragma(conn, "ROLLBACK")
+		}
+	}()
+	if r.epochs, err = readEpochs(conn); err != nil {
+		return err
+	}
+	is := row{offset: r.offset}
+	isThere := false
+	err = sqlitex.ExecuteTransient(conn, `SELECT stored, total FROM messages WHERE "offset" = ?`, &sqlitex.ExecOptions{
+		Args: []any{int64(r.offset)}, //nolint:gosec // it was compared
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			is.stored, is.total, isThere = stmt.ColumnInt64(0), stmt.ColumnInt64(1), true
+			return nil
+		},
+	})
+	switch {
+	case err != nil:
+		return explain(err)
+	case !isThere:
+		return fmt.Errorf("message %d was removed, or cannot be read", r.offset)
+	}
+	is = is.emptied()
+	err = sqlitex.ExecuteTransient(conn, `UPDATE messages SET timestamp = 0, sender = '', type = 0, content = x'', checksum = ? WHERE "offset" = ?`,
+		&sqlitex.ExecOptions{Args: []any{is.sum(epochAt(r.epochs, r.offset)), int64(r.offset)}}) //nolint:gosec // it was compared
+	if err != nil {
+		return err
+	}
+	err = sqlitex.ExecuteTransient(conn, `INSERT OR IGNORE INTO redactions ("offset", time) VALUES (?, ?)`,
+		&sqlitex.ExecOptions{Args: []any{int64(r.offset), time.Now().UnixMilli()}}) //nolint:gosec // it was compared
+	if err != nil {
+		return err
+	}
+	return pragma(conn, "COMMIT")
+}
+
+// awaitServer waits until the server has emptied its write-ahead log, or has had the
+// time for it.
+func (r *redaction) awaitServer(ctx context.Context) error {
+	pause := time.NewTicker(scrubPause)
+	defer pause.Stop()
+	for last := time.Now().Add(scrubTime); time.Now().Before(last); {
+		if isLeft, err := r.isLeft(ctx, walSuffix); err != nil || !isLeft {
+			return err
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// isLeft reports whether the message is still in the database file, or in the
+// write-ahead log.
+func (r *redaction) isLeft(ctx context.Context, suffix string) (bool, error) {
+	file, closeFile, err := openRaw(r.path + suffix)
+	if err != nil {
+		return false, err
+	}
+	defer closeFile()
+	errFound := errors.New("found")
+	database, wal := file, salvage.File{}
+	if suffix == walSuffix {
+		database, wal = wal, file
+	}
+	_, err = salvage.Rows(ctx, database, wal, func(found salvage.Row) bool {
+		if found.Offset != r.offset || found.Sender == "" {
+			return false
+		}
+		candidate := rowOf(found)
+		for _, e := range r.epochs {
+			if candidate.sum(e.epoch) == candidate.checksum {
+				return true
+			}
+		}
+		return false
+	}, func(salvage.Found) error { return errFound }, nil)
+	if errors.Is(err, errFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+// truncateWAL writes the write-ahead log into the database and empties it.
+func truncateWAL(conn *sqlite.Conn) error {
+	busy, _, err := queryInt(conn, "PRAGMA wal_checkpoint(TRUNCATE)")
+	if err == nil && busy != 0 {
+		err = errors.New("another process reads the database and keeps its write-ahead log from being emptied: end that process, and run the command again")
+	}
+	return err
+}
