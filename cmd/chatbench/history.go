@@ -186,15 +186,12 @@ func (s *scene) measureLive(ctx context.Context) (*result, error) {
 
 // readAgain reads the history again and again, until ctx is done.
 func (s *scene) readAgain(ctx context.Context) error {
-	for {
-		_, err := s.read(ctx, protocolGRPC)
-		switch {
-		case ctx.Err() != nil:
-			return nil // the error is that it was stopped
-		case err != nil:
+	for ctx.Err() == nil {
+		if _, err := s.read(ctx, protocolGRPC); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // measureReconnect has a crowd read the history on the server that stored it, then
