@@ -2,6 +2,7 @@ import { send, type Credentials } from './api';
 import { Conversation } from './conversation';
 import type { Link } from './link';
 import { isMessage, type Message, type Row } from './message';
+import { Crowd } from './crowd';
 import { Draft } from './draft';
 import { maxContent } from './limit';
 import { Outbox, type Pending, type Send } from './outbox';
@@ -11,7 +12,7 @@ import type { Status } from './stream';
 import type { FromHub, Place } from './wire';
 
 /** Why the login form is there again, or what was wrong with the last try. */
-export type LoginProblem = 'credentials' | 'unreachable' | 'expired';
+export type LoginProblem = 'credentials' | 'unreachable' | 'expired' | 'crowded';
 
 /** Milliseconds after which a send without progress makes one doubt the connection. */
 const slowSend = 4_000;
@@ -35,6 +36,7 @@ export class Tab {
   private outbox: Outbox | undefined;
   /** Messages of users whose session has ended before they were sent. */
   private readonly outboxes = new Map<string, Outbox>();
+  private crowd: Crowd | undefined;
   private readonly drafts = new Map<string, Draft>();
   /** Where the stream is that the rows have come by. */
   private at: Place = { epoch: '', next: 0 };
@@ -98,8 +100,22 @@ export class Tab {
     this.busy = true;
     this.problem = undefined;
     this.why = undefined;
-    this.link.postMessage({ type: 'login', credentials });
     this.changed();
+    if (this.link.own) void this.loginAlone(credentials);
+    else this.link.postMessage({ type: 'login', credentials });
+  }
+
+  /** Logs in with a stream that no other tab shares, unless that would leave all of them without a connection. */
+  private async loginAlone(credentials: Credentials): Promise<void> {
+    this.crowd ??= new Crowd();
+    if (await this.crowd.full()) {
+      this.busy = false;
+      this.problem = 'crowded';
+      this.changed();
+      return;
+    }
+    this.crowd.streaming = true;
+    this.link.postMessage({ type: 'login', credentials });
   }
 
   join(name: string): void {
@@ -145,6 +161,7 @@ export class Tab {
         this.rejoin();
         break;
       case 'denied':
+        if (this.crowd) this.crowd.streaming = false;
         this.busy = false;
         this.problem = msg.reason;
         this.why = msg.why;
@@ -213,10 +230,12 @@ export class Tab {
     this.outbox = this.outboxes.get(name) ?? new Outbox(this.send, credentials, () => this.changed());
     this.outboxes.set(name, this.outbox);
     this.outbox.reopen(credentials);
+    if (this.crowd) this.crowd.streaming = true;
     this.draft.sink = (type, bytes) => this.outbox?.add(type, bytes);
   }
 
   private reset(): void {
+    if (this.crowd) this.crowd.streaming = false;
     this.outbox?.close();
     this.outbox = undefined;
     if (this.user !== undefined) this.draft.sink = undefined;
