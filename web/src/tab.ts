@@ -36,6 +36,7 @@ export class Tab {
   private outbox: Outbox | undefined;
   /** Messages of users whose session has ended before they were sent. */
   private readonly outboxes = new Map<string, Outbox>();
+  private fetching = false;
   private crowd: Crowd | undefined;
   private readonly drafts = new Map<string, Draft>();
   /** Where the stream is that the rows have come by. */
@@ -130,6 +131,13 @@ export class Tab {
     this.link.postMessage({ type: 'logout' });
   }
 
+  /** Asks for the messages before the first row, once until they are here. */
+  older(): void {
+    if (this.fetching || this.conversation.top !== 'more') return;
+    this.fetching = true;
+    this.link.postMessage({ type: 'older' });
+  }
+
   wake(): void {
     this.link.postMessage({ type: 'wake' });
   }
@@ -149,7 +157,9 @@ export class Tab {
     if (this.outbox) {
       this.status = 'down';
       const { credentials } = this.outbox;
-      this.link.postMessage({ type: 'resume', credentials, at: this.at, rows: this.conversation.rows });
+      const { rows, top } = this.conversation;
+      this.fetching = false;
+      this.link.postMessage({ type: 'resume', credentials, at: this.at, rows, top });
     }
     this.changed();
   }
@@ -175,6 +185,8 @@ export class Tab {
         this.enter(msg.credentials);
         this.status = msg.status;
         this.onRows(msg.at, msg.rows, false);
+        this.conversation.top = msg.top;
+        this.fetching = false;
         this.outbox?.setLive(msg.status === 'live', msg.at.epoch, msg.at.next);
         break;
       case 'rows':
@@ -185,6 +197,10 @@ export class Tab {
         this.why = msg.why;
         this.at = msg.at;
         this.outbox?.setLive(msg.status === 'live', msg.at.epoch, msg.at.next);
+        break;
+      case 'older':
+        this.fetching = false;
+        this.conversation.prepend(msg.rows, msg.top);
         break;
       case 'rewound':
         this.outbox?.lose();
@@ -200,7 +216,7 @@ export class Tab {
   }
 
   /** Sends, and has the hub look after the connection if that fails or takes long. */
-  private readonly send: Send = async (credentials, msg, progress) => {
+  private readonly send: Send = async (credentials, msg, progress, signal) => {
     const doubt = (): void => this.link.postMessage({ type: 'doubt' });
     let timer = setTimeout(doubt, slowSend);
     const onProgress = (part: number): void => {
@@ -209,9 +225,9 @@ export class Tab {
       progress(part);
     };
     try {
-      return await send(credentials, msg, onProgress);
+      return await send(credentials, msg, onProgress, signal);
     } catch (err) {
-      doubt();
+      if (!signal.aborted) doubt();
       throw err;
     } finally {
       clearTimeout(timer);
