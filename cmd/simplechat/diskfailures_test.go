@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -281,9 +282,7 @@ func filesAreDamaged(t *testing.T, says *promise) {
 	if got := history(t, p); !slices.Equal(got, []string{"the first", "", "the third"}) {
 		t.Errorf("history %q", got)
 	}
-	if log := p.logText(); !strings.Contains(log, "level=ERROR") {
-		t.Errorf("the log does not say that something is damaged:\n%s", log)
-	}
+	p.waitLog(regexp.MustCompile("level=ERROR"))
 	says.isKept("A message that cannot be read comes as an empty one, all others as they are.")
 	p.stop()
 
@@ -310,9 +309,7 @@ func filesAreDamaged(t *testing.T, says *promise) {
 		t.Errorf("a client that was at %v is sent to %v", was, got)
 	}
 	says.isKept("If acknowledged messages are missing, the files are copied aside, the log gets another `Chat-Epoch`")
-	if log := p.logText(); !strings.Contains(log, "simplechat log repair --data "+dir) {
-		t.Errorf("the log names no command:\n%s", log)
-	}
+	p.waitLog(regexp.MustCompile("simplechat log repair --data " + dir))
 	says.isKept("and the server's log names the command that recovers what can be read.")
 }
 
@@ -358,15 +355,6 @@ func olderCopyIsPutBack(t *testing.T, says *promise) {
 		t.Errorf("after a new epoch: %v after %v", got, newest)
 	}
 	says.isKept("run `simplechat log new-epoch` before the start.")
-}
-
-// copyFile copies a file over another one or to where none is.
-func copyFile(to, from string) error {
-	data, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, data, 0o600)
 }
 
 // copyDir copies a directory to where nothing is.

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"syscall"
+	"testing"
+)
+
+// Whatever happens to the files of a server under load, it acknowledges nothing that
+// is only in a file that has gone. Either it recovers by itself, and a crash then takes
+// nothing that was acknowledged, or it acknowledges nothing more until the file is put
+// back as it was at that moment.
+func TestFilesChangeUnderLoad(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, file string
+		change     func(path, aside string) error // aside gets what the file holds then
+		recovers   bool                           // without that
+	}{
+		{"database removed", "chat.db", takeAway, false},
+		{"database replaced", "chat.db", replace, true},
+		{"log removed", "chat.db-wal", takeAway, true},
+		{"log replaced", "chat.db-wal", replace, true},
+		{"log cut", "chat.db-wal", func(path, aside string) error { return errors.Join(copyFile(aside, path), os.Truncate(path, 0)) }, true},
+		{"directory removed", "", takeAway, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			// What is cut loses messages, and the log says so by its epoch.
+			problems := changeUnderLoad(t, test.file, test.change, test.recovers)
+			if test.name == "log cut" {
+				problems = slices.DeleteFunc(problems, isOfNewEpoch)
+			}
+			report(t, problems)
+		})
+	}
+}
+
+// isOfNewEpoch matches what a ledger finds where messages were lost and the epoch says
+// so.
+func isOfNewEpoch(problem string) bool {
+	return regexp.MustCompile("^lost: |^watcher .* (asked for|began with|saw)|^follower .* new epoch true").MatchString(problem)
+}
+
+// takeAway gives a file or a directory another name, and puts a copy of what it holds
+// at that moment aside.
+func takeAway(path, aside string) error {
+	gone := aside + ".gone"
+	if err := os.Rename(path, gone); err != nil {
+		return err
+	}
+	if info, err := os.Stat(gone); err != nil || info.IsDir() {
+		return errors.Join(err, os.CopyFS(aside, os.DirFS(gone)))
+	}
+	return copyFile(aside, gone)
+}
+
+// replace puts a copy of a file in its place and aside.
+func replace(path, aside string) error {
+	if err := takeAway(path, aside); err != nil {
+		return err
+	}
+	return copyFile(path, aside)
+}
+
+// changeUnderLoad changes a file of a server's directory under load, kills the server,
+// and puts what the file held back, unless the server recovers. It returns what is
+// wrong then.
+func changeUnderLoad(t *testing.T, file string, change func(path, aside string) error, recovers bool) []string {
+	chance := newChance(t)
+	data := filepath.Join(t.TempDir(), "data")
+	args := []string{"--users", crowdFile(t), "--data", data}
+	front := newProxy(t, "")
+	l := newLoad(t, newLedger())
+	l.startCrowd(front.url(), func() int { return 100 })
+	l.startWatcher("watcher", front.url)
+	for range 3 {
+		p := startServer(t, args...)
+		front.to(p.addr)
+		l.awaitMore(50 + chance.IntN(300))
+		path, aside := filepath.Join(data, file), filepath.Join(t.TempDir(), "aside")
+		if err := change(path, aside); err != nil {
+			t.Fatal(err)
+		}
+		p.waitLog(regexp.MustCompile("the database's files were changed|messages cannot be stored now"))
+		if recovers {
+			l.awaitMore(100)
+		} else {
+			awaitHealth(t, p, notServing)
+			l.wait(5 * pause) // time in which nothing may be acknowledged that is lost below
+		}
+		front.refuse()
+		p.signal(syscall.SIGKILL)
+		p.wait(patience)
+		if recovers {
+			continue
+		}
+		if err := errors.Join(os.RemoveAll(path), os.Rename(aside, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := startServer(t, args...)
+	front.to(p.addr)
+	return l.finish(front.url())
+}
+
+// copyFile copies a file over another one or to where none is.
+func copyFile(to, from string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o600)
+}
