@@ -83,9 +83,6 @@ func (c *chunk) add(r []byte) {
 	c.ends = append(c.ends, uint32(len(c.data)))
 }
 
-// next returns the offset behind the chunk.
-func (c *chunk) next() uint64 { return c.base + uint64(len(c.ends)) }
-
 // size returns about how many bytes of memory the chunk takes without its JSON form.
 func (c *chunk) size() int64 { return int64(cap(c.data) + 4*cap(c.ends) + chunkOverhead) }
 
@@ -172,7 +169,8 @@ func (b batch) json() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.data = append(data, ',')
+		data = append(data, ',')
+		f.data = data
 		f.ends = append(f.ends, len(f.data))
 	}
 	if f.account != nil {

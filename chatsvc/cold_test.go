@@ -276,7 +276,7 @@ func TestColdReadsEnd(t *testing.T) {
 		change func(Chunk, error) (Chunk, error)
 		want   error
 	}{
-		"all is removed": {func(c Chunk, _ error) (Chunk, error) { return Chunk{From: 5000, Next: 5000, First: 5000}, nil }, errFellBehind},
+		"all is removed": {func(_ Chunk, _ error) (Chunk, error) { return Chunk{From: 5000, Next: 5000, First: 5000}, nil }, errFellBehind},
 		"the begin is": {func(c Chunk, _ error) (Chunk, error) {
 			return Chunk{From: 5, Next: c.Next, Entries: c.Entries[4:], First: 10}, nil
 		}, errFellBehind},

@@ -28,7 +28,7 @@ const (
 	lateMemory      = 2 * time.Minute
 )
 
-// crowdState decides when parked subscribers are woken. It is guarded by the broker's mu.
+// crowdState says when parked subscribers are woken. It is guarded by the broker's mu.
 type crowdState struct {
 	visible uint64      // records below this offset are released
 	round   *round      // what parked subscribers wait for
@@ -80,8 +80,8 @@ func (b *broker) holdTime() time.Duration {
 // longestHold returns how long a record may wait for the crowd. The caller holds
 // mu.
 func (b *broker) longestHold() time.Duration {
-	crowd := time.Duration(b.crowd)
-	return min(max(min(crowd*holdEach, plateauHold), crowd*writeEach), longestHold)
+	each := func(d time.Duration) time.Duration { return d * time.Duration(b.crowd) }
+	return min(max(min(each(holdEach), plateauHold), each(writeEach)), longestHold)
 }
 
 // release makes all records visible and wakes who is parked. The caller holds

@@ -162,7 +162,7 @@ func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, to *str
 	defer beat.timer.Stop()
 	for first := true; ; first = false {
 		next, err := b.nextBatch(ctx, sub, beat, first)
-		if err != nil && !(first && errors.Is(err, errUntil)) {
+		if err != nil && (!first || !errors.Is(err, errUntil)) {
 			return err
 		}
 		if err := to.send(next); err != nil {

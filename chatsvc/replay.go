@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -116,8 +117,8 @@ func lastBytes(ctx context.Context, log Log, epoch string, from, next uint64, by
 		if err != nil {
 			return 0, err
 		}
-		for i := len(sizes) - 1; i >= 0; i-- {
-			if bytes -= int64(sizes[i]); bytes < 0 {
+		for i, size := range slices.Backward(sizes) {
+			if bytes -= int64(size); bytes < 0 {
 				return begin + uint64(i) + 1, nil
 			}
 		}

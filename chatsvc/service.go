@@ -160,12 +160,6 @@ func (s *Service) enter(calls *sync.WaitGroup) error {
 	return nil
 }
 
-// internal logs err and returns what the caller sees of it.
-func (s *Service) internal(doing string, err error) error {
-	s.logger.Error(doing, "error", err)
-	return wireError(err)
-}
-
 // startFollowing starts the goroutine that moves records from the log to the
 // broker.
 func (s *Service) startFollowing() {

@@ -41,7 +41,7 @@ func TestRead(t *testing.T) {
 		}, {
 			"nothing", chatclient.End(), chatclient.End(),
 			[]answer{{epoch: e, first: 4, until: 4, ends: true}},
-			[]string{"end end"}, []string{"open 4 lost 0"}, nil,
+			[]string{"end " + "end"}, []string{"open 4 lost 0"}, nil,
 		}, {
 			"a stream that ends too early", chatclient.At(e, 3), chatclient.At(e, 5),
 			[]answer{{epoch: e, first: 3, until: 5, batch: []string{"a"}, ends: true}, {epoch: e, first: 4, until: 5, batch: []string{"b"}, ends: true}},

@@ -33,6 +33,7 @@ func (s step) kind() http2.FrameType { return http2.FrameType(s.frame[3]) }
 // divergence is what the servers answer to the last of steps.
 type divergence struct {
 	step
+
 	ours, theirs string
 	wasReset     bool // this package has reset the stream before
 	wasOpened    bool // a malformed header block has come on this stream or a higher one

@@ -300,7 +300,7 @@ func (l panicListener) Accept() (net.Conn, error) {
 func TestPanicInReader(t *testing.T) {
 	t.Parallel()
 	var ended chan struct{}
-	handler := func(w http.ResponseWriter, r *http.Request) {
+	handler := func(_ http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			<-r.Context().Done()
 			close(ended)

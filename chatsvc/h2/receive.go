@@ -278,17 +278,17 @@ func (c *conn) onReset(f *http2.RSTStreamFrame) error {
 func (c *conn) checkMalformed(head http2.FrameHeader, broken http2.StreamError) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch head.Type {
-	case http2.FrameHeaders:
+	if head.Type == http2.FrameWindowUpdate {
+		if err := c.wasOpen(broken.StreamID); err != nil {
+			return err
+		}
+	}
+	if head.Type == http2.FrameHeaders {
 		if broken.Cause == nil { // the block was not decoded, and so all later ones are wrong
 			return http2.ConnectionError(http2.ErrCodeProtocol)
 		}
 		if broken.StreamID%2 == 1 && !c.goingAway {
 			c.last = max(c.last, broken.StreamID)
-		}
-	case http2.FrameWindowUpdate:
-		if err := c.wasOpen(broken.StreamID); err != nil {
-			return err
 		}
 	}
 	return broken

@@ -163,7 +163,7 @@ var handlers = map[string]http.HandlerFunc{
 		w.Header()["Content-Length"] = []string{"5", "6"}
 		_, _ = io.WriteString(w, "hello")
 	},
-	"close notifier": func(w http.ResponseWriter, r *http.Request) {
+	"close notifier": func(w http.ResponseWriter, _ *http.Request) {
 		gone := w.(http.CloseNotifier).CloseNotify() //nolint:staticcheck // deprecated, but in use
 		select {
 		case <-gone:

@@ -252,9 +252,7 @@ func TestDeadlines(t *testing.T) {
 		}, "200"},
 		"read, prolonged too late": {func(control *http.ResponseController, _ http.ResponseWriter, r *http.Request) error {
 			_ = control.SetReadDeadline(time.Now().Add(time.Minute))
-			if _, err := io.Copy(io.Discard, r.Body); err == nil {
-				return err
-			}
+			_, _ = io.Copy(io.Discard, r.Body)
 			_ = control.SetReadDeadline(time.Now().Add(time.Minute))
 			_, err := io.Copy(io.Discard, r.Body)
 			return err

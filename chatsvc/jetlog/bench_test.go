@@ -1,6 +1,7 @@
 package jetlog_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -56,7 +57,7 @@ func BenchmarkFollow(b *testing.B) {
 					}
 					return nil
 				})
-				if err != errEnough {
+				if !errors.Is(err, errEnough) {
 					b.Fatal(err)
 				}
 			}

@@ -368,8 +368,8 @@ func TestServersAwayAreNamed(t *testing.T) {
 	}
 }
 
-// While NATS is away sends fail at once and Follow waits; when it is back all
-// goes on, without a gap or a duplicate.
+// While NATS is away sends fail at once and Follow waits; when it is back the log
+// continues, without a gap or a duplicate.
 func TestNATSAway(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)
@@ -402,7 +402,7 @@ func TestNATSAway(t *testing.T) {
 	}
 }
 
-// A stream that was removed is made anew with another epoch, by one of those who
+// A stream that was removed is made again with another epoch, by one of those who
 // follow it, and all see it.
 func TestRemovedStream(t *testing.T) {
 	t.Parallel()
@@ -428,10 +428,10 @@ func TestRemovedStream(t *testing.T) {
 				t.Errorf("follow ended with %v", err)
 			}
 		case <-time.After(patience):
-			t.Fatal("who follows a removed stream is not told")
+			t.Fatal("a Follow of a removed stream does not end")
 		}
 		if log.Err() == nil {
-			t.Error("the log goes on in an epoch that it has not told")
+			t.Error("the log stores messages in an epoch that it has not told")
 		}
 	}
 	one, two := state(t, logs[0]), state(t, logs[1])
@@ -508,7 +508,7 @@ func TestKeyOutlivesNATS(t *testing.T) {
 	}
 	c.stop(0)
 	c.start(t, 0)
-	for name, log := range map[string]*jetlog.Log{"who stored it": sender, "who has seen it": watcher} {
+	for name, log := range map[string]*jetlog.Log{"the one that stored it": sender, "one that has seen it": watcher} {
 		if got, want := appendKeyWhenUp(t, log, "key"), (chatsvc.Appended{Offset: first.Offset, Duplicate: true}); got != want {
 			t.Errorf("%s: %+v", name, got)
 		}

@@ -8,17 +8,17 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/simplechat/chatsvc"
 )
 
 // directRequest is a question for records that any replica of the stream answers.
+// MaxBytes counts subjects and headers too; the record that passes it is returned.
 type directRequest struct {
 	Sequence  uint64    `json:"seq,omitempty"`
-	StartTime time.Time `json:"start_time,omitzero"`
+	StartTime time.Time `json:"start_time,omitzero"` //nolint:tagliatelle // the name is JetStream's
 	Batch     int       `json:"batch"`
-	MaxBytes  int       `json:"max_bytes,omitempty"` // with subject and headers; the record that passes it comes too
+	MaxBytes  int       `json:"max_bytes,omitempty"` //nolint:tagliatelle // the name is JetStream's
 }
 
 // directGet returns records in the order of their offsets. A replica may lack the
@@ -76,33 +76,4 @@ func entryOf(msg *nats.Msg) (chatsvc.Entry, error) {
 		return chatsvc.Entry{}, fmt.Errorf("nats: time of record %d: %w", offset, err)
 	}
 	return chatsvc.Entry{Offset: offset, Time: at, Record: msg.Data}, nil
-}
-
-// nextAtLeader returns the first record at or behind offset that the leader has.
-func (l *Log) nextAtLeader(ctx context.Context, offset uint64) (e chatsvc.Entry, found bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
-	defer cancel()
-	question := fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, offset, l.stream)
-	msg, err := l.conn.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+l.stream, []byte(question))
-	if err != nil {
-		return e, false, fmt.Errorf("read %d from the leader: %w", offset, err)
-	}
-	var answer struct {
-		Message struct {
-			Offset uint64    `json:"seq"`
-			Time   time.Time `json:"time"`
-			Record []byte    `json:"data"`
-		} `json:"message"`
-		Error *jetstream.APIError `json:"error"`
-	}
-	if err := json.Unmarshal(msg.Data, &answer); err != nil {
-		return e, false, fmt.Errorf("read %d from the leader: %w", offset, err)
-	}
-	switch {
-	case answer.Error == nil:
-		return chatsvc.Entry{Offset: answer.Message.Offset, Time: answer.Message.Time, Record: answer.Message.Record}, true, nil
-	case answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return e, false, nil
-	}
-	return e, false, fmt.Errorf("read %d from the leader: %w", offset, answer.Error)
 }

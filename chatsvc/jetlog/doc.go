@@ -1,46 +1,55 @@
-// Package jetlog is a [chatsvc.Log] on NATS JetStream, the same for one machine
-// and for many:
+// Package jetlog is a [chatsvc.Log] on a stream of a NATS cluster with JetStream,
+// which any number of processes share:
 //
-//	log, err := jetlog.Open(ctx, "simplechat-data", 0, jetlog.Options{Retention: r})
+//	log, err := jetlog.Connect(ctx, jetlog.Cluster{
+//		URLs: []string{"nats://n1:4222", "nats://n2:4222", "nats://n3:4222"}, Stream: "simplechat", Replicas: 3, MaxContent: 1 << 20,
+//	}, jetlog.Options{Retention: chatsvc.Retention{Bytes: 1 << 30}})
 //	if err != nil { … }
 //	defer log.Close()
-//	svc, err := chatsvc.New(chatsvc.WithLog(log), chatsvc.WithRetention(r))
+//	svc, err := chatsvc.New(chatsvc.WithLog(log))
 //
-// [Open] runs a NATS server in this process, which listens nowhere and keeps its
-// files in a directory that no other process can use. [Connect] uses a stream of
-// an existing NATS cluster, which any number of processes may share.
+// It starts no NATS server, and waits for a cluster that cannot be reached.
 //
 // # Order and offsets
 //
-// A record's offset is its sequence in the stream. All who follow the stream see
-// the same ones, in whatever process. The epoch is kept in the stream's metadata.
-// Where a stream is created anew, or turns out to have less or something else
-// than was seen of it, it gets another epoch: Follow fails, and so does [Log.Append]
-// until [Log.State] has told the new one; a [chatsvc.Service] ends its streams and
-// goes on with it.
+// A record's offset is its sequence in the stream. All processes see the same ones.
+// The epoch is kept in the stream's metadata. If the stream was removed, or has less or
+// something else than was seen of it, it gets another epoch: Follow and Read fail, and
+// so does [Log.Append] until [Log.State] has returned the new one; a [chatsvc.Service]
+// then ends its streams and continues with it.
 //
 // # Durability
 //
-// An acknowledged record of a directory is on the disk, unless [Open] was given
-// an interval; appends that come together share a sync. Nobody sees a record of a
-// directory before it is stored like that. The NATS server in this process does
-// not sync: it would do so for each record. The log does, and knows what else
-// must be on the disk then.
+// An acknowledged record is stored by most of the stream's replicas. Whether they write
+// it to their disks first is their setting sync_interval. Unless it is "always", a power
+// cut of most of them can take acknowledged records, and their offsets would be given
+// to others. A NATS server has another identity after each start. The stream's metadata
+// has those of its replicas: if most of them were restarted since, a new epoch begins.
+// That is also so after a harmless restart of all of them, of the only one, or of one
+// after the other while no process with a Log ran. [Cluster.SyncAlways] says that nothing is lost in
+// these cases, and keeps the epoch. It cannot be noticed if fewer than most of the NATS
+// servers can be reached from here: give the URLs of all.
 //
-// One of a cluster is stored by most of its replicas; whether they write it to
-// their disks first is their setting sync_interval, which Connect logs if it may
-// see it.
+// # Retention
 //
-// The stream keeps what fits in the retention, and somewhat more. Keys are known
-// for [chatsvc.KeyWindow], also after a restart and where the record is retained
-// no longer. In a cluster each process notes those that it sees: what is repeated
+// The stream stores what [chatsvc.Retention.Stored] says. The first offset that is
+// reported follows from the bounds of messages and age. With a bound of bytes it is the
+// stream's first one, so up to 1/16 more than the bound is retained; JetStream counts
+// about 100 bytes for each record beyond its size.
+//
+// Keys are known for [chatsvc.KeyWindow], also after a restart and where the record is
+// retained no longer. Each process notes those that it sees: a message that is repeated
 // through one that has started since is stored again if the NATS server that
 // leads the stream has started since too, and the record is retained no longer.
 //
 // # Failures
 //
-// While nothing can be stored, [Log.Append] fails at once and [Log.Err] says
-// why: the disk is full, or NATS is away. Follow waits. The log goes on by itself
-// when it can, without a gap or a duplicate. A record that is missing in the
-// stream shows as a gap in the offsets, never as another record.
+// While nothing can be stored, [Log.Append] fails at once and [Log.Err] says why.
+// Follow waits, and continues without a gap or a duplicate. An offset without
+// a record, as after a deletion, is a record that cannot be read, and hides nothing
+// around it; a replica that lacks records is not believed before the leader was asked.
+// A gap of more than 65,536 offsets begins a new epoch.
+//
+// A leader that dies or hangs is replaced after 4 to 9 seconds, a fixed time limit of NATS
+// servers. Until then sends get unavailable.
 package jetlog

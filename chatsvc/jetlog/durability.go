@@ -62,8 +62,8 @@ func (l *Log) serverSync(ctx context.Context) string {
 			Data struct {
 				Disabled bool `json:"disabled"`
 				Config   struct {
-					SyncInterval time.Duration `json:"sync_interval"`
-					SyncAlways   bool          `json:"sync_always"`
+					SyncInterval time.Duration `json:"sync_interval"` //nolint:tagliatelle // the name is the NATS server's
+					SyncAlways   bool          `json:"sync_always"`   //nolint:tagliatelle // the name is the NATS server's
 				} `json:"config"`
 			} `json:"data"`
 		}

@@ -20,14 +20,7 @@ const (
 	settleTime = 5 * time.Second
 	// settlePause is the time between two looks at it.
 	settlePause = 250 * time.Millisecond
-	// leaderSilence is how long most replicas may be silent before their leader
-	// counts as cut off. They answer its heartbeats, one a second.
-	leaderSilence = 3500 * time.Millisecond
 )
-
-// errNoLeader means that nothing can be stored in the stream, and that nobody
-// knows what is stored.
-var errNoLeader = errors.New("the stream has no leader that reaches most of its replicas")
 
 // errNotFoundYet means that a NATS server has not heard of the stream yet.
 var errNotFoundYet = errors.New("a nats server does not know the stream yet")
@@ -39,63 +32,6 @@ func epochOf(info *jetstream.StreamInfo) string {
 		return epoch
 	}
 	return "created-" + info.Created.UTC().Format("20060102T150405.000000000")
-}
-
-// leader asks the stream's leader for its settings and its state, for at most
-// requestTime. Without a leader any server would answer, also one that is cut off or
-// does not have all of the stream yet, and a leader that is cut off does not know
-// what others have stored since.
-func (l *Log) leader(ctx context.Context) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
-	defer cancel()
-	stream, err := l.js.Stream(ctx, l.stream)
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", l.stream, err)
-	}
-	info := stream.CachedInfo()
-	if !isLed(info.Cluster) {
-		return nil, errNoLeader
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if epochOf(info) == l.epoch {
-		l.highest = max(l.highest, info.State.LastSeq)
-	}
-	return info, nil
-}
-
-// isLed reports whether a stream has a leader that hears from most replicas. Nil
-// is a server that is no cluster's.
-func isLed(c *jetstream.ClusterInfo) bool {
-	if c == nil {
-		return true
-	}
-	if c.Leader == "" {
-		return false
-	}
-	heard := 1
-	for _, replica := range c.Replicas {
-		if !replica.Offline && replica.Active < leaderSilence {
-			heard++
-		}
-	}
-	return heard > (1+len(c.Replicas))/2
-}
-
-// leaderInfo is leader, and makes sure that the stream's epoch can be trusted if
-// the NATS servers were away.
-func (l *Log) leaderInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
-	if l.closed.Err() != nil {
-		return nil, ErrClosed
-	}
-	l.mu.Lock()
-	wasDown := l.down != nil
-	l.mu.Unlock()
-	info, err := l.leader(ctx)
-	if err == nil && wasDown {
-		err = l.checkServers(ctx, info)
-	}
-	return info, err
 }
 
 // checkEpoch fails with [errReplaced] if the stream is not the one with epoch that

@@ -11,7 +11,7 @@ import (
 	"example.com/simplechat/chatsvc/jetlog"
 )
 
-// replaceStream removes the stream of a log and makes it anew, and returns the
+// replaceStream removes the stream of a log and makes it again, and returns the
 // offset that comes next in it.
 func replaceStream(t *testing.T, c *cluster, _ *jetlog.Log) uint64 {
 	t.Helper()
@@ -50,8 +50,8 @@ func putStreamBack(t *testing.T, c *cluster, log *jetlog.Log) uint64 {
 	return offset
 }
 
-// What is sent to a stream that is not the one that the log knows, though nobody
-// who follows it has told so, is not acknowledged with the epoch of the one and
+// What is sent to a stream that is not the one that the log knows, though no
+// Follow has noticed, is not acknowledged with the epoch of the one and
 // an offset of the other. When the log has the new epoch it may be repeated, and
 // keys of the old one mean nothing.
 func TestAppendToAnotherStream(t *testing.T) {
@@ -61,9 +61,9 @@ func TestAppendToAnotherStream(t *testing.T) {
 		// known is whether the stream knows the key by then.
 		known bool
 	}{
-		"made anew":                   {replaceStream, false},
-		"made anew and the key known": {replaceStream, true},
-		"gone back":                   {putStreamBack, false},
+		"made again":                   {replaceStream, false},
+		"made again and the key known": {replaceStream, true},
+		"gone back":                    {putStreamBack, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -82,7 +82,7 @@ func TestAppendToAnotherStream(t *testing.T) {
 				t.Errorf("append: %+v, %v", got, err)
 			}
 			if log.Err() == nil {
-				t.Error("the log goes on in an epoch that it has not told")
+				t.Error("the log stores messages in an epoch that it has not told")
 			}
 			after := state(t, log)
 			if after.Epoch == before.Epoch {

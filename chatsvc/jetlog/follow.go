@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,9 +20,6 @@ const (
 	followBytes = 16 << 20
 	// chunkBytes bounds a chunk, apart from its last record.
 	chunkBytes = 256 << 10
-	// queueBytes bounds what has arrived and was not yielded yet, apart from the
-	// last record.
-	queueBytes = 1 << 20
 	// followBackoff and followBackoffMax are the pauses between two tries to
 	// continue.
 	followBackoff    = 50 * time.Millisecond
@@ -103,20 +99,14 @@ func (f *follower) consume(ctx context.Context) error {
 		Replicas:      1,
 		MemoryStorage: true,
 	})
-	var info *jetstream.StreamInfo
 	if err == nil {
-		info, err = f.log.checkEpoch(ctx, f.epoch, f.next-1)
+		_, err = f.log.checkEpoch(ctx, f.epoch, f.next-1)
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return f.log.recreate(ctx, f.epoch)
 	}
 	if err != nil {
 		return err
-	}
-	if consumer.CachedInfo().NumPending == 0 && f.check == (place{}) && f.next <= info.State.LastSeq {
-		if err := f.skipLostEnd(ctx, info); err != nil {
-			return err
-		}
 	}
 	consuming, err := consumer.Consume(f.take,
 		jetstream.PullMaxBytes(followBytes),
@@ -132,6 +122,8 @@ func (f *follower) consume(ctx context.Context) error {
 
 // handOut yields what the consumer delivers, until it has ended.
 func (f *follower) handOut(ctx context.Context) {
+	tick := time.NewTicker(watchPause)
+	defer tick.Stop()
 	for {
 		select {
 		case <-f.queue.filled:
@@ -139,6 +131,10 @@ func (f *follower) handOut(ctx context.Context) {
 				if err := f.hand(ctx, f.queue.takeAll()); err != nil {
 					f.end(err)
 				}
+			}
+		case <-tick.C:
+			if err := f.passLostEnd(ctx); err != nil && f.alive.Err() == nil {
+				f.end(err)
 			}
 		case <-f.alive.Done():
 			return
@@ -165,18 +161,30 @@ func (f *follower) start() uint64 {
 	return f.next
 }
 
-// skipLostEnd hands out the last offsets of the stream as records that cannot be
-// read, if the leader does not have them either.
-func (f *follower) skipLostEnd(ctx context.Context, info *jetstream.StreamInfo) error {
-	end := info.State.LastSeq + 1
+// passLostEnd hands out the last offsets of the stream as records that cannot be
+// read, if the leader does not have them either: no consumer delivers them.
+func (f *follower) passLostEnd(ctx context.Context) error {
+	f.log.mu.Lock()
+	isBehind := f.log.epoch == f.epoch && f.next <= f.log.highest
+	f.log.mu.Unlock()
+	if !isBehind {
+		return nil
+	}
+	info, err := f.log.checkEpoch(ctx, f.epoch, f.next)
+	if err != nil {
+		return err
+	}
 	_, found, err := f.log.nextAtLeader(ctx, f.next)
 	if err != nil || found {
 		return err
 	}
-	if end-f.next > largestGap && info.State.FirstSeq <= f.next {
+	end := info.State.LastSeq + 1
+	f.next = min(max(f.next, info.State.FirstSeq), end)
+	if end-f.next > largestGap {
 		return f.log.wentBack(ctx, f.epoch, fmt.Errorf("offsets %d to %d are missing", f.next, end-1))
 	}
-	return f.handChunk(chatsvc.Chunk{From: max(f.next, min(info.State.FirstSeq, end)), Next: end})
+	f.log.logger.Error("records of the stream are missing and cannot be read", "from", f.next, "to", end-1)
+	return f.handChunk(chatsvc.Chunk{From: f.next, Next: end})
 }
 
 // failed takes what the consumer reports. Some of it is no more than news.
@@ -298,61 +306,4 @@ func (l *Log) firstBefore(next uint64) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return max(min(l.first, next), l.firstByCount(next), 1)
-}
-
-// queued is a record that has arrived.
-type queued struct {
-	chatsvc.Entry
-
-	id string // JetStream's message id, that of the key; empty: none
-}
-
-// queue has what has arrived for a Follow. It blocks its writer while it is full.
-type queue struct {
-	filled  chan struct{} // has one when there is something
-	emptied chan struct{} // has one when there is room
-
-	mu      sync.Mutex // guards all below
-	records []queued
-	bytes   int
-}
-
-func newQueue() *queue {
-	return &queue{filled: make(chan struct{}, 1), emptied: make(chan struct{}, 1)}
-}
-
-// add waits for room until ctx is done.
-func (q *queue) add(ctx context.Context, r queued) {
-	for {
-		q.mu.Lock()
-		if q.bytes < queueBytes {
-			q.records = append(q.records, r)
-			q.bytes += len(r.Record) + recordOverhead
-			q.mu.Unlock()
-			signal(q.filled)
-			return
-		}
-		q.mu.Unlock()
-		select {
-		case <-q.emptied:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (q *queue) takeAll() []queued {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	records := q.records
-	q.records, q.bytes = nil, 0
-	signal(q.emptied)
-	return records
-}
-
-func signal(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }

@@ -164,12 +164,12 @@ func (l *Log) end() error {
 // State implements [chatsvc.Log]. It asks the stream's leader, for at most
 // requestTime, and fails if there is none.
 func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
-	info, err := l.leaderInfo(ctx)
+	info, err := l.settledLeader(ctx)
 	if err != nil && !errors.Is(err, errReplaced) {
 		return chatsvc.State{}, err
 	}
 	if err != nil { // the epoch was just changed
-		if info, err = l.leaderInfo(ctx); err != nil {
+		if info, err = l.settledLeader(ctx); err != nil {
 			return chatsvc.State{}, err
 		}
 	}

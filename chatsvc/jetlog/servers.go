@@ -47,7 +47,7 @@ func parseIdentities(text string) identities {
 
 // String is what parseIdentities parses.
 func (i identities) String() string {
-	var all []string
+	all := make([]string, 0, len(i))
 	for _, name := range slices.Sorted(maps.Keys(i)) {
 		all = append(all, name+"="+i[name])
 	}
@@ -129,11 +129,12 @@ func replicasOf(info *jetstream.StreamInfo, conn *nats.Conn) map[string]bool {
 type servers struct {
 	log *Log
 
-	mu      sync.Mutex            // guards all below
-	conns   map[string]*nats.Conn // by address; nil until the first try has ended
-	unsure  time.Time             // since when a quorum is not known to be the same; zero: it is
-	warned  string                // the servers that were named as unseen last
-	dialing sync.WaitGroup
+	mu       sync.Mutex            // guards all below
+	conns    map[string]*nats.Conn // by address; nil until the first try has ended
+	unsure   time.Time             // since when a quorum is not known to be the same; zero: it is
+	warned   string                // the servers that were named as unseen last
+	isClosed bool
+	dialing  sync.WaitGroup
 }
 
 func newServers(l *Log) *servers {
@@ -148,7 +149,7 @@ func (s *servers) meet() {
 		s.unsure = time.Now()
 	}
 	for _, u := range s.urls() {
-		if _, ok := s.conns[u.Host]; ok || s.log.closed.Err() != nil {
+		if _, ok := s.conns[u.Host]; ok || s.isClosed {
 			continue
 		}
 		s.conns[u.Host] = nil
@@ -243,9 +244,10 @@ func (s *servers) warnUnseen(replicas map[string]bool, seen identities) {
 	s.warned = text
 }
 
-// close is called when the log is closed: meet does nothing any more.
+// close closes the connections; meet does nothing any more.
 func (s *servers) close() {
-	s.mu.Lock() // a call of meet that began before has ended
+	s.mu.Lock()
+	s.isClosed = true
 	s.mu.Unlock()
 	s.dialing.Wait()
 	s.mu.Lock()

@@ -98,7 +98,7 @@ func (c *cluster) copies(tb testing.TB) []string {
 }
 
 // A power cut of the whole site begins a new epoch: acknowledged records may be
-// lost, and others get their offsets. It does so whether a server runs meanwhile
+// lost, and others get their offsets. It does so whether a server of ours runs
 // or not, and also if as many records were stored since.
 func TestPowerCutBeginsEpoch(t *testing.T) {
 	t.Parallel()

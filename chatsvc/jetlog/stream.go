@@ -77,11 +77,12 @@ func (l *Log) adapt(ctx context.Context, info *jetstream.StreamInfo) (*jetstream
 	return stream.CachedInfo(), nil
 }
 
-// adapted returns a stream's settings with the limits that this server needs.
+// adapted returns a stream's settings with the limits that this server needs. An
+// operator may have made it a stream that messages can be deleted from.
 func adapted(got, want jetstream.StreamConfig) jetstream.StreamConfig {
 	got.Discard, got.MaxMsgs, got.MaxBytes, got.MaxAge = want.Discard, want.MaxMsgs, want.MaxBytes, want.MaxAge
 	got.MaxMsgsPerSubject, got.MaxMsgSize, got.Duplicates = -1, want.MaxMsgSize, want.Duplicates
-	got.DenyDelete, got.DenyPurge, got.AllowDirect, got.NoAck = true, true, true, false
+	got.AllowDirect, got.NoAck = true, false
 	return got
 }
 
@@ -104,8 +105,6 @@ func limitsThatDiffer(got, want jetstream.StreamConfig) []string {
 	d.add(got.MaxMsgsPerSubject <= 0, "max_msgs_per_subject", got.MaxMsgsPerSubject, -1)
 	d.add(got.MaxMsgSize < 0 || got.MaxMsgSize >= maxRecord, "max_msg_size", got.MaxMsgSize, -1)
 	d.add(got.Duplicates == want.Duplicates, "duplicate_window", got.Duplicates, want.Duplicates)
-	d.add(got.DenyDelete, "deny_delete", got.DenyDelete, true)
-	d.add(got.DenyPurge, "deny_purge", got.DenyPurge, true)
 	d.add(got.AllowDirect, "allow_direct", got.AllowDirect, true)
 	d.add(!got.NoAck, "no_ack", got.NoAck, false)
 	return d

@@ -24,7 +24,7 @@
 //	  total       sum of the sizes of all records up to this one, in bytes
 //	  checksum    CRC-64 (ECMA) of the epoch, a zero byte, offset, stored, timestamp,
 //	              type, total (8 bytes each), the length of sender (4 bytes, all high
-//	              byte first), sender and content
+//	              byte first), sender, content, in this order
 //	  content     text for type 1, otherwise the bytes
 //	keys        idempotency keys of the last two minutes: 16 bytes of their SHA-256
 //	epochs      each epoch with the first offset that was stored in it; the last counts

@@ -71,7 +71,7 @@ type evidenceStore struct {
 // readEvidence reads the file of a directory. It returns false if there is none, or
 // none that can be read.
 func readEvidence(dir string) (evidence, bool, error) {
-	data, err := os.ReadFile(filepath.Join(dir, evidenceFile))
+	data, err := os.ReadFile(filepath.Join(dir, evidenceFile)) //nolint:gosec // the path is the operator's
 	if errors.Is(err, fs.ErrNotExist) {
 		return evidence{}, false, nil
 	}

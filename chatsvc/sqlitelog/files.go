@@ -87,9 +87,9 @@ func (w *watchedFiles) begin() error {
 	return err
 }
 
-// isSame reports whether is is the database's file as it was opened.
-func (w *watchedFiles) isSame(is os.FileInfo) bool {
-	return w.databaseWas == nil || os.SameFile(w.databaseWas, is)
+// isSame reports whether f is the database's file as it was opened.
+func (w *watchedFiles) isSame(f os.FileInfo) bool {
+	return w.databaseWas == nil || os.SameFile(w.databaseWas, f)
 }
 
 // forgetSizes allows the files to shrink once, after a checkpoint.

@@ -122,7 +122,7 @@ func (l *Log) open() error {
 	l.lock = lock
 	w := newWriter(l)
 	if err := w.open(true); err != nil {
-		w.close()
+		_ = w.close() // the first error counts
 		return errors.Join(err, l.unlock())
 	}
 	go w.run()

@@ -88,8 +88,8 @@ func (w *writer) look() {
 	t := w.begin()
 	to := end{t.next, t.total, t.now}
 	first, floor := t.first, t.floor
-	_, errFirst := first.advance(w.conn, to, 1<<30)
-	_, errFloor := floor.advance(w.conn, to, 1)
+	errFirst := first.advance(w.conn, to, 1<<30)
+	errFloor := floor.advance(w.conn, to, 1)
 	if errFirst != nil || errFloor != nil {
 		return // the next transaction tells
 	}

@@ -35,35 +35,35 @@ type end struct {
 }
 
 // advance moves the edge past what the retention does not allow, over at most limit
-// records, and reports whether it moved as far as it had to.
-func (e *edge) advance(conn *sqlite.Conn, to end, limit int) (bool, error) {
+// records.
+func (e *edge) advance(conn *sqlite.Conn, to end, limit int) error {
 	if e.retention == (chatsvc.Retention{}) {
-		return true, nil
+		return nil
 	}
 	for n := 0; e.offset < to.next; n++ {
 		if len(e.ahead) == 0 {
 			var err error
 			if e.ahead, err = readEdge(conn, e.offset); err != nil {
-				return false, err
+				return err
 			}
 			if len(e.ahead) == 0 { // what is left cannot be read
-				return true, nil
+				return nil
 			}
 		}
 		row := e.ahead[0]
 		// What is missing before the row is as old as the row.
 		age := time.Duration(to.now-row.stored) * time.Millisecond
 		if !e.retention.Exceeded(to.next-e.offset, to.total-e.before, age) {
-			return true, nil
+			return nil
 		}
 		if n == limit {
-			return false, nil
+			return nil
 		}
 		if e.offset++; e.offset > row.offset {
 			e.before, e.ahead = row.total, e.ahead[1:]
 		}
 	}
-	return true, nil
+	return nil
 }
 
 // readEdge returns the rows from an offset on.
@@ -147,16 +147,4 @@ func readStored(conn *sqlite.Conn, offset uint64) (int64, error) {
 		return 1<<63 - 1, err
 	}
 	return stmt.ColumnInt64(0), nil
-}
-
-// due returns how long it takes until the edge moves by age, and false if it does not.
-func (e *edge) due(conn *sqlite.Conn, to end) (time.Duration, bool) {
-	if e.retention.Age == 0 || e.offset >= to.next {
-		return 0, false
-	}
-	stored, err := readStored(conn, e.offset)
-	if err != nil {
-		return time.Second, true
-	}
-	return max(time.Duration(stored-to.now)*time.Millisecond+e.retention.Age, 0), true
 }

@@ -27,6 +27,8 @@ const (
 // writer is the one goroutine that changes the database. It is not safe for
 // concurrent use.
 type writer struct {
+	maintenance
+
 	log      *Log
 	conn     *sqlite.Conn // nil while the database cannot be written
 	files    *watchedFiles
@@ -51,7 +53,6 @@ type writer struct {
 	noted      bool           // the evidence was written since it was synced
 	syncedAt   time.Time
 	notedAt    time.Time
-	maintenance
 }
 
 func newWriter(l *Log) *writer {
@@ -242,11 +243,11 @@ func (w *writer) trim(t *transaction) error {
 	if len(t.entries) == 0 {
 		limit = idleTrimRows
 	}
-	if _, err := t.first.advance(w.conn, to, 1<<30); err != nil {
+	if err := t.first.advance(w.conn, to, 1<<30); err != nil {
 		return err
 	}
 	from := t.floor.offset
-	if _, err := t.floor.advance(w.conn, to, limit); err != nil {
+	if err := t.floor.advance(w.conn, to, limit); err != nil {
 		return err
 	}
 	if t.floor.offset > from {
@@ -384,8 +385,7 @@ func (w *writer) refused(err error) error {
 // refusal returns what senders see if their message was not stored; the cause is in
 // the log.
 func refusal(err error) error {
-	var coded *connect.Error
-	if errors.As(err, &coded) {
+	if _, ok := errors.AsType[*connect.Error](err); ok {
 		return err
 	}
 	return connect.NewError(connect.CodeUnavailable, errors.New("the server cannot store messages now, this one was not: send it again later"))

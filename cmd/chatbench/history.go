@@ -165,23 +165,16 @@ func (s *scene) measureLive(ctx context.Context) (*result, error) {
 		return nil, fmt.Errorf("live subscribers: %w", err)
 	}
 	s.results.alone = alone.Latency.P99
-	reading, stop := context.WithCancel(ctx)
 	var readers sync.WaitGroup
 	problems := make([]error, coldReaders)
+	reading, stop := context.WithCancel(ctx)
 	for i := range problems {
-		readers.Go(func() {
-			for problems[i] == nil && reading.Err() == nil {
-				_, problems[i] = s.read(reading, protocolGRPC)
-			}
-			if reading.Err() != nil {
-				problems[i] = nil
-			}
-		})
+		readers.Go(func() { problems[i] = s.readAgain(reading) })
 	}
 	beside, err := newBench(live, s.child.addr, demoUser).execute(ctx)
 	stop()
 	readers.Wait()
-	if err := errors.Join(append(problems, err)...); err != nil {
+	if err := errors.Join(err, errors.Join(problems...)); err != nil {
 		return alone, fmt.Errorf("live subscribers beside readers: %w", err)
 	}
 	s.results.beside = beside.Latency.P99
@@ -189,6 +182,16 @@ func (s *scene) measureLive(ctx context.Context) (*result, error) {
 		beside.Faults = alone.Faults
 	}
 	return beside, nil
+}
+
+// readAgain reads the history again and again, until ctx is done.
+func (s *scene) readAgain(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if _, err := s.read(ctx, protocolGRPC); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // measureReconnect has a crowd read the history on the server that stored it, then

@@ -2,7 +2,7 @@
 // with its peers: the same chat over connect-go and grpc-go as one would write
 // it by the book, a core NATS server, and the floor, which is one write per
 // delivery. It also measures what it costs to keep messages on the disk instead
-// of in memory.
+// of in memory, and what a server does with a long history.
 //
 //	chatbench run --addr 127.0.0.1:65002 --subscribers 1000 --rate 1000
 //	chatbench compare
@@ -33,7 +33,7 @@ func main() { cli.Main(run) }
 type commands struct {
 	Run     runCmd         `cmd:"" help:"Load a running server, and report what came of it."`
 	Compare compareCmd     `cmd:"" help:"Run the same workloads on simplechat and on its peers, and report the ratios."`
-	Storage storageCmd     `cmd:"" help:"Run the same workloads on simplechat with its messages on the disk and in memory, measure how it starts with a history, and report."`
+	Storage storageCmd     `cmd:"" help:"Run the same workloads on simplechat with its messages on the disk and in memory, measure it with a history of 2 million messages, and report what is required and what was reached."`
 	Peer    peerCmd        `cmd:"" hidden:"" help:"Run a peer that compare measures."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }

@@ -39,14 +39,14 @@ func requirements() []requirement {
 		{text: "a single send, p50, always − memory", human: humanTime, sign: "≤",
 			value: aboveMemory(loadSingle, figSendP50), limit: syncs(1.5), bound: "1.5 × a bare write and sync: "},
 		{text: "start after SIGKILL, until the first message reaches a subscriber", human: humanTime, sign: "≤",
-			value: figureOf(loadHistory, figKilled), limit: soon},
+			value: withStored(figKilled), limit: soon},
 		{text: "start after a stop, until the first message reaches a subscriber", human: humanTime, sign: "≤",
-			value: figureOf(loadHistory, figStopped), limit: soon},
-		{text: "memory at rest", human: humanBytes, sign: "≤", value: figureOf(loadHistory, figRest), limit: rest},
+			value: withStored(figStopped), limit: soon},
+		{text: "memory at rest", human: humanBytes, sign: "≤", value: withStored(figRest), limit: rest},
 		{text: "memory after one subscriber read all as JSON", human: humanBytes, sign: "≤",
-			value: figureOf(loadHistory, figJSON), limit: fixed(200 * mib)},
+			value: withStored(figJSON), limit: fixed(200 * mib)},
 		{text: "one subscriber reads all (gRPC, protobuf), messages/s", human: humanCount, sign: "≥",
-			value: figureOf(loadHistory, figReads), limit: fixed(400_000)},
+			value: withStored(figReads), limit: fixed(400_000)},
 		{text: "p99 of live subscribers, beside 8 readers ÷ without", human: ratio, sign: "≤",
 			value: quotient(loadHistory, figBeside, figAlone), limit: fixed(1.5)},
 		{text: "10,000 clients reconnect, cold ÷ hot", human: ratio, sign: "≤",
@@ -56,9 +56,9 @@ func requirements() []requirement {
 	}
 }
 
-// figureOf is a figure of the default, which is on the disk.
-func figureOf(load, figure string) func(*comparison, version) (float64, bool) {
-	return func(cmp *comparison, v version) (float64, bool) { return cmp.median(load, v.always, figure) }
+// withStored is a figure of the server that has a long history on its disk.
+func withStored(figure string) func(*comparison, version) (float64, bool) {
+	return func(cmp *comparison, v version) (float64, bool) { return cmp.median(loadHistory, v.always, figure) }
 }
 
 // overMemory is what a figure is of that in memory.

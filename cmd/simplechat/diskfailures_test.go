@@ -11,8 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 )
@@ -59,9 +62,19 @@ func diskIsFull(t *testing.T, says *promise) {
 	p.stop()
 }
 
-// startOnSmallDisk starts a server whose directory is on a file system of its
-// own, which goes with it, and returns the file that fills half of that.
+// startOnSmallDisk starts a server on a file system of its own, half of which a file
+// fills.
 func startOnSmallDisk(t *testing.T) (p *process, ballast string) {
+	t.Helper()
+	p, root := startOnFileSystem(t, `head -c 24m /dev/zero >ballast`)
+	p.awaitListening()
+	return p, filepath.Join(root, "ballast")
+}
+
+// startOnFileSystem starts a server whose directory is on a file system of its own,
+// which goes with it, after a shell has run commands in that. It returns the path of
+// the file system.
+func startOnFileSystem(t *testing.T, before string) (p *process, root string) {
 	t.Helper()
 	dir := t.TempDir()
 	if out, err := exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", dir).CombinedOutput(); err != nil {
@@ -70,12 +83,81 @@ func startOnSmallDisk(t *testing.T) (p *process, ballast string) {
 		}
 		t.Skipf("mount a file system that only a process sees: %v: %s", err, out)
 	}
-	const start = `mount -t tmpfs -o size=48m tmpfs "$1" && head -c 24m /dev/zero >"$1/ballast" &&
-		exec "$0" serve --listen 127.0.0.1:0 --data "$1/data"`
+	start := `mount -t tmpfs -o size=48m tmpfs "$1" && cd "$1" && { ` + before + `
+		} && exec "$0" serve --listen 127.0.0.1:0 --data "$1/data"`
 	cmd := exec.Command("unshare", "-rm", "sh", "-c", start, simplechat(t), dir)
 	p = startProcess(t, cmd, cmd.Start)
-	p.awaitListening()
-	return p, filepath.Join("/proc", fmt.Sprint(cmd.Process.Pid), "root", dir, "ballast")
+	return p, filepath.Join("/proc", fmt.Sprint(cmd.Process.Pid), "root", dir)
+}
+
+// diskIsNotWritable starts servers on a disk that became full or read-only, after
+// another server ended in good order or not.
+func diskIsNotWritable(t *testing.T, says *promise) {
+	for name, test := range map[string]struct {
+		spoil, mend string // by a shell in the file system
+		code        connect.Code
+	}{
+		"full":      {`cat /dev/zero >ballast 2>ignored; cat /dev/zero >>ballast 2>ignored; rm -f ignored; cat /dev/zero >>ballast; true`, `rm ballast`, connect.CodeResourceExhausted},
+		"read-only": {`mount -o remount,ro "$1"`, `mount -o remount,rw "$(pwd)"`, connect.CodeUnavailable},
+	} {
+		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+			t.Run(fmt.Sprintf("%s after %v", name, sig), func(t *testing.T) {
+				p, root := startOnFileSystem(t, `"$0" serve --listen 127.0.0.1:0 --data "$1/data" 2>log; `+test.spoil)
+				stopFirst(t, p, root, sig)
+				p.awaitListening()
+				if got := history(t, p); !slices.Equal(got, []string{"kept"}) {
+					t.Errorf("history %q", got)
+				}
+				_, err := p.client("user1").SendMessage(testContext(t), text("refused"))
+				if got := codeOf(t, err); got != test.code {
+					t.Errorf("a send: %v", err)
+				}
+				awaitHealth(t, p, notServing)
+				mend := exec.Command("nsenter", "--preserve-credentials", "-U", "-m", "-t", fmt.Sprint(p.cmd.Process.Pid),
+					"sh", "-c", `cd "$0" && `+test.mend, strings.SplitN(root, "/root", 2)[1])
+				if out, err := mend.CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				awaitHealth(t, p, serving)
+				send(testContext(t), t, p.client("user1"), text("written"))
+				if got := history(t, p); !slices.Equal(got, []string{"kept", "written"}) {
+					t.Errorf("history %q", got)
+				}
+				p.stop()
+			})
+		}
+	}
+	says.isKept("The history is served, sends get the reason.")
+	says.isKept("It goes on by itself when the disk can be written.")
+}
+
+// stopFirst sends a message to the server that the shell of p has started, and ends
+// that server.
+func stopFirst(t *testing.T, p *process, root string, sig syscall.Signal) {
+	t.Helper()
+	first := &process{tb: t}
+	for ctx := testContext(t); first.addr == ""; time.Sleep(pause) { // as it has no log of its own here
+		log, _ := os.ReadFile(filepath.Join(root, "log"))
+		if match := listening.FindSubmatch(log); match != nil {
+			first.addr = string(match[1])
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the first server does not listen: %s, %s", log, p.logText())
+		}
+	}
+	store(t, first, "kept", "")
+	pid := p.cmd.Process.Pid
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(string(children)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(child, sig); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func directoryIsRemoved(t *testing.T, says *promise) {
@@ -118,50 +200,118 @@ func directoryIsRemoved(t *testing.T, says *promise) {
 	p.stop()
 }
 
+func databaseIsRemoved(t *testing.T, says *promise) {
+	for name, do := range map[string]func(path, aside string) error{
+		"removed":  os.Rename,
+		"replaced": func(path, aside string) error { return errors.Join(os.Rename(path, aside), copyFile(path, aside)) },
+		"cut":      func(path, aside string) error { return errors.Join(copyFile(aside, path), os.Truncate(path, 0)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := testContext(t)
+			dir := t.TempDir()
+			path, aside := filepath.Join(dir, "data", "chat.db"), filepath.Join(dir, "aside")
+			p := startServer(t, "--data", filepath.Dir(path))
+			was := store(t, p, "before", "")
+			sub := subscribe(ctx, t, p.client("user2"))
+			if err := do(path, aside); err != nil {
+				t.Fatal(err)
+			}
+			// Another file with all messages in it may be taken at once, but no message
+			// may be acknowledged that is only in the old one.
+			if name != "replaced" {
+				if _, err := p.client("user1").SendMessage(ctx, text("nowhere")); codeOf(t, err) != connect.CodeUnavailable {
+					t.Errorf("a send: %v", err)
+				}
+				awaitHealth(t, p, notServing)
+				if got := history(t, p); !slices.Contains(got, "before") {
+					t.Errorf("history %q", got)
+				}
+			}
+			if err := errors.Join(putBack(path, aside, name == "cut")); err != nil {
+				t.Fatal(err)
+			}
+			awaitHealth(t, p, serving)
+			if now := store(t, p, "after", ""); now.epoch != was.epoch {
+				t.Errorf("the epoch is %s, it was %s", now.epoch, was.epoch)
+			}
+			for last := ""; last != "after"; {
+				last = string(sub.next().GetContent())
+			}
+			p.stop()
+			if got := history(t, startServer(t, "--data", filepath.Dir(path))); !slices.Contains(got, "before") || !slices.Contains(got, "after") {
+				t.Errorf("history after another start: %q", got)
+			}
+		})
+	}
+	says.isKept("Nothing more is acknowledged: sends get `unavailable`")
+	says.isKept(`health checks say "not serving"`)
+	says.isKept("streams go on")
+	says.isKept("It goes on by itself when the file is put back.")
+}
+
+// putBack puts a file back: its bytes, or the file itself.
+func putBack(path, aside string, bytesOnly bool) error {
+	if bytesOnly {
+		return copyFile(path, aside)
+	}
+	return os.Rename(aside, path)
+}
+
 func filesAreDamaged(t *testing.T, says *promise) {
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startServer(t, "--data", dir)
 	for _, content := range []string{"the first", "the second", "the third"} {
-		send(testContext(t), t, p.client("user1"), text(content))
+		store(t, p, content, "")
 	}
 	was := resumeAt(t, p, place{"", 4})
 	p.stop()
-	block := filepath.Join(dir, "nats/jetstream/$G/streams/chat/msgs/1.blk")
-	data, err := os.ReadFile(block)
+	database := filepath.Join(dir, "chat.db")
+	data, err := os.ReadFile(database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, third := bytes.Index(data, []byte("the second")), bytes.Index(data, []byte("the third"))
-	if second < 0 || third < 0 {
-		t.Fatalf("the messages are not in %s", block)
+	second := bytes.Index(data, []byte("the second"))
+	if second < 0 {
+		t.Fatalf("the messages are not in %s", database)
 	}
-
-	damaged := bytes.Clone(data)
-	damaged[second] ^= 1
-	if err := os.WriteFile(block, damaged, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	flip(t, database, int64(second), 0)
 	p = startServer(t, "--data", dir)
-	if got := history(t, p); !slices.Equal(got, []string{"the third"}) {
+	if got := history(t, p); !slices.Equal(got, []string{"the first", "", "the third"}) {
 		t.Errorf("history %q", got)
 	}
-	p.stop()
 	if log := p.logText(); !strings.Contains(log, "level=ERROR") {
 		t.Errorf("the log does not say that something is damaged:\n%s", log)
 	}
-	says.isKept("What cannot be read is reported and never sent, nor is what was before it.")
+	says.isKept("A message that cannot be read comes as an empty one, all others as they are.")
+	p.stop()
 
-	if err := os.WriteFile(block, data[:third], 0o600); err != nil {
+	if err := os.WriteFile(database, data[:len(data)-1], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(filepath.Dir(block), "index.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	p = startServer(t, "--data", dir)
+	if got := history(t, p); !slices.Equal(got, []string{"the first", "the second", "the third"}) {
+		t.Errorf("history %q", got)
+	}
+	if kept, err := filepath.Glob(filepath.Join(dir, "*", "chat.db")); err != nil || len(kept) != 1 {
+		t.Errorf("the damaged file is kept in %q, %v", kept, err)
+	}
+	says.isKept("A `chat.db` that cannot be opened is repaired at the start and kept beside it as it was.")
+	store(t, p, "the fourth", "")
+	p.signal(syscall.SIGKILL)
+	p.wait(patience)
+
+	if err := os.Truncate(database+"-wal", 0); err != nil {
 		t.Fatal(err)
 	}
 	p = startServer(t, "--data", dir)
 	if got := resumeAt(t, p, was); got.epoch == was.epoch || got.offset != 1 {
-		t.Errorf("who was at %v is sent to %v", was, got)
+		t.Errorf("a client that was at %v is sent to %v", was, got)
 	}
-	says.isKept("If acknowledged messages are missing at the end, the log gets another `Chat-Epoch`.")
+	says.isKept("If acknowledged messages are missing, the files are copied aside, the log gets another `Chat-Epoch`")
+	if log := p.logText(); !strings.Contains(log, "simplechat log repair --data "+dir) {
+		t.Errorf("the log names no command:\n%s", log)
+	}
+	says.isKept("and the server's log names the command that recovers what can be read.")
 }
 
 func olderCopyIsPutBack(t *testing.T, says *promise) {
@@ -175,31 +325,46 @@ func olderCopyIsPutBack(t *testing.T, says *promise) {
 	copyDir(t, older, data)
 	newest := send(data, "second")
 
-	untold := filepath.Join(t.TempDir(), "untold")
-	copyDir(t, untold, older)
-	if got := send(untold, "another"); got != newest {
-		t.Errorf("the copy is told from the newest: %v after %v", got, newest)
+	if err := copyFile(filepath.Join(data, "chat.db"), filepath.Join(older, "chat.db")); err != nil {
+		t.Fatal(err)
 	}
-	says.isKept("It cannot be told from the newest.")
-
-	settings, err := filepath.Glob(filepath.Join(older, "nats/jetstream/$G/streams/chat/meta.*"))
-	if err != nil || len(settings) == 0 {
-		t.Fatalf("%q, %v", settings, err)
-	}
-	for _, path := range settings {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	says.isKept("Remove `nats/jetstream/$G/streams/chat/meta.*` in it before the start")
-	p := startServer(t, "--data", older)
+	p := startServer(t, "--data", data)
 	if got := history(t, p); !slices.Equal(got, []string{"first"}) {
 		t.Errorf("history %q", got)
 	}
 	if got := store(t, p, "another", ""); got.epoch == newest.epoch || got.offset != 2 {
-		t.Errorf("the copy goes on with %v after %v", got, newest)
+		t.Errorf("the copy continues with %v after %v", got, newest)
 	}
-	says.isKept("its messages stay, and the log gets another `Chat-Epoch`.")
+	says.isKept("Its messages stay, and the log gets another `Chat-Epoch`.")
+	p.stop()
+	// It ended in good order, so both files are gone.
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if _, err := os.Stat(filepath.Join(data, "chat.db"+suffix)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("chat.db%s is there: %v", suffix, err)
+		}
+	}
+	says.isKept("Remove `chat.db-wal` and `chat.db-shm` with the newer one.")
+
+	if got := send(older, "another"); got != newest {
+		t.Errorf("the copy is told from the newest: %v after %v", got, newest)
+	}
+	says.isKept("A copy of the whole directory cannot be told from the newest")
+	if out, err := exec.Command(simplechat(t), "log", "new-epoch", "--data", older).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got := send(older, "more"); got.epoch == newest.epoch || got.offset != 3 {
+		t.Errorf("after a new epoch: %v after %v", got, newest)
+	}
+	says.isKept("run `simplechat log new-epoch` before the start.")
+}
+
+// copyFile copies a file over another one or to where none is.
+func copyFile(to, from string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o600)
 }
 
 // copyDir copies a directory to where nothing is.

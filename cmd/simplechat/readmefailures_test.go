@@ -9,14 +9,17 @@ import (
 
 // failures has what happens in each row of README's table of what fails.
 var failures = map[string]func(*testing.T, *promise){
-	"a server":                                             serverFails,
-	"`--data` is removed or replaced":                      directoryIsRemoved,
-	"the disk is full":                                     diskIsFull,
-	"files in `--data` are damaged":                        filesAreDamaged,
-	"one of three NATS servers":                            natsServerFails,
-	"two of three, or the network to them":                 mostNATSServersFail,
-	"the stream is removed or goes back while servers run": streamIsReplaced,
-	"an older copy of `--data` is put back":                olderCopyIsPutBack,
+	"a server":                        serverFails,
+	"the disk is full":                diskIsFull,
+	"`--data` is removed or replaced": directoryIsRemoved,
+	"`chat.db` is removed, replaced or cut while the server runs": databaseIsRemoved,
+	"the disk fails to write":                                     diskFails,
+	"the disk is full or read-only at the start":                  diskIsNotWritable,
+	"files in `--data` are damaged":                               filesAreDamaged,
+	"one of three NATS servers":                                   natsServerFails,
+	"two of three, or the network to them":                        mostNATSServersFail,
+	"the stream is removed or goes back while servers run":        streamIsReplaced,
+	"an older `chat.db` is put back":                              olderCopyIsPutBack,
 }
 
 // TestREADMEFailures lets happen what README's table of failures has, row by

@@ -28,13 +28,15 @@ import (
 type tracer struct {
 	root string
 
-	mu     sync.Mutex // guards all below
-	disk   *disk      // as it is now
-	events []event    // since the beginning
-	files  map[int]openFile
-	calls  map[int]func(result int64) // for each thread inside a call that matters, what to do at its end
-	ending int                        // the process that is to end, or 0
-	err    error
+	mu      sync.Mutex // guards all below
+	disk    *disk      // as it is now
+	events  []event    // since the beginning
+	files   map[int]openFile
+	calls   map[int]func(result int64) // for each thread inside a call that matters, what to do at its end
+	ending  int                        // the process that is to end, or 0
+	failing bool                       // syncs are to fail
+	failed  map[int]bool               // threads inside a sync that fails
+	err     error
 }
 
 // openFile is what a descriptor of the program is open on.
@@ -51,7 +53,7 @@ func newTracer(root string) *tracer {
 // start starts cmd under the tracer. The channel gets the tracer's error, or
 // nil, when the program has ended.
 func (t *tracer) start(cmd *exec.Cmd) (<-chan error, error) {
-	t.files, t.calls, t.ending = map[int]openFile{}, map[int]func(int64){}, 0
+	t.files, t.calls, t.failed, t.ending = map[int]openFile{}, map[int]func(int64){}, map[int]bool{}, 0
 	// A process group of its own tells it from other children of the same thread.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error), make(chan error, 1)
@@ -131,6 +133,13 @@ func (t *tracer) position() int {
 	return len(t.events)
 }
 
+// setFailing makes all syncs fail from now on, without doing anything, or none.
+func (t *tracer) setFailing(failing bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failing = failing
+}
+
 func (t *tracer) failure() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -180,10 +189,13 @@ func (t *tracer) stopped(pid, thread int) (stay bool) {
 	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY && info.number == unix.SYS_EXIT_GROUP:
 		t.ending = pid
 	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY && t.ending == 0:
-		if done := t.entered(modern(call{t, pid, info.number, info.args})); done != nil {
+		if done := t.entered(modern(call{t, pid, thread, info.number, info.args})); done != nil {
 			t.calls[thread] = done
 		}
 	case info.op == unix.PTRACE_SYSCALL_INFO_EXIT:
+		if t.failed[thread] {
+			t.failedSync(thread)
+		}
 		if done := t.calls[thread]; done != nil && int64(info.number) >= 0 {
 			done(int64(info.number))
 		}
@@ -211,9 +223,9 @@ func (t *tracer) record(e event) {
 type call struct {
 	*tracer
 
-	pid    int
-	number uint64
-	args   [6]uint64
+	pid, thread int
+	number      uint64
+	args        [6]uint64
 }
 
 // entered returns what to do when the call has succeeded, or nil.
@@ -248,7 +260,10 @@ func (t *tracer) entered(c call) func(result int64) {
 			return func(int64) { t.record(event{kind: mapped, node: mappedFile.node}) }
 		}
 	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
-		if tracked {
+		switch {
+		case tracked && t.failing:
+			t.failSync(c.thread)
+		case tracked:
 			seen := t.disk.begun(file.node)
 			return func(int64) { t.record(event{kind: synced, node: file.node, seen: seen}) }
 		}

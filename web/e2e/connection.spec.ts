@@ -208,6 +208,7 @@ test('a network that goes is noticed at once, and one that says nothing by a sen
   wire,
   context,
 }) => {
+  test.setTimeout(120_000);
   await withoutWorker(context); // the tools take pages offline, not workers
   await login(page, wire);
   const status = page.getByRole('status');
@@ -218,9 +219,9 @@ test('a network that goes is noticed at once, and one that says nothing by a sen
   wire.stall();
   await say(page, 'into the void');
   await expect(status).toHaveText('Reconnecting…', { timeout: 20_000 });
+  await expect(page.getByRole('button', { name: 'Try now' })).toBeVisible();
   wire.mend();
-  await page.getByRole('button', { name: 'Try now' }).click();
-  await expect(status).toHaveText('Connected');
+  await expect(status).toHaveText('Connected', { timeout: 30_000 });
   await expect(sent(page)).toHaveText([/into the void/], { timeout: 45_000 });
   expect(await stored(server, 1)).toEqual(['into the void']);
 });
@@ -266,4 +267,24 @@ test('a message that a proxy finds too large is refused for good, and says why',
   );
   await say(page, 'large');
   await expect(page.locator('.failure')).toContainText('Send something smaller');
+});
+
+test('a browser without shared workers lets no tab take the last connection', async ({ context, server }) => {
+  await withoutWorker(context);
+  const tabs: Page[] = [];
+  for (let i = 0; i < 5; i++) {
+    tabs.push(await context.newPage());
+    await login(tabs[i]!, server);
+  }
+  const sixth = await context.newPage();
+  await sixth.goto(server.url);
+  await fillLogin(sixth, 'user1', 'qwerty');
+  await expect(sixth.getByRole('alert')).toContainText('Close one');
+  await say(tabs[0]!, 'still here');
+  await expect(sent(tabs[0]!)).toHaveCount(1);
+  await tabs[4]!.close();
+  await sixth.bringToFront();
+  await sixth.getByLabel('Password').focus();
+  await sixth.keyboard.press('Enter');
+  await expect(sent(sixth)).toHaveText([/still here/]);
 });

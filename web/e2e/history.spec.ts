@@ -1,6 +1,18 @@
 import type { Page } from '@playwright/test';
 import type { GRPCClient } from './grpc';
-import { bubbles, expect, inWorker, itemCount, login, say, sent, test } from './harness';
+import {
+  allTexts,
+  bubbles,
+  expect,
+  field,
+  fillLogin,
+  inWorker,
+  itemCount,
+  login,
+  say,
+  sent,
+  test,
+} from './harness';
 
 const lorem =
   'Sed ut perspiciatis unde omnis iste natus error sit voluptatem accusantium doloremque laudantium. ';
@@ -26,9 +38,9 @@ test.describe('10,000 messages', () => {
   test.setTimeout(120_000);
 
   test('scroll smoothly, with only what is seen in the document', async ({ page, server }, info) => {
-    await fill(server.client('user2'), 10_000);
     await login(page, server);
-    await expect.poll(() => itemCount(page)).toBeGreaterThanOrEqual(10_000);
+    await fill(server.client('user2'), 10_000);
+    await expect.poll(() => itemCount(page), { timeout: 30_000 }).toBeGreaterThanOrEqual(10_000);
     await expect.poll(() => atEnd(page)).toBe(true);
     await expect(page.getByText(/^message 10000 /)).toBeInViewport();
     expect(await rowsInDocument(page)).toBeLessThan(100);
@@ -76,9 +88,9 @@ test.describe('10,000 messages', () => {
 
   test('and 10,000 more leave the memory as it was', async ({ page, server, context, browser }) => {
     const client = server.client('user2');
-    await fill(client, 10_000);
     await login(page, server);
-    await expect.poll(() => itemCount(page)).toBeGreaterThanOrEqual(10_000);
+    await fill(client, 10_000);
+    await expect.poll(() => itemCount(page), { timeout: 30_000 }).toBeGreaterThanOrEqual(10_000);
     const cdp = await context.newCDPSession(page);
     const heap = async (): Promise<{ page: number; worker: number }> => {
       await cdp.send('HeapProfiler.collectGarbage');
@@ -99,6 +111,73 @@ test.describe('10,000 messages', () => {
     expect(after.page).toBeLessThan(before.page * 1.5);
     expect(after.worker).toBeLessThan(before.worker * 1.5);
   });
+});
+
+test('the newest messages come first, and older ones while one scrolls up', async ({ page, server }) => {
+  await fill(server.client('user2'), 1_000);
+  await login(page, server);
+  await expect(page.getByText(/^message 1000 /)).toBeInViewport();
+  expect(await itemCount(page)).toBe(201); // one says that there are more
+  const firstRow = (): Promise<string | null> =>
+    page.locator('.row .text').evaluateAll(all => {
+      const { top } = document.querySelector('.list')!.getBoundingClientRect();
+      return all.find(el => el.getBoundingClientRect().top > top)!.textContent;
+    });
+  await list(page).evaluate(el => (el.scrollTop = 1500));
+  const read = await firstRow();
+  await expect.poll(() => itemCount(page)).toBeGreaterThanOrEqual(401);
+  expect(await firstRow()).toBe(read); // what is read stays where it is
+  await expect(async () => {
+    await list(page).evaluate(el => (el.scrollTop = 0));
+    expect(await itemCount(page)).toBe(1_000);
+  }).toPass();
+  await list(page).evaluate(el => (el.scrollTop = 0));
+  await expect(page.getByText(/^message 1 /)).toBeInViewport();
+  await expect(page.locator('.notice')).toHaveCount(0);
+  const texts = await allTexts(page);
+  expect(texts.map(text => /^message (\d+) /.exec(text)![1])).toEqual(
+    Array.from({ length: 1_000 }, (_, i) => String(i + 1)),
+  );
+});
+
+test.describe('at a server that keeps 500 messages', () => {
+  test.use({ flags: ['--memory', '--retain-messages', '500'] });
+
+  test('one learns at the top that there were more', async ({ page, server }) => {
+    await fill(server.client('user2'), 1_000);
+    await login(page, server);
+    await expect(page.getByText(/^message 1000 /)).toBeInViewport();
+    await expect(page.getByText('no longer kept')).toHaveCount(0);
+    await expect(async () => {
+      await list(page).evaluate(el => (el.scrollTop = 0));
+      await expect(page.locator('.notice')).toHaveText('Earlier messages are no longer kept.', {
+        timeout: 500,
+      });
+    }).toPass();
+    expect(await itemCount(page)).toBeGreaterThanOrEqual(501);
+  });
+});
+
+test('one can log in over a slow connection, though a large message takes longer than any timeout', async ({
+  page,
+  server,
+  context,
+}) => {
+  await context.addInitScript(() => {
+    delete (globalThis as { SharedWorker?: unknown }).SharedWorker; // its network cannot be slowed down
+  });
+  await server.client('user2').text('x'.repeat(1 << 20));
+  await server.client('user2').text('small');
+  await page.goto(server.url);
+  const cdp = await context.newCDPSession(page);
+  await cdp.send('Network.enable');
+  const limits = { offline: false, latency: 0, downloadThroughput: 55_000, uploadThroughput: -1 };
+  await cdp.send('Network.emulateNetworkConditions', limits);
+  await fillLogin(page, 'user1', 'qwerty');
+  await expect(field(page)).toBeVisible({ timeout: 10_000 });
+  await say(page, 'sent in the meantime');
+  await expect(page.getByText('small', { exact: true })).toBeInViewport({ timeout: 40_000 });
+  await expect(sent(page)).toHaveCount(1);
 });
 
 test('the list stays at its end, unless one has scrolled up', async ({ page, server }) => {

@@ -15,24 +15,37 @@ export interface Credentials {
   password: string;
 }
 
-/** Where a stream is to begin: nothing is the first retained record. */
+/** Where a stream is to begin and to end. */
 export interface From {
-  /** N, or "end": see Chat-Offset in the README. */
-  offset?: string;
+  /** N, -N for the last N, or "end": see Chat-Offset in the README. */
+  offset: string;
+  /** What offset and until belong to. */
   epoch?: string;
+  /** The record before which the stream ends. */
+  until?: string;
 }
 
-/** A stream whose first batch is there. */
+/** A stream that the server has accepted. */
 export interface Opened {
   epoch: string;
   /** The number of the first record that comes. */
   offset: number;
+  /** The log lost its end, and the offset that was asked for is beyond it. */
+  reset: boolean;
   /** Batches in the log's order; an empty one is a sign of life. Ends or throws with the stream. */
   batches: AsyncIterable<ChatMessage[]>;
 }
 
-/** Opens messageList. It rejects, as the batches do, with a ConnectError, also when signal aborts. */
-export type Open = (credentials: Credentials, from: From, signal: AbortSignal) => Promise<Opened>;
+/**
+ * Opens messageList. It rejects, as the batches do, with a ConnectError, also when signal aborts. It calls heard
+ * whenever bytes arrive: on a slow connection, a batch takes many times as long as that.
+ */
+export type Open = (
+  credentials: Credentials,
+  from: From,
+  signal: AbortSignal,
+  heard?: () => void,
+) => Promise<Opened>;
 
 /** What a message is sent with. */
 export interface Outgoing {
@@ -71,22 +84,46 @@ function clientOf(fetchFunction: typeof fetch) {
 
 const client = clientOf(plain);
 
-export const open: Open = async (credentials, from, signal) => {
-  const headers = new Headers({ Authorization: authorization(credentials) });
-  if (from.offset !== undefined) headers.set('Chat-Offset', from.offset);
+export const open: Open = async (credentials, from, signal, heard) => {
+  const headers = new Headers({ Authorization: authorization(credentials), 'Chat-Offset': from.offset });
   if (from.epoch !== undefined) headers.set('Chat-Epoch', from.epoch);
-  let answer = new Headers();
-  const stream = client.messageList({}, { headers, signal, onHeader: h => (answer = h) });
+  if (from.until !== undefined) headers.set('Chat-Until', from.until);
+  const through = heard ? clientOf(watched(heard)) : client;
+  let onHeader: (headers: Headers) => void = () => undefined;
+  const header = new Promise<Headers>(resolve => (onHeader = resolve));
+  const stream = through.messageList({}, { headers, signal, onHeader });
   const batches = stream[Symbol.asyncIterator]();
-  const first = await batches.next();
-  return { ...positionIn(answer), batches: chained(first, batches) };
+  const first = batches.next();
+  // Not after the first batch, which may be long in coming. An error comes in its place, with headers, too.
+  const early = await Promise.race([header, first.then(() => header)]);
+  if (!early.has('Chat-Offset')) await first;
+  first.catch(() => undefined); // whoever reads the batches gets the error
+  const reset = early.get('Chat-Reset') === 'true';
+  return { ...positionIn(early), reset, batches: chained(first, batches) };
 };
 
 async function* chained<T extends { messages: ChatMessage[] }>(
-  first: IteratorResult<T>,
+  first: Promise<IteratorResult<T>>,
   rest: AsyncIterator<T>,
 ): AsyncGenerator<ChatMessage[]> {
-  for (let next = first; !next.done; next = await rest.next()) yield next.value.messages;
+  for (let next = await first; !next.done; next = await rest.next()) yield next.value.messages;
+}
+
+/** Returns a fetch that calls heard for each piece of the answer. */
+function watched(heard: () => void): typeof fetch {
+  return async (input, init) => {
+    const response = await plain(input, init);
+    heard();
+    if (!response.body) return response;
+    const watch = new TransformStream<Uint8Array, Uint8Array>({
+      transform(piece, controller) {
+        heard();
+        controller.enqueue(piece);
+      },
+    });
+    const { status, statusText, headers } = response;
+    return new Response(response.body.pipeThrough(watch), { status, statusText, headers });
+  };
 }
 
 /** Uploads longer than this, in bytes, tell their progress. */
@@ -94,11 +131,12 @@ const slowUpload = 64 << 10;
 /** Milliseconds without progress after which a send has failed. */
 const sendTimeout = 30_000;
 
-/** Calls sendMessage; progress gets the part that has been uploaded, 0 to 1, if that takes long. */
+/** Calls sendMessage, until signal aborts; progress gets the part that has been uploaded, 0 to 1, if that takes long. */
 export async function send(
   credentials: Credentials,
   msg: Outgoing,
   progress: (part: number) => void,
+  signal: AbortSignal,
 ): Promise<Sent> {
   const headers = { Authorization: authorization(credentials), 'Idempotency-Key': msg.key };
   const control = new AbortController();
@@ -117,7 +155,7 @@ export async function send(
   try {
     await through.sendMessage(
       create(ChatMessageSchema, { timestamp: BigInt(msg.timestamp), type: msg.type, content: msg.content }),
-      { headers, signal: control.signal, onHeader: h => (answer = h) },
+      { headers, signal: AbortSignal.any([signal, control.signal]), onHeader: h => (answer = h) },
     );
   } finally {
     clearTimeout(timer);

@@ -27,7 +27,7 @@ export function connectTo(url: string): Connect {
     }
     const channel = new MessageChannel();
     attach(new Hub(open), channel.port1);
-    return channel.port2;
+    return Object.assign(channel.port2, { own: true });
   };
 }
 

@@ -1,7 +1,6 @@
 import type { Credentials, Open } from './api';
-import type { Row } from './message';
 import { Session } from './session';
-import type { Place, Port, ToHub } from './wire';
+import type { Port, ToHub } from './wire';
 
 /** Milliseconds. A tab in the background may speak but once a minute. */
 const sweepInterval = 180_000;
@@ -47,7 +46,7 @@ export class Hub {
         break;
       }
       case 'resume':
-        this.resume(port, msg.credentials, msg.at, msg.rows);
+        this.resume(port, msg);
         break;
       case 'leave':
         this.leave(port, grace);
@@ -57,6 +56,9 @@ export class Hub {
         break;
       case 'wake':
         session?.wake();
+        break;
+      case 'older':
+        void session?.older();
         break;
       case 'doubt':
         session?.doubt();
@@ -104,7 +106,7 @@ export class Hub {
   }
 
   /** Lets a tab in that another hub has let in already, with what it has read there. */
-  private resume(port: Port, credentials: Credentials, at: Place, rows: Row[]): void {
+  private resume(port: Port, { credentials, at, rows, top }: Extract<ToHub, { type: 'resume' }>): void {
     const running = this.sessions.get(credentials.name);
     if (running?.credentials.password === credentials.password) {
       this.enter(port, running); // another tab was faster
@@ -115,7 +117,7 @@ export class Hub {
       return;
     }
     const session = new Session(this.open, credentials);
-    session.resume(at, rows);
+    session.resume(at, rows, top);
     this.admit(port, session);
     session.start();
   }

@@ -5,6 +5,8 @@ export interface Channel {
   postMessage(msg: ToHub): void;
   onmessage: ((event: MessageEvent<FromHub>) => void) | null;
   close(): void;
+  /** The hub is this tab's alone. */
+  own?: boolean;
 }
 
 /**
@@ -37,6 +39,11 @@ export class Link {
   constructor(private readonly connect: Connect) {
     this.open();
     setInterval(() => this.beat(), pulse.interval);
+  }
+
+  /** Whether the hub is this tab's alone, because the browser cannot share it. */
+  get own(): boolean {
+    return this.channel.own === true;
   }
 
   postMessage(msg: ToHub): void {

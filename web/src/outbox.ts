@@ -38,6 +38,7 @@ export type Send = (
   credentials: Credentials,
   msg: Outgoing,
   progress: (part: number) => void,
+  signal: AbortSignal,
 ) => Promise<Sent>;
 
 /**
@@ -53,6 +54,8 @@ export class Outbox {
   private closed = false;
   /** The stream has brought, or will not bring, what is before next. */
   private passed = { epoch: '', next: 0 };
+  /** Aborts the send that is under way, which is then repeated. */
+  private sending = new AbortController();
   private endPause: () => void = () => undefined;
 
   constructor(
@@ -142,6 +145,8 @@ export class Outbox {
    * is not. What is still here then was not stored, so what the network failed is sent again.
    */
   setLive(live: boolean, epoch: string, next: number): void {
+    // What was being sent over the connection that is lost would only time out.
+    if (live && !this.live) this.sending.abort();
     this.live = live;
     if (!live) return;
     for (const e of this.entries) {
@@ -206,18 +211,20 @@ export class Outbox {
 
   /** Sends once, and returns the milliseconds for which the server wants to be left alone. */
   private async attempt(e: Entry): Promise<number> {
+    const control = (this.sending = new AbortController());
     e.state = 'sending';
     this.changed();
     try {
-      e.sent = await this.send(this.credentials, e.outgoing, part => {
+      const onProgress = (part: number): void => {
         e.progress = part;
         this.changed();
-      });
+      };
+      e.sent = await this.send(this.credentials, e.outgoing, onProgress, control.signal);
       e.state = 'stored';
       this.pass(this.passed.epoch, this.passed.next);
     } catch (err) {
       const wait = retryAfter(err);
-      if (wait > 0) {
+      if (wait > 0 || control.signal.aborted) {
         Object.assign(e, { state: 'waiting', progress: undefined });
         this.changed();
         return wait;

@@ -1,10 +1,14 @@
 import type { Credentials, Open } from './api';
-import { Conversation } from './conversation';
+import { Conversation, type Top } from './conversation';
 import type { ChatMessage } from './gen/qtgrpc/examples/chat/simplechat_pb';
 import { contentOf, newKey, type Message, type Row } from './message';
-import { Stream, type Loss, type Status } from './stream';
+import { newest, Stream, timing, type Loss, type Status } from './stream';
 import { numberOf } from './ui/format';
 import type { FromHub, Place, Port } from './wire';
+
+/** The messages, and about how many bytes of them, that are asked for at once while one scrolls up. */
+const page = 200;
+const pageBytes = 4 << 20;
 
 /** Milliseconds between two drawings. */
 const frame = 16;
@@ -27,15 +31,17 @@ export class Session {
   private wasLive = false;
   /** Rows that the tabs do not have yet. */
   private queue: Row[] = [];
+  /** Ends the request for older messages that is under way. */
+  private fetching: AbortController | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    open: Open,
+    private readonly open: Open,
     readonly credentials: Credentials,
   ) {
     this.stream = new Stream(open, credentials, {
       status: (status, why) => this.onStatus(status, why),
-      opened: (epoch, offset) => this.onOpened(epoch, offset),
+      opened: (epoch, offset, end) => this.onOpened(epoch, offset, end),
       batch: (offset, messages) => this.onBatch(offset, messages),
       lost: loss => this.onLost(loss),
     });
@@ -50,17 +56,19 @@ export class Session {
   }
 
   /** Continues what another session has begun, which had these rows and was at a place. */
-  resume(at: Place, rows: Row[]): void {
+  resume(at: Place, rows: Row[], top: Top): void {
     this.admitted = true;
     this.wasLive = true;
     this.status = 'down';
     this.at = at;
     this.conversation.append(rows);
+    this.conversation.top = top;
     this.stream.resumeAt(at.epoch, at.next);
   }
 
   stop(): void {
     this.stream.stop();
+    this.fetching?.abort();
   }
 
   wake(): void {
@@ -79,16 +87,67 @@ export class Session {
     this.flush();
     this.ports.add(port);
     const { credentials, at, status } = this;
-    port.postMessage({ type: 'joined', credentials, at, rows: this.conversation.rows, status });
+    const { rows, top } = this.conversation;
+    port.postMessage({ type: 'joined', credentials, at, rows, top, status });
   }
 
   part(port: Port): void {
     this.ports.delete(port);
   }
 
-  private onOpened(epoch: string, offset: number): void {
+  /** Asks the server for the messages before the first row. One request is enough for all tabs. */
+  async older(): Promise<void> {
+    const { first, top, meanSize } = this.conversation;
+    if (this.fetching || top !== 'more' || first === undefined) return;
+    this.fetching = new AbortController();
+    const count = Math.max(10, Math.min(page, Math.floor(pageBytes / Math.max(1, meanSize))));
+    const begin = Math.max(1, first - count);
+    let found: { rows: Message[]; top: Top } = { rows: [], top: 'more' };
+    try {
+      found = await this.read(begin, first, this.fetching);
+    } catch {
+      // The network: the next scroll asks again.
+    }
+    this.fetching = undefined;
+    if (this.conversation.first !== first || this.conversation.top !== 'more')
+      found = { rows: [], top: 'more' };
+    else this.conversation.prepend(found.rows, found.top);
+    this.post({ type: 'older', rows: found.rows, top: this.conversation.top });
+  }
+
+  /** Reads the messages from begin up to, and without, end. */
+  private async read(
+    begin: number,
+    end: number,
+    control: AbortController,
+  ): Promise<{ rows: Message[]; top: Top }> {
+    let timer = setTimeout(() => control.abort(), timing.silence);
+    const heard = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(() => control.abort(), timing.silence);
+    };
+    try {
+      const { epoch } = this.at;
+      const from = { offset: String(begin), until: String(end), epoch };
+      const opened = await this.open(this.credentials, from, control.signal, heard);
+      if (opened.epoch !== epoch || opened.reset) return { rows: [], top: 'start' };
+      const rows: Message[] = [];
+      for await (const messages of opened.batches)
+        rows.push(...this.rowsOf(opened.offset + rows.length, messages));
+      if (opened.offset + rows.length < end) throw new Error('the server ended the stream too early');
+      const all = opened.offset === begin;
+      return { rows, top: !all ? 'gone' : begin > 1 ? 'more' : 'start' };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private onOpened(epoch: string, offset: number, end: number): void {
     this.flush(); // what waits is of the epoch before
     this.at = { epoch, next: offset };
+    if (this.conversation.rows.length === 0 && offset > 1) {
+      this.conversation.top = end - offset < newest ? 'gone' : 'more';
+    }
     if (this.admitted) return;
     this.admitted = true;
     this.onFirst('admitted');
@@ -108,6 +167,11 @@ export class Session {
 
   private onLost(loss: Loss): void {
     this.append([{ key: `notice ${newKey()}`, notice: describe(loss) }]);
+    if (loss.kind !== 'retention') {
+      // What is above belongs to what was lost, and cannot be asked for.
+      this.conversation.top = 'start';
+      this.post({ type: 'older', rows: [], top: 'start' });
+    }
     if (loss.kind !== 'rewound') return;
     this.rewinds++;
     this.post({ type: 'rewound' });
@@ -115,15 +179,17 @@ export class Session {
 
   private onBatch(offset: number, messages: ChatMessage[]): void {
     this.at = { epoch: this.at.epoch, next: offset + messages.length };
-    this.append(
-      messages.map((msg, i): Message => ({
-        key: `${this.at.epoch}/${this.rewinds}/${offset + i}`,
-        offset: offset + i,
-        timestamp: Number(msg.timestamp),
-        from: msg.from,
-        content: contentOf(msg),
-      })),
-    );
+    this.append(this.rowsOf(offset, messages));
+  }
+
+  private rowsOf(offset: number, messages: ChatMessage[]): Message[] {
+    return messages.map((msg, i) => ({
+      key: `${this.at.epoch}/${this.rewinds}/${offset + i}`,
+      offset: offset + i,
+      timestamp: Number(msg.timestamp),
+      from: msg.from,
+      content: contentOf(msg),
+    }));
   }
 
   /** Hands rows on at once, and what follows within a frame together: a tab cannot draw more often. */
@@ -157,8 +223,8 @@ function describe(loss: Loss): string {
         ? 'One message came and went while you were away: the server no longer keeps it.'
         : `${numberOf(loss.count)} messages came and went while you were away: the server no longer keeps them.`;
     case 'rewound':
-      return 'The server has lost the end of the conversation: who joins now does not see the last messages above.';
+      return 'The server has lost the end of the conversation: who joins now does not see the last messages above. Reload the page to read what it has.';
     case 'epoch':
-      return 'The server has begun a new conversation: who joins now does not see what is above.';
+      return 'The server has begun a new conversation: who joins now does not see what is above. Reload the page to read all of it.';
   }
 }

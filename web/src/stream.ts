@@ -15,18 +15,24 @@ export type Status = 'connecting' | 'live' | 'down' | 'refused';
 /** What went missing between two connections. */
 export type Loss =
   | { kind: 'retention'; count: number } // the log dropped them before they could be read
-  | { kind: 'rewound'; count: number } // the log no longer has the last ones that were read
+  | { kind: 'rewound' } // the log no longer has the last ones that were read
   | { kind: 'epoch' }; // the log is another one
 
 export interface Listener {
-  /** The server has taken the credentials; what comes now is of this epoch, and begins at offset. */
-  opened(epoch: string, offset: number): void;
+  /**
+   * The server has taken the credentials; what comes now is of this epoch, and begins at offset. The next message
+   * was number end when it was asked.
+   */
+  opened(epoch: string, offset: number, end: number): void;
   /** The reason of a failure is what the server says of it, if it says anything. */
   status(status: Status, reason?: string): void;
   /** Messages with consecutive offsets, the first of which is offset. Never an empty batch. */
   batch(offset: number, messages: ChatMessage[]): void;
   lost(loss: Loss): void;
 }
+
+/** How many of the last messages a stream begins with. */
+export const newest = 200;
 
 /** Milliseconds. The server breaks its silence every 25 s. */
 export const timing = {
@@ -124,7 +130,7 @@ export class Stream {
 
   /** Replaces the connection, which an event has probably ended: it is lost if that takes long. */
   reconnect(): void {
-    if (this.status === 'live' && !this.opened) return; // it is being replaced
+    if (this.urgent) return;
     this.failures = 0;
     this.urgent = true;
     this.attempt.abort();
@@ -155,10 +161,15 @@ export class Stream {
     this.attempt = new AbortController();
     const tail = await this.tail(this.attempt.signal);
     const known = this.position;
-    const from = known ? { offset: String(known.next), epoch: known.epoch } : {};
-    const opened = await this.open(this.credentials, from, this.attempt.signal);
+    const from = known ? { offset: String(known.next), epoch: known.epoch } : { offset: `-${newest}` };
+    const heard = () => (this.heard = performance.now());
+    const opened = await this.open(this.credentials, from, this.attempt.signal, heard);
+    if (known && (opened.reset || known.epoch !== opened.epoch)) {
+      this.loseAll(opened);
+      return;
+    }
     this.opened = true;
-    this.resume(opened);
+    this.resume(opened, tail.offset);
     const position = (this.position = { epoch: opened.epoch, next: opened.offset });
     const caughtUp = tail.epoch === opened.epoch ? tail.offset : opened.offset;
     for await (const messages of opened.batches) {
@@ -187,19 +198,20 @@ export class Stream {
     }
   }
 
-  /** Tells the listener what lies between the position that was asked for and the one that was given. */
-  private resume(opened: Opened): void {
-    const known = this.position;
+  /** Begins with the newest messages again: the log is another one, or went back to nobody knows where. */
+  private loseAll(opened: Opened): void {
     if (this.stopped) return;
-    this.listener.opened(opened.epoch, opened.offset);
-    if (!known) return;
-    if (known.epoch !== opened.epoch) {
-      this.listener.lost({ kind: 'epoch' });
-    } else if (opened.offset > known.next) {
-      this.listener.lost({ kind: 'retention', count: opened.offset - known.next });
-    } else if (opened.offset < known.next) {
-      this.listener.lost({ kind: 'rewound', count: known.next - opened.offset });
-    }
+    this.position = undefined;
+    this.listener.lost({ kind: opened.reset ? 'rewound' : 'epoch' });
+    this.reconnect();
+  }
+
+  /** Tells the listener what lies between the position that was asked for and the one that was given. */
+  private resume(opened: Opened, end: number): void {
+    if (this.stopped) return;
+    this.listener.opened(opened.epoch, opened.offset, end);
+    const missed = this.position ? opened.offset - this.position.next : 0;
+    if (missed > 0) this.listener.lost({ kind: 'retention', count: missed });
   }
 
   private enter(status: Status, reason?: string): void {

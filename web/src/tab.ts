@@ -2,6 +2,7 @@ import { send, type Credentials } from './api';
 import { Conversation } from './conversation';
 import type { Link } from './link';
 import { isMessage, type Message, type Row } from './message';
+import { Crowd } from './crowd';
 import { Draft } from './draft';
 import { maxContent } from './limit';
 import { Outbox, type Pending, type Send } from './outbox';
@@ -11,7 +12,7 @@ import type { Status } from './stream';
 import type { FromHub, Place } from './wire';
 
 /** Why the login form is there again, or what was wrong with the last try. */
-export type LoginProblem = 'credentials' | 'unreachable' | 'expired';
+export type LoginProblem = 'credentials' | 'unreachable' | 'expired' | 'crowded';
 
 /** Milliseconds after which a send without progress makes one doubt the connection. */
 const slowSend = 4_000;
@@ -35,6 +36,8 @@ export class Tab {
   private outbox: Outbox | undefined;
   /** Messages of users whose session has ended before they were sent. */
   private readonly outboxes = new Map<string, Outbox>();
+  private fetching = false;
+  private crowd: Crowd | undefined;
   private readonly drafts = new Map<string, Draft>();
   /** Where the stream is that the rows have come by. */
   private at: Place = { epoch: '', next: 0 };
@@ -98,8 +101,22 @@ export class Tab {
     this.busy = true;
     this.problem = undefined;
     this.why = undefined;
-    this.link.postMessage({ type: 'login', credentials });
     this.changed();
+    if (this.link.own) void this.loginAlone(credentials);
+    else this.link.postMessage({ type: 'login', credentials });
+  }
+
+  /** Logs in with a stream that no other tab shares, unless that would leave all of them without a connection. */
+  private async loginAlone(credentials: Credentials): Promise<void> {
+    this.crowd ??= new Crowd();
+    if (await this.crowd.full()) {
+      this.busy = false;
+      this.problem = 'crowded';
+      this.changed();
+      return;
+    }
+    this.crowd.streaming = true;
+    this.link.postMessage({ type: 'login', credentials });
   }
 
   join(name: string): void {
@@ -112,6 +129,13 @@ export class Tab {
     this.outbox?.close();
     this.outbox = undefined;
     this.link.postMessage({ type: 'logout' });
+  }
+
+  /** Asks for the messages before the first row, once until they are here. */
+  older(): void {
+    if (this.fetching || this.conversation.top !== 'more') return;
+    this.fetching = true;
+    this.link.postMessage({ type: 'older' });
   }
 
   wake(): void {
@@ -133,7 +157,9 @@ export class Tab {
     if (this.outbox) {
       this.status = 'down';
       const { credentials } = this.outbox;
-      this.link.postMessage({ type: 'resume', credentials, at: this.at, rows: this.conversation.rows });
+      const { rows, top } = this.conversation;
+      this.fetching = false;
+      this.link.postMessage({ type: 'resume', credentials, at: this.at, rows, top });
     }
     this.changed();
   }
@@ -145,6 +171,7 @@ export class Tab {
         this.rejoin();
         break;
       case 'denied':
+        if (this.crowd) this.crowd.streaming = false;
         this.busy = false;
         this.problem = msg.reason;
         this.why = msg.why;
@@ -158,6 +185,8 @@ export class Tab {
         this.enter(msg.credentials);
         this.status = msg.status;
         this.onRows(msg.at, msg.rows, false);
+        this.conversation.top = msg.top;
+        this.fetching = false;
         this.outbox?.setLive(msg.status === 'live', msg.at.epoch, msg.at.next);
         break;
       case 'rows':
@@ -168,6 +197,10 @@ export class Tab {
         this.why = msg.why;
         this.at = msg.at;
         this.outbox?.setLive(msg.status === 'live', msg.at.epoch, msg.at.next);
+        break;
+      case 'older':
+        this.fetching = false;
+        this.conversation.prepend(msg.rows, msg.top);
         break;
       case 'rewound':
         this.outbox?.lose();
@@ -183,7 +216,7 @@ export class Tab {
   }
 
   /** Sends, and has the hub look after the connection if that fails or takes long. */
-  private readonly send: Send = async (credentials, msg, progress) => {
+  private readonly send: Send = async (credentials, msg, progress, signal) => {
     const doubt = (): void => this.link.postMessage({ type: 'doubt' });
     let timer = setTimeout(doubt, slowSend);
     const onProgress = (part: number): void => {
@@ -192,9 +225,9 @@ export class Tab {
       progress(part);
     };
     try {
-      return await send(credentials, msg, onProgress);
+      return await send(credentials, msg, onProgress, signal);
     } catch (err) {
-      doubt();
+      if (!signal.aborted) doubt();
       throw err;
     } finally {
       clearTimeout(timer);
@@ -213,10 +246,12 @@ export class Tab {
     this.outbox = this.outboxes.get(name) ?? new Outbox(this.send, credentials, () => this.changed());
     this.outboxes.set(name, this.outbox);
     this.outbox.reopen(credentials);
+    if (this.crowd) this.crowd.streaming = true;
     this.draft.sink = (type, bytes) => this.outbox?.add(type, bytes);
   }
 
   private reset(): void {
+    if (this.crowd) this.crowd.streaming = false;
     this.outbox?.close();
     this.outbox = undefined;
     if (this.user !== undefined) this.draft.sink = undefined;

@@ -1,4 +1,5 @@
 import type { Credentials } from './api';
+import type { Top } from './conversation';
 import type { Row } from './message';
 import type { Status } from './stream';
 
@@ -8,7 +9,8 @@ export type ToHub =
   | { type: 'join'; name: string } // a session that another tab is in
   | { type: 'leave' } // this tab only
   | { type: 'logout' } // all tabs of this user
-  | { type: 'resume'; credentials: Credentials; at: Place; rows: Row[] } // what another hub has begun
+  | { type: 'resume'; credentials: Credentials; at: Place; rows: Row[]; top: Top } // what another hub has begun
+  | { type: 'older' } // the messages before the first row
   | { type: 'wake' } // the user looks, or wants to try now
   | { type: 'doubt' } // a send fails: the connection may be lost
   | { type: 'break' } // the network has changed: the connection is probably lost
@@ -23,9 +25,10 @@ export interface Place {
 /** What the hub says to a tab. */
 export type FromHub =
   | { type: 'sessions'; names: string[] }
-  | { type: 'joined'; credentials: Credentials; at: Place; rows: Row[]; status: Status }
+  | { type: 'joined'; credentials: Credentials; at: Place; rows: Row[]; top: Top; status: Status }
   | { type: 'rows'; at: Place; rows: Row[]; fresh: boolean }
   | { type: 'status'; at: Place; status: Status; why?: string | undefined }
+  | { type: 'older'; rows: Row[]; top: Top } // what is to stand above the first row
   | { type: 'rewound' } // the server has lost the end of its log
   | { type: 'denied'; reason: 'credentials' | 'unreachable'; why?: string | undefined } // the answer to login
   | { type: 'ended'; reason: 'logout' | 'credentials' }

@@ -13,7 +13,7 @@ it('a conversation keeps the last 10,000 rows', () => {
   for (let i = 1; i <= 25_000; i += 100) c.append(Array.from({ length: 100 }, (_, n) => message(i + n)));
   expect(c.rows).toHaveLength(10_000);
   expect(offsets(c)[0]).toBe(15_001);
-  expect(c.shown[0]).toMatchObject({ notice: expect.stringContaining('no longer kept') as string });
+  expect(c.shown[0]).toMatchObject({ notice: expect.stringContaining('more than this page') as string });
 });
 
 it('a conversation keeps no more than 64 MiB, but always the last row', () => {
@@ -22,6 +22,23 @@ it('a conversation keeps no more than 64 MiB, but always the last row', () => {
   expect(c.rows).toHaveLength(64);
   c.append([message(101, 100 << 20)]);
   expect(offsets(c)).toEqual([101]);
+});
+
+it('a conversation takes older messages as long as it has room', () => {
+  const c = new Conversation();
+  c.append([message(9_000)]);
+  c.prepend(
+    Array.from({ length: 8_000 }, (_, i) => message(1_000 + i)),
+    'more',
+  );
+  expect(c.first).toBe(1_000);
+  expect(c.top).toBe('more');
+  c.prepend(
+    Array.from({ length: 999 }, (_, i) => message(1 + i, 1 << 20)),
+    'start',
+  );
+  expect(c.first).toBe(1_000);
+  expect(c.top).toBe('full');
 });
 
 it('a whole conversation has no notice above it', () => {

@@ -81,7 +81,9 @@ export class FakeServer {
     if (password !== this.password) throw new ConnectError('wrong', Code.Unauthenticated);
     if (from.offset !== 'end') this.asked.push(from);
     const offset = this.resolve(from);
-    const stream = new FakeStream(offset);
+    const reset = this.isBeyond(from);
+    const until = from.until === undefined ? Infinity : Number(from.until);
+    const stream = new FakeStream(offset, until);
     if (this.mute) {
       await new Promise((_, reject) =>
         signal.addEventListener('abort', () => reject(new ConnectError('aborted', Code.Canceled))),
@@ -94,13 +96,18 @@ export class FakeServer {
     });
     if (offset === this.next) stream.push([]);
     this.flush();
-    return { epoch: this.epoch, offset, batches: stream };
+    return { epoch: this.epoch, offset, reset, batches: stream };
+  }
+
+  /** Tells whether an offset is beyond the end of a log that went back. */
+  private isBeyond({ offset, epoch }: From): boolean {
+    return epoch === this.epoch && Number(offset) > this.next;
   }
 
   private resolve(from: From): number {
     if (from.offset === 'end') return this.next;
-    if (from.offset === undefined || (from.epoch !== undefined && from.epoch !== this.epoch))
-      return this.first;
+    if (from.offset.startsWith('-')) return Math.max(this.next + Number(from.offset), this.first);
+    if ((from.epoch !== undefined && from.epoch !== this.epoch) || this.isBeyond(from)) return this.first;
     return Math.min(Math.max(Number(from.offset), this.first), this.next);
   }
 
@@ -109,23 +116,36 @@ export class FakeServer {
     for (const stream of this.streams) {
       while (stream.at < this.next) {
         const begin = stream.at - this.first;
-        const batch = this.log.slice(begin, begin + this.batchSize);
+        const batch = this.log.slice(begin, Math.min(begin + this.batchSize, stream.until - this.first));
+        if (batch.length === 0) break;
         stream.at += batch.length;
         stream.push(batch);
       }
+      if (stream.at < stream.until) continue;
+      stream.end();
+      this.streams.delete(stream);
     }
   }
 }
 
 class FakeStream implements AsyncIterable<ChatMessage[]> {
   private queue: ChatMessage[][] = [];
+  private ended = false;
   private failure: Error | undefined;
   private wake: () => void = () => undefined;
 
-  constructor(public at: number) {}
+  constructor(
+    public at: number,
+    readonly until: number,
+  ) {}
 
   push(batch: ChatMessage[]): void {
     this.queue.push(batch);
+    this.wake();
+  }
+
+  end(): void {
+    this.ended = true;
     this.wake();
   }
 
@@ -138,6 +158,7 @@ class FakeStream implements AsyncIterable<ChatMessage[]> {
     for (;;) {
       const batch = this.queue.shift();
       if (batch) yield batch;
+      else if (this.ended) return;
       else if (this.failure) throw this.failure;
       else await new Promise<void>(resolve => (this.wake = resolve));
     }

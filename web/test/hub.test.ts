@@ -230,7 +230,13 @@ describe('a tab of another hub', () => {
     const credentials = { name: 'user1', password: 'qwerty' };
     const other = new Hub(server.open);
     const resume = (tab: FakeTab) =>
-      other.receive(tab, { type: 'resume', credentials, at: { epoch: 'first', next: 4 }, rows });
+      other.receive(tab, {
+        type: 'resume',
+        credentials,
+        at: { epoch: 'first', next: 4 },
+        rows,
+        top: 'start',
+      });
     const [first, second] = [new FakeTab(other), new FakeTab(other)];
     resume(first);
     resume(second);
@@ -247,7 +253,13 @@ describe('a tab of another hub', () => {
   it('whose password has changed is told so', async () => {
     const tab = new FakeTab(hub);
     const credentials = { name: 'user1', password: 'old' };
-    hub.receive(tab, { type: 'resume', credentials, at: { epoch: 'first', next: 1 }, rows: [] });
+    hub.receive(tab, {
+      type: 'resume',
+      credentials,
+      at: { epoch: 'first', next: 1 },
+      rows: [],
+      top: 'start',
+    });
     await after(0);
     expect(tab.got).toContainEqual({ type: 'ended', reason: 'credentials' });
   });
@@ -265,4 +277,77 @@ it('a tab that has crashed does not keep its session, and one that slept is told
   expect(other.last).toEqual({ type: 'pong' });
   hub.receive(crashed, { type: 'ping' });
   expect(crashed.got).toContainEqual({ type: 'unknown' });
+});
+
+describe('a long history', () => {
+  const offsets = (tab: FakeTab) =>
+    tab.got
+      .reduce<Row[]>(
+        (rows, msg) =>
+          msg.type === 'older' ? msg.rows.concat(rows) : 'rows' in msg ? rows.concat(msg.rows) : rows,
+        [],
+      )
+      .map(row => (isMessage(row) ? row.offset : NaN));
+  const older = async (tab: FakeTab): Promise<FromHub> => {
+    hub.receive(tab, { type: 'older' });
+    hub.receive(tab, { type: 'older' }); // in haste
+    await after(0);
+    return tab.got.findLast(msg => msg.type === 'older')!;
+  };
+  const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+  it('begins with the newest messages, and the rest comes by pages, to every tab', async () => {
+    for (let i = 1; i <= 450; i++) server.say(String(i));
+    const [tab, other] = [new FakeTab(hub), new FakeTab(hub)];
+    for (const t of [tab, other]) {
+      t.login('user1');
+      await after(0);
+    }
+    expect(tab.got.find(msg => msg.type === 'joined')).toMatchObject({ top: 'more' });
+    expect(offsets(tab)).toEqual(range(251, 450));
+    expect(await older(tab)).toMatchObject({ top: 'more' });
+    expect(offsets(tab)).toEqual(range(51, 450));
+    expect(await older(other)).toMatchObject({ top: 'start' });
+    for (const t of [tab, other]) expect(offsets(t)).toEqual(range(1, 450));
+    expect(server.asked).toHaveLength(3);
+    const late = new FakeTab(hub);
+    late.login('user1');
+    expect(offsets(late)).toEqual(range(1, 450));
+    expect(server.connections).toBe(1);
+  });
+
+  it('is said to be gone only when the server has said so', async () => {
+    for (let i = 1; i <= 450; i++) server.say(String(i));
+    server.forget(100);
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    expect(tab.got.find(msg => msg.type === 'joined')).toMatchObject({ top: 'more' });
+    expect(await older(tab)).toMatchObject({ top: 'gone' });
+    expect(offsets(tab)).toEqual(range(101, 450));
+    await older(tab);
+    expect(server.asked).toHaveLength(2);
+  });
+
+  it('can be asked for again after the network failed', async () => {
+    for (let i = 1; i <= 250; i++) server.say(String(i));
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    server.down = true;
+    expect(await older(tab)).toEqual({ type: 'older', rows: [], top: 'more' });
+    server.down = false;
+    expect(await older(tab)).toMatchObject({ top: 'start' });
+    expect(offsets(tab)).toEqual(range(1, 250));
+  });
+
+  it('of another log cannot be asked for', async () => {
+    for (let i = 1; i <= 450; i++) server.say(String(i));
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    server.restart('second');
+    await after(timing.backoff);
+    expect(tab.got.findLast(msg => msg.type === 'older')).toEqual({ type: 'older', rows: [], top: 'start' });
+  });
 });

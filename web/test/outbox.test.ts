@@ -24,8 +24,9 @@ beforeEach(() => {
   calls = [];
   changes = 0;
   outbox = new Outbox(
-    (_credentials, msg, progress) =>
+    (_credentials, msg, progress, signal) =>
       new Promise((answer, reject) => {
+        signal.addEventListener('abort', () => reject(new ConnectError('aborted', Code.Canceled)));
         calls.push({
           msg,
           answer,
@@ -197,6 +198,19 @@ describe('a failure', () => {
     outbox.setLive(true, 'e', 1);
     expect(states()).toEqual(['sending', 'waiting']);
     expect(calls[1]!.msg.key).toBe(calls[0]!.msg.key);
+  });
+
+  it('that nobody was told of is made good when the stream is live again', async () => {
+    outbox.add(Text, bytes('a'));
+    outbox.add(Text, bytes('b'));
+    outbox.setLive(false, 'e', 1); // and the call hangs
+    outbox.setLive(true, 'e', 1);
+    await settled();
+    expect(states()).toEqual(['sending', 'waiting']);
+    expect(calls[1]!.msg).toEqual(calls[0]!.msg);
+    outbox.setLive(true, 'e', 1); // the connection was not lost: the call goes on
+    await settled();
+    expect(calls).toHaveLength(2);
   });
 
   it('after which the message comes back was none', async () => {

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Message, Row } from '../message';
+import type { Message } from '../message';
 import type { Pending } from '../outbox';
 import type { Tab } from '../tab';
 import { Composer, type ComposerHandle } from './composer';
@@ -7,9 +7,6 @@ import { Logo } from './icons';
 import { List } from './list';
 import { gist, say } from './format';
 import { Viewer, type Picture } from './viewer';
-
-/** While the history comes in, it would only rush by. */
-const noRows: Row[] = [];
 
 export function Chat({ tab, user }: { tab: Tab; user: string }) {
   const [picture, setPicture] = useState<Picture>();
@@ -38,9 +35,10 @@ export function Chat({ tab, user }: { tab: Tab; user: string }) {
       {tab.status === 'down' && tab.why && <p class="trouble">{tab.why}</p>}
       <main>
         <List
-          rows={tab.status === 'connecting' ? noRows : tab.conversation.shown}
+          rows={tab.conversation.shown}
           pending={tab.pending}
-          loading={tab.status === 'connecting' ? tab.conversation.rows.length : undefined}
+          loading={tab.status === 'connecting'}
+          onTop={() => tab.older()}
           user={user}
           onRetry={key => tab.box.retry(key)}
           onDiscard={key => {

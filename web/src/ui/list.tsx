@@ -10,8 +10,10 @@ import type { Picture } from './viewer';
 interface Props {
   rows: readonly Row[];
   pending: readonly Pending[];
-  /** The number of messages that are there already, while the history comes in. */
-  loading: number | undefined;
+  /** The newest messages are coming in. */
+  loading: boolean;
+  /** The user is coming near the first row, or is there. */
+  onTop: () => void;
   user: string;
   onRetry: (key: string) => void;
   onDiscard: (key: string) => void;
@@ -30,6 +32,8 @@ interface State {
 
 /** Pixels above and below what is seen that are drawn as well. */
 const margin = 800;
+/** Pixels from the first row within which older ones are asked for. */
+const nearTop = 2000;
 /** Pixels from the end within which the list stays at the end. */
 const sticky = 32;
 /** Milliseconds without a scroll event after which a scroll is over, in browsers that do not say when it is. */
@@ -76,6 +80,15 @@ export class List extends Component<Props, State> {
   override componentWillUnmount(): void {
     this.observer.disconnect();
     clearTimeout(this.scrolling);
+  }
+
+  /** Lets the range follow its rows when others come or go above them. */
+  override componentWillReceiveProps({ rows }: Props): void {
+    const key = this.props.rows.find(isMessage)?.key;
+    const index = this.props.rows.findIndex(row => row.key === key);
+    const shift = rows.findIndex(row => row.key === key) - index;
+    if (rows === this.props.rows || key === undefined || shift <= 0) return;
+    this.setState(({ first, last }) => ({ first: first + shift, last: last + shift }));
   }
 
   /** Returns what has the focus in the list. */
@@ -167,7 +180,7 @@ export class List extends Component<Props, State> {
     const view = this.scroller.current!;
     clearTimeout(this.scrolling);
     this.scrolling = undefined;
-    const wasAtTop = view.scrollTop <= 0;
+    const wasAtTop = view.scrollTop <= 0 && this.range().first === 0;
     const { drift } = this;
     this.drift = 0;
     this.space();
@@ -194,6 +207,7 @@ export class List extends Component<Props, State> {
       first: this.heights.at(top - around),
       last: Math.min(this.keys.length, this.heights.at(top + view.clientHeight + around) + 1),
     });
+    if (this.keys.length > 0 && !this.props.loading && top < nearTop) this.props.onTop();
     const { first, last } = this.state;
     const needed = range(margin / 2);
     const most = range(margin * 2);
@@ -275,16 +289,14 @@ export class List extends Component<Props, State> {
           tabIndex={0}
           role="region"
           aria-label="Conversation"
-          aria-busy={loading !== undefined}
+          aria-busy={loading}
           onScroll={this.onScroll}
           onKeyDown={this.onKeyDown}
         >
           <div ref={this.above} class="space" />
           {count > 0 && <ol>{shown}</ol>}
           <div ref={this.below} class="space" />
-          {count === 0 && (
-            <p class="empty">{loading === undefined ? 'Nothing has been said yet.' : progress(loading)}</p>
-          )}
+          {count === 0 && <p class="empty">{loading ? 'Loading…' : 'Nothing has been said yet.'}</p>}
         </div>
         {!stuck && (
           <button type="button" class="to-end" onClick={this.toEnd}>
@@ -318,8 +330,4 @@ export class List extends Component<Props, State> {
     }
     return undefined;
   }
-}
-
-function progress(messages: number): string {
-  return messages === 0 ? 'Loading…' : `Loading… ${numberOf(messages)} messages`;
 }

@@ -6,6 +6,8 @@ import { Logo } from './icons';
 const problems: Record<LoginProblem, string> = {
   credentials: 'The name or the password is wrong.',
   unreachable: 'The server cannot be reached. Try again in a moment.',
+  crowded:
+    'SimpleChat is open in five tabs: with more, this browser would have no connection to the server left. Close one, and log in here again.',
   expired: 'Your password was changed. Log in again.',
 };
 
