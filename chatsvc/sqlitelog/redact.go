@@ -1,6 +1,7 @@
 package sqlitelog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -77,19 +78,15 @@ func (r *redaction) run(ctx context.Context) error {
 			return err
 		}
 	}
-	isLeft, err := r.isLeft(ctx, walSuffix)
+	isLeft, err := r.isLeft(ctx)
 	if err == nil && isLeft {
-		err = r.withConn(truncateWAL)
+		if err = r.withConn(truncateWAL); err == nil {
+			isLeft, err = r.isLeft(ctx)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	isLeft, err = r.isLeft(ctx, "")
 	switch {
-	case err != nil:
+	case err != nil || !isLeft:
 		return err
-	case !isLeft:
-		return nil
 	case r.lock == nil:
 		return ErrTextRemains
 	}
@@ -153,37 +150,55 @@ func (r *redaction) replace(conn *sqlite.Conn) (err error) {
 	return pragma(conn, "COMMIT")
 }
 
-// awaitServer waits until the server has emptied its write-ahead log, or has had the
-// time for it.
+// awaitServer waits until the server has written its write-ahead log into the database,
+// or has had the time for it.
 func (r *redaction) awaitServer(ctx context.Context) error {
 	pause := time.NewTicker(scrubPause)
 	defer pause.Stop()
-	for last := time.Now().Add(scrubTime); time.Now().Before(last); {
-		if isLeft, err := r.isLeft(ctx, walSuffix); err != nil || !isLeft {
-			return err
-		}
+	was, err := r.walSalts()
+	for last := time.Now().Add(scrubTime); err == nil && was != nil && time.Now().Before(last); {
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		var is []byte
+		if is, err = r.walSalts(); !bytes.Equal(is, was) {
+			break
+		}
 	}
-	return nil
+	return err
 }
 
-// isLeft reports whether the message is still in the database file, or in the
+// walSalts returns what is new whenever the write-ahead log begins from its start
+// (https://www.sqlite.org/fileformat2.html, "WAL File Format"), nil if it is empty.
+func (r *redaction) walSalts() ([]byte, error) {
+	file, closeFile, err := openRaw(r.path + walSuffix)
+	if err != nil || file.Reader == nil {
+		return nil, err
+	}
+	defer closeFile()
+	salts := make([]byte, 8)
+	if _, err := file.Reader.ReadAt(salts, 16); err != nil {
+		return nil, nil //nolint:nilerr // it is too short for a header
+	}
+	return salts, nil
+}
+
+// isLeft reports whether the message is still in the database file or in the
 // write-ahead log.
-func (r *redaction) isLeft(ctx context.Context, suffix string) (bool, error) {
-	file, closeFile, err := openRaw(r.path + suffix)
+func (r *redaction) isLeft(ctx context.Context) (bool, error) {
+	database, closeDatabase, err := openRaw(r.path)
 	if err != nil {
 		return false, err
 	}
-	defer closeFile()
-	errFound := errors.New("found")
-	database, wal := file, salvage.File{}
-	if suffix == walSuffix {
-		database, wal = wal, file
+	defer closeDatabase()
+	wal, closeWAL, err := openRaw(r.path + walSuffix)
+	if err != nil {
+		return false, err
 	}
+	defer closeWAL()
+	errFound := errors.New("found")
 	_, err = salvage.Rows(ctx, database, wal, func(found salvage.Row) bool {
 		if found.Offset != r.offset || found.Sender == "" {
 			return false

@@ -152,9 +152,33 @@ func TestReader(t *testing.T) {
 		}
 		closeLog(t, log)
 	}
+	killed, _ := killedLog(t)
+	before := listing(t, killed)
+	r, err := sqlitelog.OpenReader(killed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	isStored(t, readLog(t, r), 1, messages+1)
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if after := strings.Replace(listing(t, killed), lockLine(t, killed), "", 1); after != before {
+		t.Errorf("after a kill the files were\n%sand are\n%s", before, after)
+	}
 	if _, err := sqlitelog.OpenReader(t.TempDir()); err == nil || !strings.Contains(err.Error(), "there is no chat.db") {
 		t.Errorf("where there is no log: %v", err)
 	}
+}
+
+// lockLine returns what listing has of the lock.
+func lockLine(tb testing.TB, dir string) string {
+	tb.Helper()
+	for line := range strings.Lines(listing(tb, dir)) {
+		if strings.HasPrefix(line, "lock ") {
+			return line
+		}
+	}
+	return ""
 }
 
 // listing describes the files in a directory.

@@ -81,6 +81,7 @@ func TestImportRefusesMistakes(t *testing.T) {
 		"nothing":         {"", `line 1: the export is cut`},
 		"cut":             {strings.Join(lines[:3], ""), `line 4: the export is cut`},
 		"cut in a line":   {exampleExport[:100], `line 1: unexpected EOF`},
+		"empty line":      {lines[0] + " \n" + lines[3], "line 2: the line is empty"},
 		"line missing":    {lines[0] + lines[2] + lines[3], "line 3: there are 2 messages before it, and it says 3"},
 		"order":           {lines[1] + lines[0] + lines[3], "line 2: offset 5: it must be at least 7"},
 		"other epoch":     {lines[0] + strings.Replace(lines[1], `"E"`, `"F"`, 1), "line 2: epoch F follows epoch E"},

@@ -152,7 +152,9 @@ func (r *exportReader) entry(line exportLine) (chatsvc.Entry, error) {
 func decodeStrictly(data []byte, v any) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(v); err != nil {
+	if err := decoder.Decode(v); errors.Is(err, io.EOF) {
+		return errors.New("the line is empty")
+	} else if err != nil {
 		return err
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {

@@ -10,7 +10,15 @@ import (
 // that was not proven. Small pages make long chains.
 func FuzzRows(f *testing.F) {
 	d := newDatabase(f)
-	d.insert(35, 45)
+	d.exec("PRAGMA journal_mode=DELETE")
+	d.exec("PRAGMA page_size=512")
+	d.exec("VACUUM")
+	d.exec("PRAGMA journal_mode=WAL")
+	long := message(1)
+	long.Content = make([]byte, 1500)
+	long.Checksum = sum(long)
+	d.put(long)
+	d.put(message(2))
 	db, wal := d.read()
 	f.Add(db, wal)
 	d.exec("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,6 +1,7 @@
 package salvage
 
 import (
+	"bytes"
 	"encoding/binary"
 )
 
@@ -24,43 +25,44 @@ const columns = 8
 const (
 	minHeader = 1 + columns
 	maxHeader = 1 + (columns - 2) + 2*9
+	// maxHead is the size of the largest numbers before a record: its own size and the
+	// number of the row.
+	maxHead = 5 + 9
 )
 
 // cell is the beginning of a possible row.
 type cell struct {
-	rowid   uint64
-	payload int // bytes of the record
-	body    int // where the record begins in the page
-	layout  layout
+	rowid uint64
+	body  int // where the record begins in the page
+	layout
 }
 
 // layout is what the header of a record says.
 type layout struct {
-	header int // bytes of the header
-	types  [columns]uint64
+	header  int // bytes of the header
+	payload int // bytes of the record
+	types   [columns]uint64
 }
 
-// parseCell reads the cell that would begin at page[at]. It reports whether the
-// cell can be one of the table messages.
-func parseCell(page []byte, at int) (cell, bool) {
-	payload, n := varint(page[at:])
-	if n == 0 || payload < minHeader || payload > maxPayload {
-		return cell{}, false
+// nextLayout returns where in a page, from a position on, the next record of the table
+// messages may begin, and -1 if there is none.
+func nextLayout(page []byte, from int) (int, layout) {
+	for at := from; ; at++ {
+		// The first column is the row's number, which the record leaves out: type 0.
+		i := bytes.IndexByte(page[min(at+1, len(page)):], 0)
+		if i < 0 {
+			return -1, layout{}
+		}
+		at += i
+		if l, ok := parseLayout(page[at:]); ok {
+			return at, l
+		}
 	}
-	rowid, m := varint(page[at+n:])
-	if m == 0 || rowid == 0 || rowid>>63 != 0 {
-		return cell{}, false
-	}
-	c := cell{rowid: rowid, payload: int(payload), body: at + n + m}
-	var ok bool
-	c.layout, ok = parseLayout(page[c.body:], c.payload)
-	return c, ok
 }
 
-// parseLayout reads a record's header, and reports whether it is one of the table
-// messages and adds up to the record's size.
-func parseLayout(b []byte, payload int) (layout, bool) {
-	// The first column is the row's number, which the record leaves out.
+// parseLayout reads a record's header, and reports whether it can be one of the table
+// messages.
+func parseLayout(b []byte) (layout, bool) {
 	if len(b) < minHeader || b[0] < minHeader || b[0] > maxHeader || b[1] != 0 {
 		return layout{}, false
 	}
@@ -78,7 +80,22 @@ func parseLayout(b []byte, payload int) (layout, bool) {
 		sum += size(typ)
 		at += n
 	}
-	return l, at == l.header && sum == uint64(payload)
+	l.payload = int(min(sum, maxPayload+1)) //nolint:gosec // it is small
+	return l, at == l.header && sum <= maxPayload
+}
+
+// parseCell reads the cell that begins at page[at], if it is that of the record at
+// page[body]: the record's size and the row's number stand before it.
+func parseCell(page []byte, at, body int, l layout) (cell, bool) {
+	payload, n := varint(page[at:body])
+	if n == 0 || payload != uint64(l.payload) { //nolint:gosec // it is positive
+		return cell{}, false
+	}
+	rowid, m := varint(page[at+n : body])
+	if m == 0 || at+n+m != body || rowid == 0 {
+		return cell{}, false
+	}
+	return cell{rowid, body, l}, true
 }
 
 // typeOf reports whether a column can have a serial type.
@@ -114,13 +131,13 @@ func size(typ uint64) uint64 {
 
 // row takes the columns out of a whole record. The layout has its sizes.
 func (c cell) row(record []byte) Row {
-	at := c.layout.header
+	at := c.header
 	next := func(column int) []byte {
-		n := int(size(c.layout.types[column])) //nolint:gosec // at most maxPayload: parseLayout
+		n := int(size(c.types[column])) //nolint:gosec // at most maxPayload: parseLayout
 		at += n
 		return record[at-n : at]
 	}
-	number := func(column int) int64 { return integer(c.layout.types[column], next(column)) }
+	number := func(column int) int64 { return integer(c.types[column], next(column)) }
 	return Row{
 		Offset:    c.rowid,
 		Stored:    number(1),

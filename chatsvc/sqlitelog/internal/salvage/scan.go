@@ -118,20 +118,24 @@ func (s *scan) visitFrames(choose func(frame) (Place, bool)) error {
 
 // visit yields the proven rows in s.page, which stands in frame from, or -1.
 func (s *scan) visit(from int, place Place) error {
-	for at := 0; at+minHeader+2 < len(s.page); at++ {
-		c, ok := parseCell(s.page, at)
-		if !ok {
-			continue
+	behind := 0 // the row before
+	for body, l := nextLayout(s.page, 0); body >= 0; body, l = nextLayout(s.page, body+1) {
+		for at := max(behind, body-maxHead); at <= body-2; at++ {
+			c, ok := parseCell(s.page, at, body, l)
+			if !ok {
+				continue
+			}
+			row, end, ok := s.read(c, from)
+			if !ok {
+				continue
+			}
+			s.rows++
+			if err := s.yield(Found{row, place}); err != nil {
+				return err
+			}
+			behind, body = end, end-1
+			break
 		}
-		row, end, ok := s.read(c, from)
-		if !ok {
-			continue
-		}
-		s.rows++
-		if err := s.yield(Found{row, place}); err != nil {
-			return err
-		}
-		at = end - 1
 	}
 	return nil
 }
@@ -140,7 +144,7 @@ func (s *scan) visit(from int, place Place) error {
 func (s *scan) read(c cell, from int) (row Row, end int, ok bool) {
 	inPage := local(c.payload, len(s.page))
 	end = c.body + inPage
-	if end > len(s.page) || inPage < c.layout.header {
+	if end > len(s.page) || inPage < c.header {
 		return Row{}, 0, false
 	}
 	if inPage == c.payload {
