@@ -2,7 +2,6 @@ package h2
 
 import (
 	"fmt"
-	"slices"
 
 	"golang.org/x/net/http2"
 )
@@ -32,80 +31,6 @@ func (c *conn) onHeaders(f *http2.MetaHeadersFrame) error {
 		return s.endReceived()
 	}
 	return nil
-}
-
-// admit reports whether a header block begins a new call that may begin
-// (section 5.1).
-func (c *conn) admit(f *http2.MetaHeadersFrame) (fresh bool, err error) {
-	id := f.StreamID
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.streams[id]
-	switch {
-	case id%2 == 0:
-		return false, http2.ConnectionError(http2.ErrCodeProtocol)
-	case id <= c.last && c.out.wasReset(id):
-		return false, nil // sent before the client knew
-	case s != nil && s.received && s.sent: // its handler is about to return: it is closed for the client
-		return false, http2.ConnectionError(http2.ErrCodeStreamClosed)
-	case s != nil && s.received:
-		return false, http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
-	case s != nil:
-		return false, s.onTrailers(f)
-	case id <= c.last:
-		return false, http2.ConnectionError(http2.ErrCodeStreamClosed)
-	case c.goingAway:
-		return false, nil // the client was told that it will not be answered (section 6.8)
-	}
-	c.last = id
-	switch {
-	case f.HasPriority() && f.Priority.StreamDep == id:
-		return false, http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
-	case c.open >= c.srv.maxStreams:
-		if err := c.refuse(); err != nil {
-			return false, err
-		}
-		return false, http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
-	}
-	return true, nil
-}
-
-// refuse counts a call beyond what the client may have open, or one that it has
-// reset before a handler was free, and returns an error if there are too many
-// (CVE-2023-44487). The caller holds mu.
-func (c *conn) refuse() error {
-	if c.refused++; c.refused > refusalsPerStream*c.srv.maxStreams {
-		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
-	}
-	return nil
-}
-
-// startPending begins the oldest calls that wait while handlers are free. The
-// caller holds mu.
-func (c *conn) startPending() {
-	for len(c.pending) > 0 && c.running < c.srv.maxStreams && c.err == nil {
-		s := c.pending[0]
-		c.pending[0] = nil
-		if c.pending = c.pending[1:]; len(c.pending) == 0 {
-			c.pending = nil
-		}
-		s.pending = false
-		c.running++
-		c.srv.workers.run(s)
-	}
-}
-
-// forget drops a call that has ended while it was pending. The caller holds mu.
-func (c *conn) forget(s *stream) {
-	s.pending = false
-	if i := slices.Index(c.pending, s); i >= 0 {
-		c.pending = slices.Delete(c.pending, i, i+1)
-	}
-	delete(c.streams, s.id)
-	s.bodyClosed = true
-	s.drop()
-	c.out.flushLater()
-	c.endIfDrained()
 }
 
 // onData takes a piece of a call's body.
@@ -139,91 +64,6 @@ func (c *conn) grant(n int) {
 		c.recvWindow += c.unread
 		c.unread = 0
 	}
-}
-
-// onSettings takes what the client allows (section 6.5).
-func (c *conn) onSettings(f *http2.SettingsFrame) error {
-	if f.IsAck() {
-		if c.acked { // of settings that were never sent
-			return http2.ConnectionError(http2.ErrCodeProtocol)
-		}
-		c.acked = true
-		return nil
-	}
-	if f.NumSettings() > maxSettings {
-		return http2.ConnectionError(http2.ErrCodeProtocol)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	window := c.peerWindow
-	err := f.ForeachSetting(func(setting http2.Setting) error {
-		if err := setting.Valid(); err != nil {
-			return err
-		}
-		switch setting.ID {
-		case http2.SettingMaxFrameSize:
-			c.peerFrame = min(int(setting.Val), maxWriteFrame)
-		case http2.SettingInitialWindowSize:
-			window = int64(setting.Val)
-		default: // of a push, a priority or a dynamic table there is none, and header blocks are small
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.onWindowSize(window); err != nil {
-		return err
-	}
-	c.out.push(appendSettingsAck(c.out.pop()))
-	return c.answer()
-}
-
-// onWindowSize applies a new initial window to all streams (section 6.9.2): once
-// a frame, however many values that has. The caller holds mu.
-func (c *conn) onWindowSize(size int64) error {
-	more := size - c.peerWindow
-	if more == 0 {
-		return nil
-	}
-	c.peerWindow = size
-	for _, s := range c.streams {
-		if s.window += more; s.window > maxWindow {
-			return http2.ConnectionError(http2.ErrCodeFlowControl)
-		}
-		if more > 0 && s.window > 0 { // or else its handler would wake to wait again
-			s.cond.Broadcast()
-		}
-	}
-	return nil
-}
-
-// onWindowUpdate lets the server send more (section 6.9).
-func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if f.StreamID != 0 {
-		s := c.streams[f.StreamID]
-		if s == nil {
-			return c.wasOpen(f.StreamID)
-		}
-		if s.window += int64(f.Increment); s.window > maxWindow {
-			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeFlowControl}
-		}
-		if s.window > 0 {
-			s.cond.Broadcast()
-		}
-		return nil
-	}
-	if c.sendWindow += int64(f.Increment); c.sendWindow > maxWindow {
-		return http2.ConnectionError(http2.ErrCodeFlowControl)
-	}
-	for _, s := range c.streams {
-		if s.waiting && s.window > 0 {
-			s.cond.Broadcast()
-		}
-	}
-	return nil
 }
 
 // wasOpen returns an error if the client has never opened the stream (section

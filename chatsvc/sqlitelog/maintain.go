@@ -220,7 +220,9 @@ func (w *writer) checkpoint() {
 		return
 	}
 	w.log.readers.gate.Lock()
+	w.conn.SetBusyTimeout(0) // senders would wait for the other process
 	frames, _, err = w.runCheckpoint("RESTART")
+	w.conn.SetBusyTimeout(busyTime)
 	w.log.readers.gate.Unlock()
 	switch {
 	case isBusyError(err):

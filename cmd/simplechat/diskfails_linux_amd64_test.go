@@ -36,7 +36,7 @@ func (t *tracer) failedSync(thread int) {
 	if err := unix.PtraceGetRegs(thread, &regs); err != nil {
 		t.failf("registers: %w", err)
 	}
-	regs.Rax = -uint64(unix.EIO)
+	regs.Rax = ^uint64(unix.EIO) + 1
 	if err := unix.PtraceSetRegs(thread, &regs); err != nil {
 		t.failf("registers: %w", err)
 	}

@@ -89,6 +89,10 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	go func() { served <- c.serve(srv, listener) }()
 	defer srv.Close() //nolint:errcheck // it is shut down by then, unless it never came to serve
 	messages, closeLog, err := c.openLog(ctx, logger)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was told to end while it waited
+		logger.Info("stopped")
+		return nil
+	}
 	if err != nil {
 		return err
 	}

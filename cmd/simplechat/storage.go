@@ -168,7 +168,27 @@ func (f *natsFlags) connect(ctx context.Context, maxContent int, options jetlog.
 	if err != nil {
 		return nil, fmt.Errorf("--nats: %w", err)
 	}
+	if err := awaitState(ctx, log); err != nil {
+		return nil, errors.Join(fmt.Errorf("--nats: %w", err), log.Close())
+	}
 	return log, nil
+}
+
+// awaitState waits until a log of a cluster tells its state: a stream that was just
+// found may have no leader yet.
+func awaitState(ctx context.Context, log *jetlog.Log) error {
+	const pause = 200 * time.Millisecond
+	for {
+		_, err := log.State(ctx)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // cluster returns the cluster that the flags name.
