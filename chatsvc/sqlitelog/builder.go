@@ -64,7 +64,7 @@ func (b *builder) add(r row) error {
 }
 
 // emptied returns the row without its message, as a redacted one is.
-func (r row) emptied() row {
+func (r *row) emptied() row {
 	return newRow(record.Message{}, "", r.offset, r.stored, r.total)
 }
 

@@ -33,7 +33,7 @@ type Checked struct {
 }
 
 // IsDamaged reports whether anything is wrong.
-func (c Checked) IsDamaged() bool { return len(c.Damage)+len(c.Problems) > 0 }
+func (c *Checked) IsDamaged() bool { return len(c.Damage)+len(c.Problems) > 0 }
 
 // maxProblems is how many problems SQLite names.
 const maxProblems = 20

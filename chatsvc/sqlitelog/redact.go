@@ -124,7 +124,7 @@ func (r *redaction) replace(conn *sqlite.Conn) (err error) {
 	is := row{offset: r.offset}
 	isThere := false
 	err = sqlitex.ExecuteTransient(conn, `SELECT stored, total FROM messages WHERE "offset" = ?`, &sqlitex.ExecOptions{
-		Args: []any{int64(r.offset)}, //nolint:gosec // it was compared
+		Args: []any{int64(r.offset)},
 		ResultFunc: func(stmt *sqlite.Stmt) error {
 			is.stored, is.total, isThere = stmt.ColumnInt64(0), stmt.ColumnInt64(1), true
 			return nil
@@ -138,12 +138,12 @@ func (r *redaction) replace(conn *sqlite.Conn) (err error) {
 	}
 	is = is.emptied()
 	err = sqlitex.ExecuteTransient(conn, `UPDATE messages SET timestamp = 0, sender = '', type = 0, content = x'', checksum = ? WHERE "offset" = ?`,
-		&sqlitex.ExecOptions{Args: []any{is.sum(epochAt(r.epochs, r.offset)), int64(r.offset)}}) //nolint:gosec // it was compared
+		&sqlitex.ExecOptions{Args: []any{is.sum(epochAt(r.epochs, r.offset)), int64(r.offset)}})
 	if err != nil {
 		return err
 	}
 	err = sqlitex.ExecuteTransient(conn, `INSERT OR IGNORE INTO redactions ("offset", time) VALUES (?, ?)`,
-		&sqlitex.ExecOptions{Args: []any{int64(r.offset), time.Now().UnixMilli()}}) //nolint:gosec // it was compared
+		&sqlitex.ExecOptions{Args: []any{int64(r.offset), time.Now().UnixMilli()}})
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (r *redaction) walSalts() ([]byte, error) {
 	defer closeFile()
 	salts := make([]byte, 8)
 	if _, err := file.Reader.ReadAt(salts, 16); err != nil {
-		return nil, nil //nolint:nilerr // it is too short for a header
+		return nil, nil // it is too short for a header
 	}
 	return salts, nil
 }

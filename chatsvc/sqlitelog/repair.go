@@ -207,11 +207,11 @@ func (r *repair) findEpochs(ctx context.Context, database, wal salvage.File) ([]
 // provenBy reports whether a row is what was stored in one of the epochs, and not in
 // one whose offsets were used again later.
 func provenBy(r *row, epochs []epochStart) bool {
-	for i := len(epochs) - 1; i >= 0; i-- {
-		if r.sum(epochs[i].epoch) == r.checksum {
+	for _, e := range slices.Backward(epochs) {
+		if r.sum(e.epoch) == r.checksum {
 			return true
 		}
-		if r.offset >= epochs[i].from && epochs[i].from > 1 {
+		if r.offset >= e.from && e.from > 1 {
 			return false
 		}
 	}
@@ -221,8 +221,8 @@ func provenBy(r *row, epochs []epochStart) bool {
 // rowOf returns a row that was found.
 func rowOf(r salvage.Row) row {
 	return row{
-		offset: r.Offset, stored: r.Stored, timestamp: uint64(r.Timestamp), sender: r.Sender, //nolint:gosec // the same bits
-		kind: uint64(r.Type), total: r.Total, checksum: r.Checksum, content: r.Content, //nolint:gosec // the same bits
+		offset: r.Offset, stored: r.Stored, timestamp: uint64(r.Timestamp), sender: r.Sender,
+		kind: uint64(r.Type), total: r.Total, checksum: r.Checksum, content: r.Content,
 	}
 }
 
@@ -236,7 +236,7 @@ func (r *repair) add(f salvage.Found) error {
 		if !r.has || f.Offset > r.mark.Offset {
 			return nil
 		}
-		_, isThere, err := queryInt(r.build.conn, `SELECT 1 FROM messages WHERE "offset" = ?`, int64(f.Offset)) //nolint:gosec // it comes from there
+		_, isThere, err := queryInt(r.build.conn, `SELECT 1 FROM messages WHERE "offset" = ?`, int64(f.Offset))
 		if err != nil || isThere {
 			return err
 		}
@@ -267,7 +267,7 @@ func (r *repair) redact() error {
 // rowAt returns a row of the new database.
 func (r *repair) rowAt(offset uint64) (found row, isThere bool, err error) {
 	err = sqlitex.ExecuteTransient(r.build.conn, `SELECT stored, total FROM messages WHERE "offset" = ?`, &sqlitex.ExecOptions{
-		Args: []any{int64(offset)}, //nolint:gosec // it comes from there
+		Args: []any{int64(offset)},
 		ResultFunc: func(stmt *sqlite.Stmt) error {
 			found, isThere = row{offset: offset, stored: stmt.ColumnInt64(0), total: stmt.ColumnInt64(1)}, true
 			return nil
@@ -283,7 +283,7 @@ func (r *repair) fill() error {
 	var before row
 	err := sqlitex.ExecuteTransient(r.build.conn, `SELECT "offset", stored, total FROM messages ORDER BY "offset"`, &sqlitex.ExecOptions{
 		ResultFunc: func(stmt *sqlite.Stmt) error {
-			is := row{offset: uint64(stmt.ColumnInt64(0)), stored: stmt.ColumnInt64(1), total: stmt.ColumnInt64(2)} //nolint:gosec // offsets are positive
+			is := row{offset: uint64(stmt.ColumnInt64(0)), stored: stmt.ColumnInt64(1), total: stmt.ColumnInt64(2)}
 			if r.done.Messages == 0 {
 				r.done.First = is.offset
 			}

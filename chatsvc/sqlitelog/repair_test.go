@@ -60,7 +60,7 @@ var places = []place{
 	{"interior page", false, 0, pageOf(5)},
 	{"head of a leaf", false, 0, pageOf(13)},
 	{"rows of a leaf", false, 60, func(data []byte, random *rand.Rand) int { return pageOf(13)(data, random) + 7000 }},
-	{"overflow page", false, 1, func(data []byte, random *rand.Rand) int {
+	{"overflow page", false, 1, func(data []byte, _ *rand.Rand) int {
 		i := bytes.Index(data, testRecord(50)[100:164])
 		return i/8192*8192 + 8192
 	}},

@@ -134,7 +134,7 @@ func export(ctx context.Context, log logReader, w io.Writer, p *progress, stderr
 		}
 		offsets += chunk.Next - chunk.From
 		from = chunk.Next
-		p.show(int64(from-state.First), int64(state.Next-state.First)) //nolint:gosec // offsets are below 2^63
+		p.show(int64(from-state.First), int64(state.Next-state.First))
 	}
 	if missing := offsets - min(offsets, end.Messages); missing > 0 {
 		p.end()

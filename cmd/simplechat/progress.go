@@ -35,7 +35,7 @@ func newProgress(out io.Writer, what string) *progress {
 	return &progress{
 		out:        out,
 		what:       what,
-		isTerminal: isFile && term.IsTerminal(int(file.Fd())), //nolint:gosec // a file descriptor is an int
+		isTerminal: isFile && term.IsTerminal(int(file.Fd())),
 		shown:      time.Now(),
 	}
 }

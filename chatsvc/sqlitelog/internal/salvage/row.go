@@ -32,9 +32,10 @@ const (
 
 // cell is the beginning of a possible row.
 type cell struct {
+	layout
+
 	rowid uint64
 	body  int // where the record begins in the page
-	layout
 }
 
 // layout is what the header of a record says.
@@ -80,7 +81,7 @@ func parseLayout(b []byte) (layout, bool) {
 		sum += size(typ)
 		at += n
 	}
-	l.payload = int(min(sum, maxPayload+1)) //nolint:gosec // it is small
+	l.payload = int(min(sum, maxPayload+1))
 	return l, at == l.header && sum <= maxPayload
 }
 
@@ -88,14 +89,14 @@ func parseLayout(b []byte) (layout, bool) {
 // page[body]: the record's size and the row's number stand before it.
 func parseCell(page []byte, at, body int, l layout) (cell, bool) {
 	payload, n := varint(page[at:body])
-	if n == 0 || payload != uint64(l.payload) { //nolint:gosec // it is positive
+	if n == 0 || payload != uint64(l.payload) {
 		return cell{}, false
 	}
 	rowid, m := varint(page[at+n : body])
 	if m == 0 || at+n+m != body || rowid == 0 {
 		return cell{}, false
 	}
-	return cell{rowid, body, l}, true
+	return cell{l, rowid, body}, true
 }
 
 // typeOf reports whether a column can have a serial type.
@@ -133,7 +134,7 @@ func size(typ uint64) uint64 {
 func (c cell) row(record []byte) Row {
 	at := c.header
 	next := func(column int) []byte {
-		n := int(size(c.types[column])) //nolint:gosec // at most maxPayload: parseLayout
+		n := int(size(c.types[column]))
 		at += n
 		return record[at-n : at]
 	}
@@ -158,7 +159,7 @@ func integer(typ uint64, b []byte) int64 {
 	var v int64
 	for i, c := range b {
 		if i == 0 {
-			v = int64(int8(c)) //nolint:gosec // the first byte has the sign
+			v = int64(int8(c))
 			continue
 		}
 		v = v<<8 | int64(c)

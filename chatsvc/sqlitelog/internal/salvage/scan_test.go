@@ -143,7 +143,7 @@ func TestDamage(t *testing.T) {
 			return zero(db, random.IntN(len(db)/8192)*8192, 8192), wal
 		}, 60},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) { //nolint:tparallel // they share the random numbers
 			for range 10 {
 				found := rows2(t, tt.damage, db, wal)
 				for offset, f := range found {
@@ -202,6 +202,7 @@ func TestUnreadablePages(t *testing.T) {
 
 type brokenPage struct {
 	io.ReaderAt
+
 	at int64
 }
 
