@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"connectrpc.com/connect"
 )
@@ -40,7 +42,21 @@ func invalid(format string, args ...any) *connect.Error {
 	return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf(format, args...))
 }
 
-// tooLarge returns a resource_exhausted error with a text for the caller.
+// HeaderRetryAfter is in the metadata of an error that a limit is the cause of: the
+// seconds after which the call may be made again.
+const HeaderRetryAfter = "Retry-After"
+
+// limited returns a resource_exhausted error that asks the caller to come back after
+// a time.
+func limited(after time.Duration, format string, args ...any) *connect.Error {
+	err := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf(format, args...))
+	seconds := max(1, int((after+time.Second-1)/time.Second))
+	err.Meta().Set(HeaderRetryAfter, strconv.Itoa(seconds))
+	return err
+}
+
+// tooLarge returns a resource_exhausted error with a text for the caller. Another
+// attempt would fail as well: it has no HeaderRetryAfter.
 func tooLarge(format string, args ...any) *connect.Error {
 	return connect.NewError(connect.CodeResourceExhausted, fmt.Errorf(format, args...))
 }

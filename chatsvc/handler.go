@@ -34,7 +34,7 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 	if err != nil {
 		return nil, err
 	}
-	if err := s.check(msg); err != nil {
+	if err := s.check(ctx, msg); err != nil {
 		return nil, err
 	}
 	timestamp := msg.GetTimestamp()
@@ -62,8 +62,9 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 }
 
 // check refuses what subscribers could not read.
-func (s rpcs) check(msg *chatpb.ChatMessage) error {
+func (s rpcs) check(ctx context.Context, msg *chatpb.ChatMessage) error {
 	if size := len(msg.GetContent()); size > s.maxContent {
+		responseFrom(ctx).body.isLarge = true
 		return tooLarge("the content has %d bytes, %d are allowed: make the image smaller or split the text", size, s.maxContent)
 	}
 	if _, ok := chatpb.ChatMessage_ContentType_name[int32(msg.GetType())]; !ok {

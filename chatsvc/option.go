@@ -28,6 +28,9 @@ const (
 	// DefaultColdBytes is the memory for older records that are being read, in bytes,
 	// unless [WithColdBytes] says otherwise: 32 MiB.
 	DefaultColdBytes = 32 << 20
+	// DefaultBodyBytes bounds the memory for messages that are being received, in
+	// bytes, unless [WithBodyBytes] says otherwise: 64 MiB.
+	DefaultBodyBytes = 64 << 20
 	// DefaultWriteDeadline is the time that one batch may take to be written,
 	// unless [WithWriteDeadline] says otherwise.
 	DefaultWriteDeadline = 30 * time.Second
@@ -64,6 +67,7 @@ type config struct {
 	memory         memoryBounds
 	hotSet         bool // memory.hot is not the default
 	maxContent     int
+	bodyBytes      int64
 	heartbeat      time.Duration
 	writeDeadline  time.Duration
 	logger         *slog.Logger
@@ -138,6 +142,16 @@ func WithMaxContent(bytes int) Option {
 	return optionFunc(func(c *config) { c.maxContent = bytes })
 }
 
+// WithBodyBytes bounds the memory for messages that are being received, in bytes: about
+// half of it is messages. One user can hold half of it. Where it does not suffice,
+// sends get resource_exhausted with [HeaderRetryAfter]. It must have room for two
+// messages of the largest size, each of which takes about three times its size. The default is
+// [DefaultBodyBytes]. A body must arrive within 30 s plus the time that its size takes
+// at 16 KiB/s, whatever its protocol.
+func WithBodyBytes(bytes int64) Option {
+	return optionFunc(func(c *config) { c.bodyBytes = bytes })
+}
+
 // WithHeartbeat sets the silence after which a subscriber gets an empty batch,
 // so that proxies do not cut an idle stream. Zero: none. The default is
 // [DefaultHeartbeat].
@@ -175,6 +189,7 @@ func newConfig(opts []Option) (*config, error) {
 		replay:        DefaultReplay(),
 		memory:        memoryBounds{hot: DefaultHotBytes, cold: DefaultColdBytes},
 		maxContent:    DefaultMaxContent,
+		bodyBytes:     DefaultBodyBytes,
 		heartbeat:     DefaultHeartbeat,
 		writeDeadline: DefaultWriteDeadline,
 		logger:        slog.New(slog.DiscardHandler),
@@ -187,6 +202,9 @@ func newConfig(opts []Option) (*config, error) {
 	}
 	if c.maxContent < 1 || c.maxContent > MaxContentCeiling {
 		return nil, fmt.Errorf("largest content of %d bytes: it must be 1 to %d", c.maxContent, MaxContentCeiling)
+	}
+	if least := int64(16*c.maxContent/3 + 8*bodySlack); c.bodyBytes < least {
+		return nil, fmt.Errorf("memory of %d bytes for messages that are being received: at least %d are needed for the largest message", c.bodyBytes, least)
 	}
 	if c.heartbeat < 0 {
 		return nil, fmt.Errorf("heartbeat of %v: it must not be negative, zero for none", c.heartbeat)

@@ -89,7 +89,7 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 		auth.Option(),
 	}, c.handlerOptions)
 	path, rpc := chatconnect.NewSimpleChatHandler(rpcs{s}, options...)
-	return path, &endpoint{rpc: rpc, errorWriter: connect.NewErrorWriter(), maxContent: c.maxContent}
+	return path, &endpoint{rpc: rpc, errorWriter: connect.NewErrorWriter(), maxContent: c.maxContent, bodies: newBodyBudget(c.bodyBytes)}
 }
 
 // Handler returns the path below which the procedures are, and their handler:
