@@ -37,6 +37,10 @@ var (
 	errSlow = errors.New("the subscriber did not read within the write deadline")
 )
 
+// errHeld says that a stream was cut as the batches that subscribers have not taken
+// hold too much memory, and those of its user the most.
+var errHeld = errors.New("the batches that this user's subscribers did not read in time hold too much memory: read faster, or call messageList again to resume")
+
 // invalid returns an invalid_argument error with a text for the caller.
 func invalid(format string, args ...any) *connect.Error {
 	return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf(format, args...))
@@ -74,7 +78,7 @@ func wireError(err error) error {
 		return connect.NewError(connect.CodeUnavailable, err)
 	case errors.Is(err, http.ErrNotSupported):
 		return connect.NewError(connect.CodeInternal, errors.New("the server cannot flush the stream: its middleware must pass flushes on, or have an Unwrap method"))
-	case errors.Is(err, context.Canceled), errors.Is(err, errGone), errors.Is(err, errSlow):
+	case errors.Is(err, context.Canceled), errors.Is(err, errGone), errors.Is(err, errSlow), errors.Is(err, errHeld):
 		return connect.NewError(connect.CodeCanceled, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return connect.NewError(connect.CodeDeadlineExceeded, err)

@@ -117,6 +117,8 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	res := responseFrom(ctx)
 	to := newStream(res.writer, formOf(call.RequestHeader().Get("Content-Type"), res.lines), s.writeDeadline)
 	defer to.watch.end()
+	s.pending.add(&to.watch, sub.owner)
+	defer s.pending.remove(&to.watch)
 	s.logStream(ctx, slog.LevelDebug, "subscribed", slog.Uint64("offset", o.from))
 	err = s.serve(ctx, o.broker, sub, to)
 	if errors.Is(err, errUntil) {
@@ -124,7 +126,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	}
 	seen := wireError(err)
 	switch {
-	case errors.Is(err, errSlow):
+	case errors.Is(err, errSlow), errors.Is(err, errHeld):
 		s.logStream(ctx, slog.LevelWarn, "subscriber cut", slog.Any("error", err))
 	case connect.CodeOf(seen) == connect.CodeInternal:
 		s.logStream(ctx, slog.LevelError, "stream", slog.Any("error", err))

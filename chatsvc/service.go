@@ -22,6 +22,7 @@ type Service struct {
 	log           Log
 	broker        atomic.Pointer[broker] // another one when the log has another epoch
 	memory        memoryBounds
+	pending       *pendingWrites
 	replay        Replay
 	maxContent    int
 	heartbeat     time.Duration
@@ -60,6 +61,7 @@ func New(opts ...Option) (*Service, error) {
 	s := &Service{
 		log:           c.log,
 		memory:        c.memory,
+		pending:       newPendingWrites(c.pendingBytes),
 		replay:        c.replay,
 		maxContent:    c.maxContent,
 		heartbeat:     c.heartbeat,
@@ -227,5 +229,7 @@ func (s *Service) replaced(ctx context.Context) bool {
 
 // newBroker returns a broker for the log in a state.
 func (s *Service) newBroker(state State) *broker {
-	return newBroker(s.log, state, s.memory, s.replay, s.logger)
+	b := newBroker(s.log, state, s.memory, s.replay, s.logger)
+	b.hot.evicted = s.pending.evict
+	return b
 }
