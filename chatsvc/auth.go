@@ -203,5 +203,8 @@ func (i *AuthInterceptor) authenticate(ctx context.Context, peer connect.Peer, h
 		i.logger.Error("authenticate", "error", err)
 		return ctx, wireError(err)
 	}
+	if res, ok := ctx.Value(responseKey{}).(*response); ok {
+		res.body.held.user = user.Name
+	}
 	return context.WithValue(ctx, userKey{}, authenticated{user, i}), nil
 }

@@ -8,14 +8,22 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
 )
 
 const (
+	// bodyTime is how long a body may take to arrive, beside the time that its size
+	// takes at slowestTransfer.
+	bodyTime = 30 * time.Second
+	// slowestTransfer is the slowest connection that is served, in bytes per second.
+	slowestTransfer = 16 << 10
+	// restTime and restBytes bound what is read of a body after it was refused.
+	restTime  = 5 * time.Second
+	restBytes = 4 << 20
 	// bodySlack is what a request's body may hold beside the content, in bytes.
 	bodySlack = 64 << 10
 	// prefixBytes is the size of the envelope that gRPC, gRPC-Web and Connect's
@@ -26,28 +34,38 @@ const (
 	flagCompressed = 0b1
 )
 
-// requestBody reads a request's body no further than its limit, and checks the
-// envelope around the message, so that a body that ends too early, is too large
-// or is compressed gets the same error over every protocol. Without it connect
-// would read on to find out how large a body is.
+// requestBody reads a request's body no further than its limit and for no longer than
+// its size justifies, and checks the envelope around the message, so that a body that
+// ends too early, is too large or is compressed gets the same error over every
+// protocol. Without it connect would read on to find out how large a body is.
 type requestBody struct {
-	src      io.ReadCloser            // limited
-	control  *http.ResponseController // of an HTTP/1.1 response, or else nil
-	ended    bool                     // src is read to its end
-	content  int                      // largest content, for the error's text; 0: the call has none
-	limit    int64                    // of the whole body, in bytes
-	declared int64                    // Content-Length, or -1
+	src      io.ReadCloser // limited
+	raw      io.Reader     // not limited
+	control  *http.ResponseController
+	isHTTP1  bool
+	ended    bool          // src is read to its end
+	content  int           // largest content, for the error's text; 0: the call has none
+	limit    int64         // of the whole body, in bytes
+	declared int64         // Content-Length, or -1
+	patience time.Duration // for the whole body
+	isLarge  bool          // the call is refused because of its size
+	held     reservation
 
 	enveloped bool // a prefix stands before the message
 	prefix    [prefixBytes]byte
 	prefixed  int   // bytes of the next prefix that are there
 	left      int64 // bytes of the current message still to come
 	messages  int
+
+	mu      sync.Mutex // guards all below; held while the deadline is set, so that the handler cannot end before that
+	timer   *time.Timer
+	done    bool // nothing is waited for
+	expired bool
 }
 
 // newRequestBody wraps the body of r, a call that may carry content bytes of
-// content in a message.
-func newRequestBody(w http.ResponseWriter, r *http.Request, contentType string, content int) *requestBody {
+// content in a message. The caller calls finish in the end.
+func newRequestBody(w http.ResponseWriter, r *http.Request, contentType string, content int, bodies *bodyBudget) *requestBody {
 	limit := int64(content)
 	if strings.HasSuffix(contentType, "json") {
 		limit = int64(base64.StdEncoding.EncodedLen(content))
@@ -55,24 +73,82 @@ func newRequestBody(w http.ResponseWriter, r *http.Request, contentType string, 
 	limit += bodySlack
 	b := &requestBody{
 		src:       http.MaxBytesReader(w, r.Body, limit),
+		raw:       r.Body,
+		control:   http.NewResponseController(w),
+		isHTTP1:   r.ProtoMajor == 1,
 		ended:     r.ContentLength == 0,
 		content:   content,
 		limit:     limit,
 		declared:  r.ContentLength,
+		held:      reservation{budget: bodies},
 		enveloped: strings.HasPrefix(contentType, "application/grpc") || strings.HasPrefix(contentType, "application/connect+"),
 	}
-	if r.ProtoMajor == 1 && !b.ended {
-		b.control = http.NewResponseController(w)
-		// Where the writer has no deadlines, it is the embedder's server that
-		// bounds its requests.
-		_ = b.control.SetReadDeadline(time.Now().Add(bodyTime))
+	if !b.ended {
+		size := limit
+		if b.declared >= 0 {
+			size = min(size, b.declared)
+		}
+		b.patience = bodyTime + transferTime(size)
+		b.timer = time.AfterFunc(b.patience, b.expire)
 	}
 	return b
 }
 
+// transferTime is what bytes take at slowestTransfer.
+func transferTime(bytes int64) time.Duration {
+	return time.Duration(bytes) * time.Second / slowestTransfer
+}
+
+// expire ends the wait for the rest of the body. To set the deadline of each request
+// instead costs HTTP/2 messages to the connection's goroutine.
+func (b *requestBody) expire() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.done {
+		return
+	}
+	b.expired = true
+	// Where the writer has no deadlines, it is the embedder's server that
+	// bounds its requests.
+	_ = b.control.SetReadDeadline(time.Unix(1, 0))
+}
+
+// stop ends the watch over the body's time.
+func (b *requestBody) stop() {
+	if b.timer == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done = true
+	b.timer.Stop()
+}
+
+// isExpired reports whether the body took too long.
+func (b *requestBody) isExpired() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.expired
+}
+
+// finish ends the use of the body after the call. It reads a part of what an
+// HTTP/1.1 connection still carries: otherwise the answer would be lost if the
+// connection is closed while the caller writes.
+func (b *requestBody) finish() {
+	b.stop()
+	b.held.release()
+	if !b.unread() || b.isExpired() {
+		return
+	}
+	_ = b.control.Flush()
+	if b.control.SetReadDeadline(time.Now().Add(restTime)) == nil {
+		_, _ = io.CopyN(io.Discard, b.raw, restBytes)
+	}
+}
+
 // unread reports whether something is left that an HTTP/1.1 connection's next
 // request would have to wait for.
-func (b *requestBody) unread() bool { return b.control != nil && !b.ended }
+func (b *requestBody) unread() bool { return b.isHTTP1 && !b.ended }
 
 // Close implements [io.Closer]. What is unread stays so, for net/http to deal
 // with after the answer: it would read on here, before it.
@@ -97,6 +173,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	case err != nil:
 		return 0, b.readError(err)
 	}
+	if !b.held.grow(n) {
+		return 0, limited(time.Second, "too many messages are arriving at the same time: send it again")
+	}
 	if !b.enveloped {
 		return n, err
 	}
@@ -118,20 +197,19 @@ func (b *requestBody) readError(err error) error {
 	switch {
 	case errors.As(err, &over):
 		return b.tooLarge()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the body did not arrive within %v", bodyTime))
-	case b.control != nil:
+	case b.isExpired():
+		return connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the body did not arrive within %v: send it again over a faster connection", b.patience))
+	case b.isHTTP1:
 		return invalid("the body cannot be read: it ends too early, or its chunks are malformed")
 	default:
 		return err
 	}
 }
 
-// end notes that the body is there, and lets the connection wait for as long as
-// the stream lasts.
+// end notes that the body is there.
 func (b *requestBody) end() {
-	if b.control != nil && !b.ended {
-		_ = b.control.SetReadDeadline(time.Time{})
+	if !b.ended {
+		b.stop()
 	}
 	b.ended = true
 }
@@ -167,6 +245,7 @@ func (b *requestBody) scan(p []byte) error {
 }
 
 func (b *requestBody) tooLarge() error {
+	b.isLarge = true
 	if b.content == 0 {
 		return tooLarge("the body is larger than %d bytes: this call needs none", b.limit)
 	}

@@ -2,6 +2,7 @@ package chatsvc_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/simplechat/chatsvc/h2"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -30,7 +32,7 @@ func TestRefusedBodyIsNotTakenForARequest(t *testing.T) {
 		headers string
 		status  int
 	}{
-		{"too large", credentials, http.StatusTooManyRequests},
+		{"too large", credentials, http.StatusRequestEntityTooLarge},
 		{"unauthenticated", "", http.StatusUnauthorized},
 		{"compressed", credentials + "Content-Encoding: gzip\r\n", http.StatusNotImplemented},
 	}
@@ -112,4 +114,77 @@ func TestStalledBodyEnds(t *testing.T) {
 		}
 		<-heard
 	})
+}
+
+// A body that stops arriving ends its HTTP/2 call too, with an error that says so.
+func TestStalledBodyEndsOverHTTP2(t *testing.T) {
+	t.Parallel()
+	for _, own := range []bool{false, true} {
+		t.Run(fmt.Sprintf("own=%t", own), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				svc := newService(t)
+				protocols := new(http.Protocols)
+				protocols.SetUnencryptedHTTP2(true)
+				_, handler := svc.Handler()
+				srv := &http.Server{Handler: handler, Protocols: protocols}
+				listener := newPipeListener()
+				if own {
+					ours := h2.New(srv)
+					go func() { _ = ours.Serve(listener) }()
+					defer func() { _ = ours.Close() }()
+				} else {
+					go func() { _ = srv.Serve(listener) }()
+					defer func() { _ = srv.Close() }()
+				}
+				rt := &http.Transport{Protocols: protocols, DialContext: func(context.Context, string, string) (net.Conn, error) {
+					return listener.dial(), nil
+				}}
+				defer rt.CloseIdleConnections()
+				body, end := io.Pipe()
+				defer func() { _ = end.Close() }()
+				go func() { _, _ = end.Write([]byte{0}) }()
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://chat"+chatconnect.SimpleChatSendMessageProcedure, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header = http.Header{"Content-Type": {"application/proto"}, "User-Name": {"user1"}, "User-Password": {"qwerty"}}
+				res, err := rt.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = res.Body.Close() }()
+				text, _ := io.ReadAll(res.Body)
+				if !strings.Contains(string(text), "deadline_exceeded") || !strings.Contains(string(text), "did not arrive within") {
+					t.Errorf("%s: %s", res.Status, text)
+				}
+			})
+		})
+	}
+}
+
+// A refused compressed request gets no empty encoding.
+func TestRefusedCompressionHasNoEncoding(t *testing.T) {
+	t.Parallel()
+	svc := newService(t)
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	s := newServer(t, mux, transports[1])
+	req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, s.url+chatconnect.SimpleChatSendMessageProcedure, strings.NewReader("\x01\x00\x00\x00\x01x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Content-Type": {"application/grpc"}, "Grpc-Encoding": {"gzip"}, "User-Name": {"user1"}, "User-Password": {"qwerty"}}
+	res, err := s.newClient(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, _ = io.Copy(io.Discard, res.Body)
+	if res.Trailer.Get("Grpc-Status") != "12" && res.Header.Get("Grpc-Status") != "12" {
+		t.Errorf("header %v, trailer %v", res.Header, res.Trailer)
+	}
+	if values, ok := res.Header["Grpc-Encoding"]; ok {
+		t.Errorf("grpc-encoding: %q", values)
+	}
 }

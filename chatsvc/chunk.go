@@ -28,6 +28,9 @@ type chunk struct {
 	data   []byte // the records
 	ends   []uint32
 	json   jsonForm
+	// evicted tells that the chunk has left the hot end: it stays in memory only for
+	// those that write it.
+	evicted atomic.Bool
 }
 
 // newChunk returns a chunk of the records in c, with an empty one for each that
@@ -175,6 +178,10 @@ func (b batch) json() ([]byte, error) {
 	}
 	if f.account != nil {
 		f.account.Add(f.size() - before)
+		if b.chunk.evicted.Load() { // nobody will drop it
+			f.account.Add(-f.size())
+			f.account = nil
+		}
 	}
 	first := 0
 	if b.index > 0 {

@@ -4,16 +4,12 @@ import (
 	"context"
 	"mime"
 	"net/http"
-	"time"
+	"strings"
 
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
-
-// bodyTime bounds how long an HTTP/1.1 request's body may take to arrive. The
-// server cannot do it: a read timeout would end the streams as well.
-const bodyTime = 30 * time.Second
 
 // endpoint is the HTTP side of the service: it sees to what connect leaves to
 // net/http, and hands the rest on to connect's handlers.
@@ -21,6 +17,7 @@ type endpoint struct {
 	rpc         http.Handler
 	errorWriter *connect.ErrorWriter
 	maxContent  int
+	bodies      *bodyBudget
 }
 
 // ServeHTTP implements [http.Handler].
@@ -33,11 +30,12 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == chatconnect.SimpleChatSendMessageProcedure {
 		content = e.maxContent
 	}
-	res := &response{writer: w, lines: contentType == contentTypeJSON && content == 0}
+	body := newRequestBody(w, r, contentType, content, e.bodies)
+	defer body.finish()
+	res := &response{writer: w, body: body, lines: contentType == contentTypeJSON && content == 0}
 	// A copy of the request: net/http looks at the body of its own to see
 	// whether the connection can be used again.
 	r = r.WithContext(context.WithValue(r.Context(), responseKey{}, res))
-	body := newRequestBody(w, r, contentType, content)
 	r.Body = body
 	answer := &answerWriter{ResponseWriter: w, body: body, whole: content > 0}
 	switch {
@@ -53,6 +51,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		e.rpc.ServeHTTP(answer, r)
 	}
+	answer.begin() // an answer of trailers alone
 }
 
 // answerWriter is what connect writes to.
@@ -65,12 +64,16 @@ type answerWriter struct {
 }
 
 // WriteHeader implements [http.ResponseWriter]. It says what to do when connect
-// refuses a content type, which it does with an empty body.
+// refuses a content type, which it does with an empty body, and tells a message that
+// is too large from a limit that passes: clients such as curl --retry repeat a 429.
 func (w *answerWriter) WriteHeader(status int) {
 	w.begin()
 	if status == http.StatusUnsupportedMediaType {
 		http.Error(w.ResponseWriter, "unsupported content type: send 'Content-Type: application/json', or one of those in the header Accept-Post", status)
 		return
+	}
+	if status == http.StatusTooManyRequests && w.body.isLarge {
+		status = http.StatusRequestEntityTooLarge
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -95,15 +98,30 @@ func (w *answerWriter) Flush() {
 // connection's last one. Otherwise net/http would hold it back until that body
 // is there.
 func (w *answerWriter) begin() {
-	if !w.begun && w.body.unread() {
-		w.Header().Set("Connection", "close")
+	if w.begun {
+		return
 	}
 	w.begun = true
+	w.dropEmptyEncoding()
+	if w.body.unread() {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// dropEmptyEncoding removes the encoding of an answer without one, with which connect
+// refuses a compressed request: gRPC's C core logs it as an error.
+func (w *answerWriter) dropEmptyEncoding() {
+	for _, name := range []string{"Grpc-Encoding", "Connect-Content-Encoding", "Content-Encoding"} {
+		if values, ok := w.Header()[name]; ok && strings.Join(values, "") == "" {
+			delete(w.Header(), name)
+		}
+	}
 }
 
 // response is what a stream's handler writes to, past connect.
 type response struct {
 	writer http.ResponseWriter
+	body   *requestBody
 	lines  bool
 }
 

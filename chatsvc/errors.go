@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"connectrpc.com/connect"
 )
@@ -35,12 +37,30 @@ var (
 	errSlow = errors.New("the subscriber did not read within the write deadline")
 )
 
+// errHeld says that a stream was cut as the batches that subscribers have not taken
+// hold too much memory, and those of its user the most.
+var errHeld = errors.New("the batches that this user's subscribers did not read in time hold too much memory: read faster, or call messageList again to resume")
+
 // invalid returns an invalid_argument error with a text for the caller.
 func invalid(format string, args ...any) *connect.Error {
 	return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf(format, args...))
 }
 
-// tooLarge returns a resource_exhausted error with a text for the caller.
+// HeaderRetryAfter is in the metadata of an error that a limit is the cause of: the
+// seconds after which the call may be made again.
+const HeaderRetryAfter = "Retry-After"
+
+// limited returns a resource_exhausted error that asks the caller to come back after
+// a time.
+func limited(after time.Duration, format string, args ...any) *connect.Error {
+	err := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf(format, args...))
+	seconds := max(1, int((after+time.Second-1)/time.Second))
+	err.Meta().Set(HeaderRetryAfter, strconv.Itoa(seconds))
+	return err
+}
+
+// tooLarge returns a resource_exhausted error with a text for the caller. Another
+// attempt would fail as well: it has no HeaderRetryAfter.
 func tooLarge(format string, args ...any) *connect.Error {
 	return connect.NewError(connect.CodeResourceExhausted, fmt.Errorf(format, args...))
 }
@@ -58,7 +78,7 @@ func wireError(err error) error {
 		return connect.NewError(connect.CodeUnavailable, err)
 	case errors.Is(err, http.ErrNotSupported):
 		return connect.NewError(connect.CodeInternal, errors.New("the server cannot flush the stream: its middleware must pass flushes on, or have an Unwrap method"))
-	case errors.Is(err, context.Canceled), errors.Is(err, errGone), errors.Is(err, errSlow):
+	case errors.Is(err, context.Canceled), errors.Is(err, errGone), errors.Is(err, errSlow), errors.Is(err, errHeld):
 		return connect.NewError(connect.CodeCanceled, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return connect.NewError(connect.CodeDeadlineExceeded, err)

@@ -34,7 +34,7 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 	if err != nil {
 		return nil, err
 	}
-	if err := s.check(msg); err != nil {
+	if err := s.check(ctx, msg); err != nil {
 		return nil, err
 	}
 	timestamp := msg.GetTimestamp()
@@ -62,8 +62,9 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 }
 
 // check refuses what subscribers could not read.
-func (s rpcs) check(msg *chatpb.ChatMessage) error {
+func (s rpcs) check(ctx context.Context, msg *chatpb.ChatMessage) error {
 	if size := len(msg.GetContent()); size > s.maxContent {
+		responseFrom(ctx).body.isLarge = true
 		return tooLarge("the content has %d bytes, %d are allowed: make the image smaller or split the text", size, s.maxContent)
 	}
 	if _, ok := chatpb.ChatMessage_ContentType_name[int32(msg.GetType())]; !ok {
@@ -116,6 +117,8 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	res := responseFrom(ctx)
 	to := newStream(res.writer, formOf(call.RequestHeader().Get("Content-Type"), res.lines), s.writeDeadline)
 	defer to.watch.end()
+	s.pending.add(&to.watch, sub.owner)
+	defer s.pending.remove(&to.watch)
 	s.logStream(ctx, slog.LevelDebug, "subscribed", slog.Uint64("offset", o.from))
 	err = s.serve(ctx, o.broker, sub, to)
 	if errors.Is(err, errUntil) {
@@ -123,7 +126,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	}
 	seen := wireError(err)
 	switch {
-	case errors.Is(err, errSlow):
+	case errors.Is(err, errSlow), errors.Is(err, errHeld):
 		s.logStream(ctx, slog.LevelWarn, "subscriber cut", slog.Any("error", err))
 	case connect.CodeOf(seen) == connect.CodeInternal:
 		s.logStream(ctx, slog.LevelError, "stream", slog.Any("error", err))

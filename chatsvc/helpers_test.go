@@ -156,7 +156,7 @@ func newServer(tb testing.TB, h http.Handler, t transport) *server {
 	ts.Config.Protocols.SetHTTP1(true)
 	ts.Config.Protocols.SetHTTP2(true)
 	ts.Config.Protocols.SetUnencryptedHTTP2(!t.tls)
-	ts.Config.HTTP2 = &http.HTTP2Config{WriteByteTimeout: 2 * time.Second}
+	ts.Config.HTTP2 = &http.HTTP2Config{WriteByteTimeout: 10 * time.Second}
 	s := &server{transport: t, addr: ts.Listener.Addr().String(), http: ts.Config, shutdown: ts.Config.Shutdown}
 	var own *h2.Server
 	if t.own {

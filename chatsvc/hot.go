@@ -19,6 +19,8 @@ type hotEnd struct {
 	bytes  int64        // memory of the chunks without their JSON forms
 	total  int64        // sum of the sizes of all records that were ever added
 	json   atomic.Int64 // memory of the JSON forms
+	// evicted is called with the memory of chunks that have left.
+	evicted func(bytes int64)
 }
 
 // add appends the next record.
@@ -61,7 +63,7 @@ func (h *hotEnd) open(data []byte) *chunk {
 // restart drops all and continues at offset next.
 func (h *hotEnd) restart(next uint64) {
 	for _, c := range h.chunks {
-		c.json.drop()
+		h.drop(c)
 	}
 	h.chunks, h.next, h.bytes = nil, next, 0
 }
@@ -75,13 +77,22 @@ func (h *hotEnd) evict() {
 		}
 		c.json.drop()
 	}
-	drop := 0
-	for drop < len(h.chunks)-spareChunks && h.bytes > h.limit {
-		h.bytes -= h.chunks[drop].size()
-		h.chunks[drop].json.drop()
-		drop++
+	count := 0
+	for count < len(h.chunks)-spareChunks && h.bytes > h.limit {
+		h.bytes -= h.chunks[count].size()
+		h.drop(h.chunks[count])
+		count++
 	}
-	h.chunks = slices.Delete(h.chunks, 0, drop)
+	h.chunks = slices.Delete(h.chunks, 0, count)
+}
+
+// drop notes that c has left the hot end.
+func (h *hotEnd) drop(c *chunk) {
+	c.evicted.Store(true)
+	c.json.drop()
+	if h.evicted != nil {
+		h.evicted(c.size())
+	}
 }
 
 // isFull reports whether evict would free memory.
@@ -96,11 +107,11 @@ func (h *hotEnd) redact(offset uint64) {
 	}
 	i := h.find(offset)
 	old := h.chunks[i]
-	old.json.drop()
 	fresh := old.redacted(offset)
 	fresh.json.account = &h.json
 	h.bytes += fresh.size() - old.size()
 	h.chunks[i] = fresh
+	h.drop(old)
 }
 
 // floor returns the offset of the oldest record in memory, or next.

@@ -11,11 +11,12 @@ import (
 )
 
 // MemoryLog is a [Log] in memory, gone when the process ends. Each one has an
-// epoch of its own. Keys are known for [KeyWindow].
+// epoch of its own. Keys are known for [KeyWindow], and at most [MaxKeys] of them.
 type MemoryLog struct {
 	epoch     string
 	retention Retention
 	stored    Retention // what is kept physically
+	maxKeys   int
 
 	mu       sync.Mutex     // guards all below
 	entries  []storedRecord // what is stored, oldest first
@@ -46,12 +47,19 @@ type usedKey struct {
 	time time.Time
 }
 
+// MaxKeys is how many idempotency keys a [MemoryLog] knows at a time, about 200 MB of
+// memory: enough for 8,000 sends per second. An append with a key beyond them gets
+// resource_exhausted with [HeaderRetryAfter] and stores nothing: to forget a key early
+// instead could store a message twice.
+const MaxKeys = 1_000_000
+
 // NewMemoryLog returns an empty log. Negative bounds count as none.
 func NewMemoryLog(retention Retention) *MemoryLog {
 	return &MemoryLog{
 		epoch:     rand.Text(),
 		retention: retention,
 		stored:    retention.Stored(),
+		maxKeys:   MaxKeys,
 		first:     1,
 		next:      1,
 		keys:      make(map[keyHash]uint64),
@@ -68,7 +76,7 @@ func (l *MemoryLog) State(context.Context) (State, error) {
 	return State{Epoch: l.epoch, First: l.first, Next: l.next}, nil
 }
 
-// Append implements [Log]; it fails only if ctx is done.
+// Append implements [Log]; it fails only if ctx is done, or there are too many keys.
 func (l *MemoryLog) Append(ctx context.Context, record []byte, key string) (Appended, error) {
 	if err := ctx.Err(); err != nil {
 		return Appended{}, err
@@ -85,6 +93,9 @@ func (l *MemoryLog) Append(ctx context.Context, record []byte, key string) (Appe
 		l.forgetKeys(now)
 		if offset, ok := l.keys[hash]; ok {
 			return Appended{Offset: offset, Duplicate: true}, nil
+		}
+		if len(l.keys) >= l.maxKeys {
+			return Appended{}, limited(l.keyOrder[0].time.Add(KeyWindow).Sub(now), "there are too many idempotency keys: send it again later, or without a key")
 		}
 		l.keys[hash] = l.next
 		l.keyOrder = append(l.keyOrder, usedKey{hash, now})

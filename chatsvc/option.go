@@ -28,6 +28,12 @@ const (
 	// DefaultColdBytes is the memory for older records that are being read, in bytes,
 	// unless [WithColdBytes] says otherwise: 32 MiB.
 	DefaultColdBytes = 32 << 20
+	// DefaultPendingBytes bounds the memory that pending writes hold, in bytes,
+	// unless [WithPendingBytes] says otherwise: 64 MiB.
+	DefaultPendingBytes = 64 << 20
+	// DefaultBodyBytes bounds the memory for messages that are being received, in
+	// bytes, unless [WithBodyBytes] says otherwise: 64 MiB.
+	DefaultBodyBytes = 64 << 20
 	// DefaultWriteDeadline is the time that one batch may take to be written,
 	// unless [WithWriteDeadline] says otherwise.
 	DefaultWriteDeadline = 30 * time.Second
@@ -64,6 +70,8 @@ type config struct {
 	memory         memoryBounds
 	hotSet         bool // memory.hot is not the default
 	maxContent     int
+	bodyBytes      int64
+	pendingBytes   int64
 	heartbeat      time.Duration
 	writeDeadline  time.Duration
 	logger         *slog.Logger
@@ -138,6 +146,16 @@ func WithMaxContent(bytes int) Option {
 	return optionFunc(func(c *config) { c.maxContent = bytes })
 }
 
+// WithBodyBytes bounds the memory for messages that are being received, in bytes: about
+// half of it is messages. One user can hold half of it. Where it does not suffice,
+// sends get resource_exhausted with [HeaderRetryAfter]. It must have room for two
+// messages of the largest size, each of which takes about three times its size. The default is
+// [DefaultBodyBytes]. A body must arrive within 30 s plus the time that its size takes
+// at 16 KiB/s, whatever its protocol.
+func WithBodyBytes(bytes int64) Option {
+	return optionFunc(func(c *config) { c.bodyBytes = bytes })
+}
+
 // WithHeartbeat sets the silence after which a subscriber gets an empty batch,
 // so that proxies do not cut an idle stream. Zero: none. The default is
 // [DefaultHeartbeat].
@@ -145,9 +163,19 @@ func WithHeartbeat(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.heartbeat = d })
 }
 
+// WithPendingBytes bounds the memory that pending writes to subscribers hold beside
+// the hot end and the cold cache, in bytes: a subscriber that does not read holds the
+// batch that is being written to it. Beyond the bound, the oldest write of the user
+// and address that hold the most is cut, and the subscriber may resume. The bound may
+// be exceeded by an eighth. It must be at least 1 MiB. The default is
+// [DefaultPendingBytes].
+func WithPendingBytes(bytes int64) Option {
+	return optionFunc(func(c *config) { c.pendingBytes = bytes })
+}
+
 // WithWriteDeadline sets the time that one batch may take to be written to a
-// subscriber before its stream is cut. It must be positive. The default is
-// [DefaultWriteDeadline].
+// subscriber before its stream is cut, beside the time that its size takes at 16
+// KiB/s. It must be positive. The default is [DefaultWriteDeadline].
 func WithWriteDeadline(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.writeDeadline = d })
 }
@@ -175,6 +203,8 @@ func newConfig(opts []Option) (*config, error) {
 		replay:        DefaultReplay(),
 		memory:        memoryBounds{hot: DefaultHotBytes, cold: DefaultColdBytes},
 		maxContent:    DefaultMaxContent,
+		bodyBytes:     DefaultBodyBytes,
+		pendingBytes:  DefaultPendingBytes,
 		heartbeat:     DefaultHeartbeat,
 		writeDeadline: DefaultWriteDeadline,
 		logger:        slog.New(slog.DiscardHandler),
@@ -187,6 +217,12 @@ func newConfig(opts []Option) (*config, error) {
 	}
 	if c.maxContent < 1 || c.maxContent > MaxContentCeiling {
 		return nil, fmt.Errorf("largest content of %d bytes: it must be 1 to %d", c.maxContent, MaxContentCeiling)
+	}
+	if least := int64(16*c.maxContent/3 + 8*bodySlack); c.bodyBytes < least {
+		return nil, fmt.Errorf("memory of %d bytes for messages that are being received: at least %d are needed for the largest message", c.bodyBytes, least)
+	}
+	if c.pendingBytes < 1<<20 {
+		return nil, fmt.Errorf("memory of %d bytes for pending writes: it must be at least %d", c.pendingBytes, 1<<20)
 	}
 	if c.heartbeat < 0 {
 		return nil, fmt.Errorf("heartbeat of %v: it must not be negative, zero for none", c.heartbeat)

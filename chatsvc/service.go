@@ -22,6 +22,7 @@ type Service struct {
 	log           Log
 	broker        atomic.Pointer[broker] // another one when the log has another epoch
 	memory        memoryBounds
+	pending       *pendingWrites
 	replay        Replay
 	maxContent    int
 	heartbeat     time.Duration
@@ -60,6 +61,7 @@ func New(opts ...Option) (*Service, error) {
 	s := &Service{
 		log:           c.log,
 		memory:        c.memory,
+		pending:       newPendingWrites(c.pendingBytes),
 		replay:        c.replay,
 		maxContent:    c.maxContent,
 		heartbeat:     c.heartbeat,
@@ -89,7 +91,7 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 		auth.Option(),
 	}, c.handlerOptions)
 	path, rpc := chatconnect.NewSimpleChatHandler(rpcs{s}, options...)
-	return path, &endpoint{rpc: rpc, errorWriter: connect.NewErrorWriter(), maxContent: c.maxContent}
+	return path, &endpoint{rpc: rpc, errorWriter: connect.NewErrorWriter(), maxContent: c.maxContent, bodies: newBodyBudget(c.bodyBytes)}
 }
 
 // Handler returns the path below which the procedures are, and their handler:
@@ -221,5 +223,7 @@ func (s *Service) replaced(ctx context.Context) bool {
 
 // newBroker returns a broker for the log in a state.
 func (s *Service) newBroker(state State) *broker {
-	return newBroker(s.log, state, s.memory, s.replay, s.logger)
+	b := newBroker(s.log, state, s.memory, s.replay, s.logger)
+	b.hot.evicted = s.pending.evict
+	return b
 }

@@ -64,10 +64,10 @@ func (s *stream) send(b batch) (err error) {
 	if s.form == formLines {
 		foot += "\n"
 	}
-	s.watch.start()
+	s.watch.start(b.chunk, len(body), s.form != formProto)
 	defer func() {
-		if s.watch.stop() {
-			err = errSlow
+		if cut := s.watch.stop(); cut != nil {
+			err = cut
 		}
 	}()
 	if err := s.write(head, body, foot); err != nil {
@@ -105,29 +105,69 @@ type watchdog struct {
 	control  *http.ResponseController
 	deadline time.Duration
 
-	mu    sync.Mutex // guards all below; held while the response is cut, so that its handler cannot end meanwhile
-	since time.Time  // when the write under way began; zero while there is none
-	cut   bool
+	mu    sync.Mutex // guards all below; held while the response is cut, so that its handler cannot end before that
+	write pendingWrite
+	cut   error // why the response was cut; nil: it was not
 	armed bool
 	timer *time.Timer
 }
 
-// start begins a write.
-func (w *watchdog) start() {
+// pendingWrite is a write under way.
+type pendingWrite struct {
+	since  time.Time // when it began; zero: there is none
+	chunk  *chunk    // that it is a part of, or nil
+	size   int       // bytes
+	isJSON bool      // it is a part of the chunk's JSON form
+}
+
+// start begins a write of size bytes of c.
+func (w *watchdog) start(c *chunk, size int, isJSON bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.since = time.Now()
+	w.write = pendingWrite{time.Now(), c, size, isJSON}
 	if !w.armed {
-		w.arm(w.deadline)
+		w.arm(w.allowed())
 	}
 }
 
-// stop ends a write, and reports whether it was cut.
-func (w *watchdog) stop() bool {
+// stop ends a write, and returns why it was cut, if it was.
+func (w *watchdog) stop() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.since = time.Time{}
+	w.write = pendingWrite{}
 	return w.cut
+}
+
+// allowed returns how long the write under way may take. The caller holds mu.
+func (w *watchdog) allowed() time.Duration {
+	return w.deadline + transferTime(int64(w.write.size))
+}
+
+// pending returns the write under way, unless it was cut.
+func (w *watchdog) pending() pendingWrite {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cut != nil {
+		return pendingWrite{}
+	}
+	return w.write
+}
+
+// cutWrite cuts the response if write is still under way.
+func (w *watchdog) cutWrite(write pendingWrite, reason error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.write == write {
+		w.cutLocked(reason)
+	}
+}
+
+// cutLocked makes the write under way fail. The caller holds mu.
+func (w *watchdog) cutLocked(reason error) {
+	w.cut = reason
+	// A writer without deadlines stays stuck until its connection ends: there
+	// is nothing more to do about it here.
+	_ = w.control.SetWriteDeadline(time.Unix(1, 0))
 }
 
 // end lets go of the response. No write follows.
@@ -154,15 +194,12 @@ func (w *watchdog) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.armed = false
-	if w.since.IsZero() {
+	if w.write.since.IsZero() || w.cut != nil {
 		return
 	}
-	if left := w.deadline - time.Since(w.since); left > 0 {
+	if left := w.allowed() - time.Since(w.write.since); left > 0 {
 		w.arm(left)
 		return
 	}
-	w.cut = true
-	// A writer without deadlines stays stuck until its connection ends: there
-	// is nothing more to do about it here.
-	_ = w.control.SetWriteDeadline(time.Unix(1, 0))
+	w.cutLocked(errSlow)
 }

@@ -70,7 +70,7 @@ func (f *follower) run(ctx context.Context) error {
 		case isFinal(err):
 			return fmt.Errorf("follow from %v: %w", f.position, err)
 		}
-		pause.wait(ctx)
+		pause.wait(ctx, err)
 	}
 }
 

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"time"
 
 	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
 )
 
 // ErrUncertain is what errors of [Client.Send] are, by [errors.Is], if the
@@ -30,6 +33,9 @@ func isFinal(err error) bool {
 	if errors.Is(err, errNoPosition) || errors.Is(err, ErrNewEpoch) {
 		return true
 	}
+	if _, isLimited := retryAfter(err); isLimited {
+		return false
+	}
 	switch connect.CodeOf(err) {
 	case connect.CodeInvalidArgument, connect.CodeNotFound, connect.CodeAlreadyExists,
 		connect.CodePermissionDenied, connect.CodeResourceExhausted, connect.CodeFailedPrecondition,
@@ -49,9 +55,29 @@ func mayBeStored(err error, wrote bool) bool {
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		return wrote
 	}
+	if _, isLimited := retryAfter(err); isLimited {
+		return false // the message came to no log
+	}
 	// Without a position it was acknowledged, and on a full disk the code
 	// resource_exhausted comes from the log.
 	return !isFinal(err) || errors.Is(err, errNoPosition) || connect.CodeOf(err) == connect.CodeResourceExhausted
+}
+
+// longestRetryAfter bounds how long a server can make a client wait.
+const longestRetryAfter = 5 * time.Minute
+
+// retryAfter returns the time after which the server that refused a call because of a
+// limit asks the caller to come back.
+func retryAfter(err error) (time.Duration, bool) {
+	var coded *connect.Error
+	if !errors.As(err, &coded) || coded.Code() != connect.CodeResourceExhausted {
+		return 0, false
+	}
+	seconds, parseErr := strconv.Atoi(coded.Meta().Get(chatsvc.HeaderRetryAfter))
+	if parseErr != nil || seconds < 0 {
+		return 0, false
+	}
+	return min(time.Duration(seconds)*time.Second, longestRetryAfter), true
 }
 
 // backoff is the pauses between the attempts of one call.
@@ -64,11 +90,14 @@ func (c *Client) backoff() *backoff {
 	return &backoff{shortest: c.shortest, longest: c.longest, next: c.shortest}
 }
 
-// wait pauses until the next attempt is due, or ctx is done. Half of the pause
-// is random, so that the clients of a server that was away do not come back in
-// step.
-func (b *backoff) wait(ctx context.Context) {
+// wait pauses until the next attempt after err is due, or ctx is done. Half of the
+// pause is random, so that the clients of a server that was away do not come back in
+// step. A server that asked for more time gets it.
+func (b *backoff) wait(ctx context.Context, err error) {
 	pause := b.next - rand.N(b.next/2+1) //nolint:gosec // nobody gains from guessing it
+	if after, isLimited := retryAfter(err); isLimited {
+		pause += after
+	}
 	b.next = min(2*b.next, b.longest)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

@@ -41,7 +41,8 @@ func (c *Client) SendImage(ctx context.Context, image []byte) (Sent, error) {
 //
 // An error is [ErrUncertain] if the message may have been stored. Those of the
 // server have a connect code; the code resource_exhausted says that the message
-// is too large or the server's disk full, and is not tried again.
+// is too large or the server's disk full, and is not tried again. After a limit that
+// passes, Send waits for as long as the server asks.
 func (c *Client) Send(ctx context.Context, msg *chatpb.ChatMessage, key string) (Sent, error) {
 	if err := checkKey(key); err != nil {
 		return Sent{}, fmt.Errorf("send: %w", err)
@@ -102,7 +103,7 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 		if isFinal(err) {
 			return Sent{}, err
 		}
-		pause.wait(ctx)
+		pause.wait(ctx, err)
 		switch {
 		case ctx.Err() != nil:
 			return Sent{}, fmt.Errorf("%w; the last attempt: %w", ctx.Err(), err)

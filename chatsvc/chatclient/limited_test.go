@@ -1,0 +1,38 @@
+package chatclient_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chatclient"
+)
+
+// A client that a limit refuses comes back when the server asks it to, and not before.
+func TestLimitedCallsAreRepeated(t *testing.T) {
+	t.Parallel()
+	refusal := connect.NewError(connect.CodeResourceExhausted, errors.New("too many"))
+	refusal.Meta().Set(chatsvc.HeaderRetryAfter, "7")
+	answers := []answer{{err: refusal}, {epoch: "E", first: 1, batch: []string{"a"}}}
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		sends, streams := n.serveScript(t, "sends", answers...), n.serveScript(t, "streams", answers...)
+		if sent, err := n.client(t, "http://sends").SendText(testContext(t), "a"); err != nil || sent.Offset != 1 {
+			t.Errorf("send: %v, %v", sent, err)
+		}
+		follow(testContext(t), t, n.client(t, "http://streams"), chatclient.All(), 1)
+		for name, server := range map[string]*script{"send": sends, "stream": streams} {
+			calls := server.asked()
+			if len(calls) != 2 {
+				t.Fatalf("%s: %d calls", name, len(calls))
+			}
+			if pause := calls[1].at.Sub(calls[0].at); pause < 7*time.Second {
+				t.Errorf("%s: it came back after %v", name, pause)
+			}
+		}
+	})
+}

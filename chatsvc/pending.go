@@ -1,0 +1,129 @@
+package chatsvc
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// pendingWrites bounds the memory that writes hold beside the hot end and the cold
+// cache: a batch whose chunk was evicted stays in memory until it is written. It
+// looks at the streams each time that a part of the bound has been evicted, so it
+// costs nothing per write. It is safe for concurrent use.
+type pendingWrites struct {
+	limit   int64 // bytes
+	evicted atomic.Int64
+	running sync.Mutex // held by the check
+
+	mu      sync.Mutex // guards all below
+	streams map[*watchdog]string
+}
+
+func newPendingWrites(limit int64) *pendingWrites {
+	return &pendingWrites{limit: limit, streams: make(map[*watchdog]string)}
+}
+
+// add takes a stream of an owner into account, until remove.
+func (p *pendingWrites) add(w *watchdog, owner string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.streams[w] = owner
+}
+
+// remove forgets a stream that has ended.
+func (p *pendingWrites) remove(w *watchdog) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.streams, w)
+}
+
+// evict notes that bytes have left the hot end. Writes may hold them.
+func (p *pendingWrites) evict(bytes int64) {
+	if bytes == 0 || p.evicted.Add(bytes) < p.limit/8 {
+		return
+	}
+	p.evicted.Store(0)
+	go p.check()
+}
+
+// heldWrite is a write that holds a chunk which is not in the hot end any more.
+type heldWrite struct {
+	pendingWrite
+
+	watch *watchdog
+	owner string
+	bytes int64
+}
+
+// heldBytes names what a write holds: a chunk or its JSON form, for one owner or, if
+// owner is empty, for all.
+type heldBytes struct {
+	chunk  *chunk
+	isJSON bool
+	owner  string
+}
+
+// check cuts writes until those that are left hold no more than the limit: the oldest
+// one of the owner that holds the most, first.
+func (p *pendingWrites) check() {
+	p.running.Lock()
+	defer p.running.Unlock()
+	writes := p.held()
+	for {
+		total, perOwner := sum(writes)
+		if total <= p.limit {
+			return
+		}
+		most := ""
+		for owner, bytes := range perOwner {
+			if most == "" || bytes > perOwner[most] {
+				most = owner
+			}
+		}
+		oldest := -1
+		for i, w := range writes {
+			if w.owner == most && (oldest < 0 || w.since.Before(writes[oldest].since)) {
+				oldest = i
+			}
+		}
+		cut := writes[oldest]
+		cut.watch.cutWrite(cut.pendingWrite, errHeld)
+		writes[oldest] = writes[len(writes)-1]
+		writes = writes[:len(writes)-1]
+	}
+}
+
+// held returns the writes that hold chunks which are in memory for them alone.
+func (p *pendingWrites) held() []heldWrite {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var writes []heldWrite
+	for watch, owner := range p.streams {
+		write := watch.pending()
+		if write.chunk == nil || !write.chunk.evicted.Load() {
+			continue
+		}
+		bytes := write.chunk.size()
+		if write.isJSON {
+			bytes += int64(write.size)
+		}
+		writes = append(writes, heldWrite{write, watch, owner, bytes})
+	}
+	return writes
+}
+
+// sum returns what writes hold, in all and per owner: what they share counts once.
+func sum(writes []heldWrite) (total int64, perOwner map[string]int64) {
+	seen := make(map[heldBytes]bool, 2*len(writes))
+	perOwner = make(map[string]int64)
+	for _, w := range writes {
+		if all := (heldBytes{chunk: w.chunk, isJSON: w.isJSON}); !seen[all] {
+			seen[all] = true
+			total += w.bytes
+		}
+		if own := (heldBytes{w.chunk, w.isJSON, w.owner}); !seen[own] {
+			seen[own] = true
+			perOwner[w.owner] += w.bytes
+		}
+	}
+	return total, perOwner
+}
