@@ -13,11 +13,14 @@ const maxBytes = 64 << 20;
  */
 export type Top = 'start' | 'more' | 'gone' | 'full';
 
+/** The key of the notice above the first row. */
+export const topKey = 'top';
+
 const notices: Record<Top, Notice | undefined> = {
   start: undefined,
-  more: { key: 'top', notice: 'Loading earlier messages…' },
-  gone: { key: 'top', notice: 'Earlier messages are no longer kept.' },
-  full: { key: 'top', notice: 'There are earlier messages, more than this page can show.' },
+  more: { key: topKey, notice: 'Loading earlier messages…' },
+  gone: { key: topKey, notice: 'Earlier messages are no longer kept.' },
+  full: { key: topKey, notice: 'There are earlier messages, more than this page can show.' },
 };
 
 /** The rows that can be read, oldest first. The oldest go when there are too many. */

@@ -1,4 +1,5 @@
 import { Component, createRef } from 'preact';
+import { topKey } from '../conversation';
 import { Heights } from '../heights';
 import { isMessage, type Message, type Row } from '../message';
 import type { Pending } from '../outbox';
@@ -259,7 +260,9 @@ export class List extends Component<Props, State> {
 
   private noteAnchor(): void {
     const { scrollTop } = this.scroller.current!;
-    const index = this.heights.at(scrollTop - this.drift);
+    let index = this.heights.at(scrollTop - this.drift);
+    // Older messages come between the notice above the first one and that one: only the latter keeps its place.
+    if (this.keys[index] === topKey && this.keys.length > 1) index++;
     this.anchor = { key: this.keys[index] ?? '', top: this.heights.top(index) + this.drift };
   }
 
