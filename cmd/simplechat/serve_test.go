@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"maps"
 	"net"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -105,7 +104,6 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"no credentials for NATS", []string{"serve", "--listen=127.0.0.1:0", "--nats=nats://127.0.0.1:1", "--nats-creds=/nonexistent/creds"}, 1, []string{"--nats-creds", "/nonexistent/creds", "no such file"}},
 		{"no certificates of NATS", []string{"serve", "--listen=127.0.0.1:0", "--nats=nats://127.0.0.1:1", "--nats-tls-ca=/nonexistent/ca.pem"}, 1, []string{"--nats-tls-ca", "/nonexistent/ca.pem", "no such file"}},
 		{"a file as the directory", []string{"serve", "--listen=127.0.0.1:0", "--data=/dev/null"}, 1, []string{"--data", "/dev/null", "not a directory"}},
-		{"another program's directory", []string{"serve", "--listen=127.0.0.1:0", "--data", filepath.Dir(tempFile(t, "notes.txt", "mine"))}, 1, []string{"--data", "notes.txt", "empty directory"}},
 		{"negative heartbeat", []string{"serve", "--heartbeat=-1s"}, 2, []string{"--heartbeat", "-1s"}},
 		{"no write deadline", []string{"serve", "--write-deadline=0s"}, 2, []string{"--write-deadline 0s", "positive"}},
 	} {
@@ -185,7 +183,7 @@ func serveFlags(tb testing.TB) []string {
 	tb.Helper()
 	var names []string
 	for _, match := range helpFlag.FindAllStringSubmatch(runHere(tb, "serve", "--help").stdout, -1) {
-		if match[1] != "help" {
+		if match[1] != "help" && !slices.Contains(names, match[1]) { // the help of one may name another
 			names = append(names, match[1])
 		}
 	}
@@ -221,6 +219,10 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		"retain-messages":  "-1",
 		"retain-bytes":     "-1B",
 		"retain-age":       "-1s",
+		"replay-messages":  "-1",
+		"replay-bytes":     "-1B",
+		"hot-bytes":        "-1B",
+		"cold-bytes":       "-1B",
 		"max-content":      "9MiB",
 		"max-streams":      "0",
 		"heartbeat":        "-1s",
