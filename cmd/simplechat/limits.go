@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 
@@ -27,13 +27,32 @@ type limitFlags struct {
 }
 
 // check returns an error that names a flag which is out of range.
-func (f *limitFlags) check() error {
-	for _, n := range []int{
-		f.MaxConnections, f.AddressConnections, f.MaxSubscribers, f.UserStreams, f.AddressStreams,
-		f.MaxPublicCalls, f.AddressPublicCalls, f.UserSendBurst, f.AddressWrongPasswords, int(f.UserSends),
+func (f *limitFlags) check(maxContent int64) error {
+	if least := 6*maxContent + 1<<20; int64(f.BodyBytes) < least {
+		return fmt.Errorf("--body-bytes %d: it must be at least %d for the largest message", int64(f.BodyBytes), least)
+	}
+	if f.PendingBytes < 1<<20 {
+		return fmt.Errorf("--pending-bytes %d: it must be at least 1MiB", int64(f.PendingBytes))
+	}
+	if !(f.UserSends >= 0) { // nor is it a number
+		return fmt.Errorf("--user-sends %v: it must not be negative, 0 for no limit", f.UserSends)
+	}
+	for _, flag := range []struct {
+		name  string
+		value int
+	}{
+		{"max-connections", f.MaxConnections},
+		{"address-connections", f.AddressConnections},
+		{"max-subscribers", f.MaxSubscribers},
+		{"user-streams", f.UserStreams},
+		{"address-streams", f.AddressStreams},
+		{"max-public-calls", f.MaxPublicCalls},
+		{"address-public-calls", f.AddressPublicCalls},
+		{"user-send-burst", f.UserSendBurst},
+		{"address-wrong-passwords", f.AddressWrongPasswords},
 	} {
-		if n < 0 {
-			return errors.New("a limit is negative: give a positive number, or 0 for no limit")
+		if flag.value < 0 {
+			return fmt.Errorf("--%s %d: it must not be negative, 0 for no limit", flag.name, flag.value)
 		}
 	}
 	return nil

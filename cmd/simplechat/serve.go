@@ -67,7 +67,7 @@ func (c *serveCmd) Validate() error {
 	case c.WriteDeadline <= 0:
 		return fmt.Errorf("--write-deadline %v: it must be positive", c.WriteDeadline)
 	}
-	return errors.Join(c.History.check(), c.Storage.check(), c.Limits.check())
+	return errors.Join(c.History.check(), c.Storage.check(), c.Limits.check(int64(c.MaxContent)))
 }
 
 // Run serves until ctx is done.
