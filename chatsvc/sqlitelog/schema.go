@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 
+	driver "modernc.org/sqlite"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 )
@@ -71,6 +73,7 @@ type epochStart struct {
 // openConn opens a connection to the database file. Parameters are those of an SQLite
 // URI (https://www.sqlite.org/uri.html).
 func openConn(path string, flags sqlite.OpenFlags, parameters string) (*sqlite.Conn, error) {
+	useOwnLocks()
 	uri := "file:" + escapeURI(path)
 	if parameters != "" {
 		uri += "?" + parameters
@@ -82,6 +85,14 @@ func openConn(path string, flags sqlite.OpenFlags, parameters string) (*sqlite.C
 	conn.SetBusyTimeout(busyTime)
 	return conn, nil
 }
+
+// useOwnLocks makes SQLite's locks belong to its open files, where the system can:
+// with POSIX locks, whoever in this process opens and closes the database otherwise, as
+// to copy it, takes its locks away (https://www.sqlite.org/howtocorrupt.html, section
+// 2.2). A program that has used SQLite before keeps the locks that it has.
+var useOwnLocks = sync.OnceFunc(func() {
+	_, _ = driver.OFDLocking(true) // it fails where the system cannot, or it is too late
+})
 
 // escapeURI escapes what has a meaning in an SQLite URI.
 func escapeURI(path string) string {

@@ -39,6 +39,9 @@ func (f *historyFlags) check() error {
 		{"cold-bytes", int64(f.ColdBytes)},
 	} {
 		if flag.value < 0 {
+			if flag.name == "retain-age" {
+				return fmt.Errorf("--%s %v: it must not be negative", flag.name, time.Duration(flag.value))
+			}
 			return fmt.Errorf("--%s %d: it must not be negative", flag.name, flag.value)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"example.com/simplechat/chatsvc/sqlitelog"
@@ -57,7 +58,7 @@ func printChecked(w io.Writer, c sqlitelog.Checked) {
 	fmt.Fprintf(w, "epoch: %s\nmessages: %d of %s, %d bytes, %d redacted\n",
 		c.State.Epoch, c.Messages, rangeText(sqlitelog.Range{From: c.State.First, To: c.State.Next}), c.Bytes, c.Redacted)
 	if !c.HasEvidence {
-		fmt.Fprintln(w, "note: nothing beside the database says what was acknowledged: a server that opens it begins a new epoch")
+		fmt.Fprintf(w, "note: nothing beside the database says what was acknowledged: a server that opens it begins a new epoch\n")
 	}
 	if len(c.Damage) > 0 {
 		fmt.Fprintf(w, "cannot be read: %s\n", rangesText(c.Damage))
@@ -85,7 +86,7 @@ func rangeText(r sqlitelog.Range) string {
 	case r.From >= r.To:
 		return fmt.Sprintf("none (the next is %d)", r.To)
 	case r.From+1 == r.To:
-		return fmt.Sprint(r.From)
+		return strconv.FormatUint(r.From, 10)
 	}
 	return fmt.Sprintf("%d-%d", r.From, r.To-1)
 }

@@ -104,7 +104,7 @@ func TestImportRefusesMistakes(t *testing.T) {
 				t.Errorf("%+v, want %q", got, tt.says)
 			}
 			entries, err := os.ReadDir(dir)
-			if err == nil && len(entries) > 0 && !(len(entries) == 1 && entries[0].Name() == "lock") {
+			if err == nil && len(entries) > 0 && (len(entries) != 1 || entries[0].Name() != "lock") {
 				t.Errorf("left is %v", entries)
 			}
 		})
@@ -223,7 +223,7 @@ func TestLogOfARunningServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close() //nolint:errcheck // the test is over
+	defer log.Close()
 	for _, command := range []string{"repair", "new-epoch", "import"} {
 		if got := runHere(t, "log", command, "--data", dir); got.code != 1 || !strings.Contains(got.stderr, "another process uses it") && command != "import" {
 			t.Errorf("%s: %+v", command, got)

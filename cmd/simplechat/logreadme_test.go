@@ -69,7 +69,7 @@ func (r recipe) run(tb testing.TB, s *snippet) {
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 		}
 	}
-	if err := cmd.Wait(); err != nil && !(s.isServer() && strings.Contains(log.String(), "msg=stopped")) {
+	if err := cmd.Wait(); err != nil && (!s.isServer() || !strings.Contains(log.String(), "msg=stopped")) {
 		tb.Fatalf("%s: %v\n%s", s, err, log.String())
 	}
 }

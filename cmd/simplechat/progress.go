@@ -62,7 +62,7 @@ func (p *progress) show(done, total int64) {
 		fmt.Fprintf(p.out, "\r%s\x1b[K", text) // to the line's end nothing is left (ECMA-48)
 		return
 	}
-	fmt.Fprintln(p.out, text)
+	fmt.Fprintf(p.out, "%s\n", text)
 }
 
 // end removes the progress from a terminal.
@@ -70,7 +70,7 @@ func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.isOn {
-		fmt.Fprint(p.out, "\r\x1b[K")
+		fmt.Fprintf(p.out, "\r\x1b[K")
 		p.isOn = false
 	}
 }

@@ -12,10 +12,12 @@ import (
 	"runtime"
 	"time"
 
+	"connectrpc.com/connect"
 	"golang.org/x/term"
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/cmd/internal/cli"
+	"example.com/simplechat/cmd/simplechat/internal/limit"
 )
 
 const (
@@ -35,6 +37,8 @@ type serveCmd struct {
 	Storage storageFlags `embed:"" group:"storage"`
 
 	History historyFlags `embed:"" group:"history"`
+
+	Limits limitFlags `embed:"" group:"limits"`
 
 	MaxContent    byteSize      `group:"limits" default:"1MiB" placeholder:"SIZE" help:"Largest text or image (${default}, at most 3008KiB)."`
 	MaxStreams    uint32        `group:"limits" default:"250" placeholder:"N" help:"Calls at a time on one HTTP/2 connection (${default})."`
@@ -63,7 +67,7 @@ func (c *serveCmd) Validate() error {
 	case c.WriteDeadline <= 0:
 		return fmt.Errorf("--write-deadline %v: it must be positive", c.WriteDeadline)
 	}
-	return errors.Join(c.History.check(), c.Storage.check())
+	return errors.Join(c.History.check(), c.Storage.check(), c.Limits.check(int64(c.MaxContent)))
 }
 
 // Run serves until ctx is done.
@@ -71,7 +75,8 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	defer runtime.KeepAlive(newHeapFloor())
 	logger := c.newLogger(out.Stderr)
 	// The log comes last: a mistake in any other flag leaves no directory behind.
-	options, err := c.serviceOptions(logger)
+	limits := c.Limits.limits(logger)
+	options, err := c.serviceOptions(logger, limits)
 	if err != nil {
 		return err
 	}
@@ -84,9 +89,9 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 		return err
 	}
 	front := newFront()
-	srv := c.newServer(front, tlsConfig, logger)
+	srv := c.newServer(front, limits, tlsConfig, logger)
 	served := make(chan error, 1)
-	go func() { served <- c.serve(srv, listener) }()
+	go func() { served <- c.serve(srv, limits.Listener(quickACK(listener))) }()
 	defer srv.Close() //nolint:errcheck // it is shut down by then, unless it never came to serve
 	messages, closeLog, err := c.openLog(ctx, logger)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was told to end while it waited
@@ -138,28 +143,34 @@ func (c *serveCmd) newLogger(w io.Writer) *slog.Logger {
 }
 
 // serviceOptions returns what the flags say of the service, apart from its log.
-func (c *serveCmd) serviceOptions(logger *slog.Logger) ([]chatsvc.Option, error) {
+func (c *serveCmd) serviceOptions(logger *slog.Logger, limits *limit.Limits) ([]chatsvc.Option, error) {
 	options := []chatsvc.Option{
 		chatsvc.WithReplay(c.History.replay()),
 		chatsvc.WithHotBytes(int64(c.History.HotBytes)),
 		chatsvc.WithColdBytes(int64(c.History.ColdBytes)),
 		chatsvc.WithMaxContent(int(c.MaxContent)),
+		chatsvc.WithBodyBytes(int64(c.Limits.BodyBytes)),
+		chatsvc.WithPendingBytes(int64(c.Limits.PendingBytes)),
+		chatsvc.WithHandlerOptions(connect.WithInterceptors(limits)),
 		chatsvc.WithHeartbeat(c.Heartbeat),
 		chatsvc.WithWriteDeadline(c.WriteDeadline),
 		chatsvc.WithLogger(logger),
 	}
+	users := chatsvc.DemoUsers()
 	if c.Users != "" {
 		data, err := os.ReadFile(c.Users)
 		if err != nil {
 			return nil, fmt.Errorf("--users: %w", err)
 		}
-		users, err := chatsvc.ParseUsers(data)
-		if err != nil {
+		if users, err = chatsvc.ParseUsers(data); err != nil {
 			return nil, fmt.Errorf("--users: %s: %w", c.Users, err)
 		}
-		options = append(options, chatsvc.WithUsers(users))
 	}
-	return options, nil
+	authenticator, err := chatsvc.NewUserAuthenticator(users)
+	if err != nil {
+		return nil, err
+	}
+	return append(options, chatsvc.WithAuthenticator(limits.Authenticator(authenticator))), nil
 }
 
 // listen opens the address, unless the demo users would be open to a network.
@@ -186,7 +197,7 @@ func (c *serveCmd) listen(ctx context.Context) (net.Listener, error) {
 }
 
 func (c *serveCmd) serve(srv httpServer, listener net.Listener) error {
-	return srv.Serve(quickACK(listener))
+	return srv.Serve(listener)
 }
 
 // shutdown ends every stream with trailers, then the connections, then, after

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"maps"
 	"net"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -105,7 +104,6 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"no credentials for NATS", []string{"serve", "--listen=127.0.0.1:0", "--nats=nats://127.0.0.1:1", "--nats-creds=/nonexistent/creds"}, 1, []string{"--nats-creds", "/nonexistent/creds", "no such file"}},
 		{"no certificates of NATS", []string{"serve", "--listen=127.0.0.1:0", "--nats=nats://127.0.0.1:1", "--nats-tls-ca=/nonexistent/ca.pem"}, 1, []string{"--nats-tls-ca", "/nonexistent/ca.pem", "no such file"}},
 		{"a file as the directory", []string{"serve", "--listen=127.0.0.1:0", "--data=/dev/null"}, 1, []string{"--data", "/dev/null", "not a directory"}},
-		{"another program's directory", []string{"serve", "--listen=127.0.0.1:0", "--data", filepath.Dir(tempFile(t, "notes.txt", "mine"))}, 1, []string{"--data", "notes.txt", "empty directory"}},
 		{"negative heartbeat", []string{"serve", "--heartbeat=-1s"}, 2, []string{"--heartbeat", "-1s"}},
 		{"no write deadline", []string{"serve", "--write-deadline=0s"}, 2, []string{"--write-deadline 0s", "positive"}},
 	} {
@@ -185,7 +183,7 @@ func serveFlags(tb testing.TB) []string {
 	tb.Helper()
 	var names []string
 	for _, match := range helpFlag.FindAllStringSubmatch(runHere(tb, "serve", "--help").stdout, -1) {
-		if match[1] != "help" {
+		if match[1] != "help" && !slices.Contains(names, match[1]) { // the help of one may name another
 			names = append(names, match[1])
 		}
 	}
@@ -204,34 +202,52 @@ func variableOf(flag string) string {
 // it is refused as one of the flag is.
 func TestEveryFlagHasItsVariable(t *testing.T) {
 	bad := map[string]string{
-		"listen":           "127.0.0.1:65536",
-		"users":            "/nonexistent/users.json",
-		"demo-users":       "perhaps",
-		"data":             "/dev/null/data",
-		"memory":           "perhaps",
-		"sync":             "sometimes",
-		"nats":             "", // no server is bad, but away
-		"nats-stream":      "a.b",
-		"nats-replicas":    "-1",
-		"nats-sync-always": "perhaps",
-		"nats-creds":       "/nonexistent/creds",
-		"nats-tls-ca":      "/nonexistent/ca.pem",
-		"nats-tls-cert":    "/nonexistent/cert.pem",
-		"nats-tls-key":     "/nonexistent/key.pem",
-		"retain-messages":  "-1",
-		"retain-bytes":     "-1B",
-		"retain-age":       "-1s",
-		"max-content":      "9MiB",
-		"max-streams":      "0",
-		"heartbeat":        "-1s",
-		"write-deadline":   "-1s",
-		"std-http2":        "perhaps",
-		"tls-cert":         "/nonexistent/cert.pem",
-		"tls-key":          "/nonexistent/key.pem",
-		"no-page":          "perhaps",
-		"cors-origin":      "", // no value is bad: see TestVariables
-		"log-format":       "xml",
-		"log-level":        "loud",
+		"listen":                  "127.0.0.1:65536",
+		"users":                   "/nonexistent/users.json",
+		"demo-users":              "perhaps",
+		"data":                    "/dev/null/data",
+		"memory":                  "perhaps",
+		"sync":                    "sometimes",
+		"nats":                    "", // no server is bad, but away
+		"nats-stream":             "a.b",
+		"nats-replicas":           "-1",
+		"nats-sync-always":        "perhaps",
+		"nats-creds":              "/nonexistent/creds",
+		"nats-tls-ca":             "/nonexistent/ca.pem",
+		"nats-tls-cert":           "/nonexistent/cert.pem",
+		"nats-tls-key":            "/nonexistent/key.pem",
+		"retain-messages":         "-1",
+		"retain-bytes":            "-1B",
+		"retain-age":              "-1s",
+		"replay-messages":         "-1",
+		"replay-bytes":            "-1B",
+		"hot-bytes":               "-1B",
+		"cold-bytes":              "-1B",
+		"body-bytes":              "-1B",
+		"pending-bytes":           "-1B",
+		"max-connections":         "-1",
+		"address-connections":     "-1",
+		"max-subscribers":         "-1",
+		"user-streams":            "-1",
+		"address-streams":         "-1",
+		"max-public-calls":        "-1",
+		"address-public-calls":    "-1",
+		"user-sends":              "-1",
+		"user-send-burst":         "-1",
+		"address-wrong-passwords": "-1",
+		"trusted-proxy":           "everybody",
+		"allow-host":              "", // no value is bad
+		"max-content":             "9MiB",
+		"max-streams":             "0",
+		"heartbeat":               "-1s",
+		"write-deadline":          "-1s",
+		"std-http2":               "perhaps",
+		"tls-cert":                "/nonexistent/cert.pem",
+		"tls-key":                 "/nonexistent/key.pem",
+		"no-page":                 "perhaps",
+		"cors-origin":             "", // no value is bad: see TestVariables
+		"log-format":              "xml",
+		"log-level":               "loud",
 	}
 	flags := serveFlags(t)
 	if known := slices.Sorted(maps.Keys(bad)); !slices.Equal(known, slices.Sorted(slices.Values(flags))) {

@@ -20,6 +20,7 @@ import (
 	"github.com/rs/cors"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/cmd/simplechat/internal/limit"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 	"example.com/simplechat/web"
 )
@@ -40,7 +41,7 @@ const (
 // newServer returns the HTTP server, which speaks HTTP/1.1 and HTTP/2, in plain text
 // (h2c with prior knowledge) or over TLS. It refuses calls until front is given a
 // service.
-func (c *serveCmd) newServer(front *front, tlsConfig *tls.Config, logger *slog.Logger) httpServer {
+func (c *serveCmd) newServer(front *front, limits *limit.Limits, tlsConfig *tls.Config, logger *slog.Logger) httpServer {
 	// What anybody may call without credentials neither inflates nor reads much.
 	utility := connect.WithHandlerOptions(
 		connect.WithCompression("gzip", nil, nil),
@@ -49,9 +50,13 @@ func (c *serveCmd) newServer(front *front, tlsConfig *tls.Config, logger *slog.L
 	reflector := grpcreflect.NewStaticReflector(chatconnect.SimpleChatName, grpchealth.HealthV1ServiceName)
 	mux := http.NewServeMux()
 	mux.Handle("/"+chatconnect.SimpleChatName+"/", front)
-	mux.Handle(grpcreflect.NewHandlerV1(reflector, utility))
-	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, utility))
-	mux.Handle(grpchealth.NewHandler(front, utility))
+	reflect := func(path string, handler http.Handler) {
+		mux.Handle(path, limits.Public(front.ending, true, handler))
+	}
+	reflect(grpcreflect.NewHandlerV1(reflector, utility))
+	reflect(grpcreflect.NewHandlerV1Alpha(reflector, utility))
+	path, health := grpchealth.NewHandler(front, utility)
+	mux.Handle(path, limits.Public(context.Background(), false, health))
 	if !c.NoPage {
 		mux.Handle("/", web.Handler(web.WithMaxContent(int(c.MaxContent))))
 	}
@@ -60,8 +65,12 @@ func (c *serveCmd) newServer(front *front, tlsConfig *tls.Config, logger *slog.L
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(tlsConfig == nil)
+	handler := limits.Handler(c.withCORS(mux))
+	if c.Users == "" && !c.DemoUsers { // on loopback: see listen
+		handler = limit.Hosts(c.Limits.AllowHost, handler)
+	}
 	srv := &http.Server{
-		Handler:           c.withCORS(mux),
+		Handler:           handler,
 		Protocols:         protocols,
 		TLSConfig:         tlsConfig,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -89,6 +98,8 @@ func (l serverLog) Write(p []byte) (int, error) {
 	switch {
 	case bytes.Contains(p, []byte("panic serving")):
 		level = slog.LevelError
+	case bytes.Contains(p, []byte("too many open files")):
+		level = slog.LevelError // nobody can connect
 	case bytes.HasPrefix(p, []byte("http: TLS handshake error")), bytes.HasPrefix(p, []byte("http2: ")):
 		level = slog.LevelDebug // what strangers send
 	}
@@ -120,6 +131,8 @@ type front struct {
 	*grpchealth.StaticChecker
 
 	opened atomic.Pointer[openService] // nil before the log is open
+	ending context.Context             //nolint:containedctx // done when the server ends: reflection's streams end then
+	end    context.CancelFunc
 }
 
 // openService is a service and its log.
@@ -131,7 +144,9 @@ type openService struct {
 var _ grpchealth.Checker = (*front)(nil)
 
 func newFront() *front {
-	return &front{StaticChecker: grpchealth.NewStaticChecker("", chatconnect.SimpleChatName)}
+	f := &front{StaticChecker: grpchealth.NewStaticChecker("", chatconnect.SimpleChatName)}
+	f.ending, f.end = context.WithCancel(context.Background())
+	return f
 }
 
 // open lets calls through to svc.
@@ -172,8 +187,10 @@ func (f *front) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpch
 	return res, nil
 }
 
-// shutdown makes every check answer "not serving".
+// shutdown makes every check answer "not serving", and ends reflection's
+// streams.
 func (f *front) shutdown() {
+	f.end()
 	for _, service := range []string{"", chatconnect.SimpleChatName} {
 		f.SetStatus(service, grpchealth.StatusNotServing)
 	}

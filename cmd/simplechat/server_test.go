@@ -351,7 +351,10 @@ func TestHeartbeat(t *testing.T) {
 func TestWriteDeadlineCutsStuckClient(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--write-deadline", "200ms")
-	fillHistory(testContext(t), t, p)
+	ctx, client := testContext(t), p.client("user5")
+	for range 16 * largeHistory { // a batch of 64 KiB has four seconds more
+		send(ctx, t, client, image(64<<10))
+	}
 	subscribeAndStopReading(t, p)
 	p.waitLog(regexp.MustCompile(`level=WARN msg="subscriber cut" user=user4`))
 	p.stop()

@@ -27,11 +27,11 @@ const (
 
 // storageFlags say where messages are kept.
 type storageFlags struct {
+	natsFlags
+
 	Data   string   `type:"path" placeholder:"DIR" help:"Directory to keep messages in; it is made if it is missing, and one process uses it (./simplechat-data)."`
 	Memory bool     `help:"Keep messages in memory, gone when the server ends."`
 	Sync   syncMode `placeholder:"always|DURATION" help:"When messages in --data reach the disk. always: before a send is answered, so an acknowledged message survives a power cut. A duration: that often, so a power cut may take that much; a crash of the server alone takes nothing (always)."`
-
-	natsFlags
 }
 
 // natsFlags say which stream of a NATS cluster is the log.

@@ -114,6 +114,7 @@ test.describe('10,000 messages', () => {
 });
 
 test('the newest messages come first, and older ones while one scrolls up', async ({ page, server }) => {
+  test.setTimeout(120_000);
   await fill(server.client('user2'), 1_000);
   await login(page, server);
   await expect(page.getByText(/^message 1000 /)).toBeInViewport();

@@ -120,6 +120,8 @@ test.describe('at a server with a small limit', () => {
       expect(large.length).toBeGreaterThan(100 << 10);
       await transfer(page, { name: 'large', mimeType: type, buffer: large }, 'drop');
       await expect(page.locator('.attachments')).toContainText(/Scaled from 1200 × 800 to \d+ × \d+/);
+      const note = page.getByText('Qt’s client does not show it');
+      await expect(note).toHaveCount(type === 'image/png' ? 0 : 1);
       await page.keyboard.press('Enter');
       await expect(sent(page).locator('img')).toHaveCount(1);
       const client = server.client('user2');
@@ -131,6 +133,26 @@ test.describe('at a server with a small limit', () => {
       expect(content.toString('latin1').startsWith(want)).toBe(true);
     });
   }
+
+  test('a drawing becomes a PNG, which Qt’s client can show', async ({ page, server }) => {
+    await login(page, server);
+    const base64 = await page.evaluate(async () => {
+      const canvas = new OffscreenCanvas(1200, 1200);
+      canvas.getContext('2d')!.fillRect(0, 0, 1200, 1200);
+      const bytes = await (await canvas.convertToBlob({ type: 'image/jpeg' })).bytes();
+      return btoa(Array.from(bytes, b => String.fromCharCode(b)).join(''));
+    });
+    const buffer = Buffer.concat([Buffer.from(base64, 'base64'), Buffer.alloc(100 << 10)]); // of a wasteful camera
+    await transfer(page, { name: 'drawing', mimeType: 'image/jpeg', buffer }, 'drop');
+    await expect(page.locator('.attachments')).toContainText('Compressed');
+    await expect(page.locator('.attachments')).not.toContainText('Qt');
+    await page.keyboard.press('Enter');
+    await expect(sent(page).locator('img')).toHaveCount(1);
+    const client = server.client('user2');
+    client.listen();
+    const [msg] = await client.messages(1);
+    expect(Buffer.from(msg!.content).toString('latin1').startsWith('\x89PNG')).toBe(true);
+  });
 
   test('a text that is too long says so, and stays', async ({ page, server }) => {
     await login(page, server);

@@ -1,4 +1,4 @@
-import { expect, field, fillLogin, login, test } from './harness';
+import { endWorker, expect, field, fillLogin, login, test } from './harness';
 
 test('name, password, Enter', async ({ page, server }) => {
   await login(page, server);
@@ -85,6 +85,15 @@ test('another tab may join with a click, and log out for all', async ({ context,
   await expect(field(second)).toBeFocused();
   await second.getByRole('button', { name: 'Log out' }).click();
   for (const page of [first, second]) await expect(page.getByLabel('Password')).toBeVisible();
+});
+
+test('one can log out though the shared worker has just ended', async ({ page, server, browser }) => {
+  await login(page, server);
+  await endWorker(browser);
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await expect(page.getByLabel('Password')).toBeVisible();
+  await page.reload();
+  await expect(page.getByLabel('Name')).toHaveValue('');
 });
 
 test('users in two tabs do not mix', async ({ context, server }) => {

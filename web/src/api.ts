@@ -98,6 +98,9 @@ export const open: Open = async (credentials, from, signal, heard) => {
   const early = await Promise.race([header, first.then(() => header)]);
   if (!early.has('Chat-Offset')) await first;
   first.catch(() => undefined); // whoever reads the batches gets the error
+  if (from.until !== undefined && !early.has('Chat-Until')) {
+    throw new Error('the server knows no Chat-Until: it is older than this page');
+  }
   const reset = early.get('Chat-Reset') === 'true';
   return { ...positionIn(early), reset, batches: chained(first, batches) };
 };

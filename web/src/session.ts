@@ -139,6 +139,7 @@ export class Session {
       return { rows, top: !all ? 'gone' : begin > 1 ? 'more' : 'start' };
     } finally {
       clearTimeout(timer);
+      control.abort(); // if it has not ended by itself
     }
   }
 

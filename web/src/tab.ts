@@ -37,6 +37,7 @@ export class Tab {
   /** Messages of users whose session has ended before they were sent. */
   private readonly outboxes = new Map<string, Outbox>();
   private fetching = false;
+  private rejoined = false;
   private crowd: Crowd | undefined;
   private readonly drafts = new Map<string, Draft>();
   /** Where the stream is that the rows have come by. */
@@ -123,12 +124,14 @@ export class Tab {
     this.link.postMessage({ type: 'join', name });
   }
 
-  /** Logs the user out in all tabs. What this one has not sent is lost. */
+  /** Logs the user out in all tabs, and here at once. What this one has not sent is lost. */
   logout(): void {
-    if (this.user !== undefined) this.outboxes.delete(this.user);
-    this.outbox?.close();
-    this.outbox = undefined;
+    const name = this.user;
     this.link.postMessage({ type: 'logout' });
+    this.reset();
+    if (name !== undefined) this.outboxes.delete(name);
+    forgetUser();
+    this.changed();
   }
 
   /** Asks for the messages before the first row, once until they are here. */
@@ -209,9 +212,10 @@ export class Tab {
     this.changed();
   }
 
-  /** Logs in after a reload: the hub still knows the user of this tab. */
+  /** Logs in after a reload: the hub still knows the user of this tab. Later, it would surprise one who types. */
   private rejoin(): void {
-    const name = rememberedUser();
+    const name = this.rejoined ? '' : rememberedUser();
+    this.rejoined = true;
     if (this.user === undefined && !this.busy && this.others.includes(name)) this.join(name);
   }
 

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { rememberedUser } from '../store';
 import type { LoginProblem, Tab } from '../tab';
 import { Logo } from './icons';
@@ -14,7 +14,7 @@ const problems: Record<LoginProblem, string> = {
 export function Login({ tab }: { tab: Tab }) {
   const name = useRef<HTMLInputElement>(null);
   const password = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     // Who was faster than the script is typing somewhere already.
     const user = rememberedUser();
     if (document.activeElement !== document.body) return;

@@ -102,7 +102,7 @@ func TestOpenTransaction(t *testing.T) {
 
 // Damage costs the rows whose own bytes it hits, and nothing that was never stored
 // is found.
-func TestDamage(t *testing.T) {
+func TestDamage(t *testing.T) { //nolint:tparallel // the subtests share the random numbers
 	t.Parallel()
 	d := newDatabase(t)
 	d.insert(1, 301)
@@ -143,7 +143,7 @@ func TestDamage(t *testing.T) {
 			return zero(db, random.IntN(len(db)/8192)*8192, 8192), wal
 		}, 60},
 	} {
-		t.Run(tt.name, func(t *testing.T) { //nolint:tparallel // they share the random numbers
+		t.Run(tt.name, func(t *testing.T) {
 			for range 10 {
 				found := rows2(t, tt.damage, db, wal)
 				for offset, f := range found {

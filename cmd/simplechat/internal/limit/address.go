@@ -1,0 +1,84 @@
+package limit
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+type addressKey struct{}
+
+// Handler sets each request's address to the client's, as far as it is known, for the
+// limits and the log.
+func (l *Limits) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer, _ := netip.ParseAddrPort(r.RemoteAddr)
+		address := peer.Addr().Unmap()
+		if forwarded := l.forwarded(address, r.Header); forwarded != address {
+			address = forwarded
+			peer = netip.AddrPortFrom(address, 0)
+		}
+		r = r.WithContext(context.WithValue(r.Context(), addressKey{}, address))
+		if peer.IsValid() {
+			r.RemoteAddr = peer.String()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// forwarded returns the client's address: the last one in X-Forwarded-For that is not a
+// trusted proxy's, if the peer is one.
+func (l *Limits) forwarded(peer netip.Addr, h http.Header) netip.Addr {
+	if !l.isTrusted(peer) {
+		return peer
+	}
+	hops := strings.Split(strings.Join(h.Values("X-Forwarded-For"), ","), ",")
+	client := peer
+	for _, hop := range slices.Backward(hops) {
+		address, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break // what stands before it is not to be believed
+		}
+		client = address.Unmap().WithZone("")
+		if !l.isTrusted(client) {
+			break
+		}
+	}
+	return client
+}
+
+func (l *Limits) isTrusted(a netip.Addr) bool {
+	return slices.ContainsFunc(l.config.Trusted, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// isExempt reports whether the limits of a single caller do not apply at an address:
+// many callers may share it.
+func (l *Limits) isExempt(a netip.Addr) bool {
+	return !a.IsValid() || a.IsLoopback() || l.isTrusted(a)
+}
+
+// addressOf returns the client's address in a call's context.
+func addressOf(ctx context.Context) netip.Addr {
+	address, _ := ctx.Value(addressKey{}).(netip.Addr)
+	return address
+}
+
+// network is what the limits per address count together: an IPv6 client has a /64.
+func network(a netip.Addr) string {
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return a.String()
+}
+
+// perAddress returns limit, or none for an address that is exempt.
+func (l *Limits) perAddress(a netip.Addr, limit int) int {
+	if l.isExempt(a) {
+		return 0
+	}
+	return limit
+}

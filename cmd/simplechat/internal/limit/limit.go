@@ -1,0 +1,131 @@
+// Package limit bounds what clients can make a chat server hold: connections, streams,
+// calls without credentials, sends per second and wrong passwords. A refused call gets
+// resource_exhausted with Retry-After. Callers on loopback and trusted proxies that
+// name no client are not limited, apart from the totals. What is refused is counted,
+// and logged at most once per second and kind.
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// Config is the limits. Zero is no limit.
+type Config struct {
+	Connections           int // at a time
+	ConnectionsPerAddress int
+	Streams               int // subscribers at a time
+	StreamsPerUser        int
+	StreamsPerAddress     int
+	Public                int     // calls without credentials at a time
+	PublicPerAddress      int     // at a time
+	Sends                 float64 // per second and user
+	SendBurst             int     // sends that a user may make at once
+	WrongPasswords        int     // per minute and address, and the same number at once
+	// Trusted are the addresses of proxies, whose X-Forwarded-For tells the client's.
+	Trusted []netip.Prefix
+	Logger  *slog.Logger
+}
+
+// Limits is a server's limits and what they count. It is safe for concurrent use.
+type Limits struct {
+	config      Config
+	connections *counter
+	streams     *counter
+	users       *counter
+	public      *counter
+	sends       *rates
+	passwords   *passwords
+
+	mu      sync.Mutex // guards all below
+	refused map[string]*refusals
+}
+
+// refusals is what was refused of one kind.
+type refusals struct {
+	count    int64     // in all
+	reported int64     // of count, when it was logged last
+	loggedAt time.Time // zero: never
+}
+
+// New returns the limits of a server.
+func New(c Config) *Limits {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Limits{
+		config:      c,
+		connections: newCounter(c.Connections),
+		streams:     newCounter(c.Streams),
+		users:       newCounter(0),
+		public:      newCounter(c.Public),
+		sends:       newRates(c.Sends, c.SendBurst),
+		passwords:   newPasswords(c.WrongPasswords),
+		refused:     make(map[string]*refusals),
+	}
+}
+
+// Refused returns how often a limit was hit since the start. Its kinds are the names
+// in the log.
+func (l *Limits) Refused(kind string) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.refused[kind]; r != nil {
+		return r.count
+	}
+	return 0
+}
+
+// note counts a refusal, and logs it unless one of its kind was logged within the last
+// second. The user is empty unless it is known to exist.
+func (l *Limits) note(kind string, address netip.Addr, user string) {
+	l.mu.Lock()
+	r := l.refused[kind]
+	if r == nil {
+		r = &refusals{}
+		l.refused[kind] = r
+	}
+	r.count++
+	now := time.Now()
+	if !r.loggedAt.IsZero() && now.Sub(r.loggedAt) < time.Second {
+		l.mu.Unlock()
+		return
+	}
+	since := r.count - r.reported
+	r.loggedAt, r.reported = now, r.count
+	l.mu.Unlock()
+	attrs := []any{"limit", kind, "address", address.String(), "count", since}
+	if user != "" {
+		attrs = append(attrs, "user", user)
+	}
+	l.config.Logger.Warn("refused", attrs...)
+}
+
+// refusal returns the error of a limit.
+func refusal(after time.Duration, format string, args ...any) *connect.Error {
+	err := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf(format, args...))
+	err.Meta().Set(chatsvc.HeaderRetryAfter, strconv.Itoa(seconds(after)))
+	return err
+}
+
+func seconds(d time.Duration) int { return max(1, int((d+time.Second-1)/time.Second)) }
+
+// writeRefusal answers a call that a limit refuses, in its protocol.
+func writeRefusal(w http.ResponseWriter, r *http.Request, refused *connect.Error) {
+	if writer := connect.NewErrorWriter(); writer.IsSupported(r) {
+		_ = writer.Write(w, r, refused)
+		return
+	}
+	w.Header().Set(chatsvc.HeaderRetryAfter, refused.Meta().Get(chatsvc.HeaderRetryAfter))
+	http.Error(w, errors.Unwrap(refused).Error(), http.StatusTooManyRequests)
+}

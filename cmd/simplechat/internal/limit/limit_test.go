@@ -1,0 +1,328 @@
+package limit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+var loopback = netip.MustParsePrefix("127.0.0.0/8")
+
+// newChat serves a chat with limits, behind a trusted proxy, and returns how to call it.
+func newChat(tb testing.TB, c Config) (*Limits, func(address, user string) chatconnect.SimpleChatClient) {
+	tb.Helper()
+	c.Trusted = append(c.Trusted, loopback)
+	l := New(c)
+	svc, err := chatsvc.New(chatsvc.WithHandlerOptions(connect.WithInterceptors(l)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(svc.Close)
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	server := httptest.NewServer(l.Handler(mux))
+	tb.Cleanup(func() {
+		svc.Close()
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return l, func(address, user string) chatconnect.SimpleChatClient {
+		return chatconnect.NewSimpleChatClient(&http.Client{Transport: caller{address, user}}, server.URL)
+	}
+}
+
+// caller is a client at an address, as a proxy tells it.
+type caller struct{ address, user string }
+
+func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.SetBasicAuth(c.user, "qwerty")
+	r.Header.Set("X-Forwarded-For", c.address)
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func testContext(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// mustRefuse checks that err is a limit's, and says when to come back.
+func mustRefuse(tb testing.TB, err error) {
+	tb.Helper()
+	var coded *connect.Error
+	if connect.CodeOf(err) != connect.CodeResourceExhausted || !errors.As(err, &coded) || coded.Meta().Get("Retry-After") == "" {
+		tb.Errorf("not refused with a time to come back: %v", err)
+	}
+}
+
+// open opens a stream and returns the error that it begins with.
+func open(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClient) error {
+	tb.Helper()
+	stream, err := client.MessageList(ctx, &chatpb.None{})
+	if err != nil {
+		return err
+	}
+	tb.Cleanup(func() { _ = stream.Close() })
+	if !stream.Receive() {
+		return stream.Err()
+	}
+	return nil
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		config Config
+		kind   string
+		second caller // of another user or address, who is not limited
+	}{
+		{"per user", Config{StreamsPerUser: 3}, "streams per user", caller{"192.0.2.1", "user2"}},
+		{"per address", Config{StreamsPerAddress: 3}, "streams", caller{"192.0.2.2", "user1"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			l, as := newChat(t, test.config)
+			for range 3 {
+				if err := open(ctx, t, as("192.0.2.1", "user1")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustRefuse(t, open(ctx, t, as("192.0.2.1", "user1")))
+			if n := l.Refused(test.kind); n != 1 {
+				t.Errorf("%d refusals were counted", n)
+			}
+			if err := open(ctx, t, as(test.second.address, test.second.user)); err != nil {
+				t.Errorf("another one: %v", err)
+			}
+			for range 5 { // a bot beside the server
+				if err := open(ctx, t, as("127.0.0.1", "user1")); err != nil {
+					t.Errorf("on loopback: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestSubscribersAreBoundedInAll(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	_, as := newChat(t, Config{Streams: 2})
+	for _, address := range []string{"192.0.2.1", "127.0.0.1"} {
+		if err := open(ctx, t, as(address, "user1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustRefuse(t, open(ctx, t, as("192.0.2.3", "user3")))
+}
+
+func TestSendsAreBounded(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	l, as := newChat(t, Config{Sends: 0.001, SendBurst: 3})
+	send := func(address, user string) error {
+		_, err := as(address, user).SendMessage(ctx, &chatpb.ChatMessage{Content: []byte("hello"), Type: chatpb.ChatMessage_Text})
+		return err
+	}
+	for range 3 {
+		if err := send("192.0.2.1", "user1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustRefuse(t, send("192.0.2.2", "user1"))
+	if err := send("192.0.2.1", "user2"); err != nil {
+		t.Errorf("another user: %v", err)
+	}
+	if err := send("127.0.0.1", "user1"); err != nil {
+		t.Errorf("on loopback: %v", err)
+	}
+	if n := l.Refused("sends per user"); n != 1 {
+		t.Errorf("%d refusals were counted", n)
+	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := New(Config{Connections: 2, ConnectionsPerAddress: 1})
+	listener := l.Listener(inner)
+	defer func() { _ = listener.Close() }()
+	accepted := make(chan net.Conn)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	dial()
+	first := <-accepted
+	dial()
+	<-accepted
+	third := dial()
+	_ = third.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, err := third.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the third connection was not closed: %v", err)
+	}
+	_ = first.Close()
+	_ = first.Close() // counts once
+	dial()
+	<-accepted
+	if n := l.Refused("connections"); n != 1 {
+		t.Errorf("%d refusals were counted", n)
+	}
+}
+
+func TestPublicCallsAreBounded(t *testing.T) {
+	t.Parallel()
+	l := New(Config{Public: 3, PublicPerAddress: 2})
+	ending, end := context.WithCancel(context.Background())
+	entered, left := make(chan struct{}), make(chan struct{})
+	handler := l.Handler(l.Public(ending, true, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-r.Context().Done()
+		left <- struct{}{}
+	})))
+	call := func(address string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.RemoteAddr = address + ":1"
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w
+	}
+	for _, address := range []string{"192.0.2.1", "192.0.2.1"} {
+		go call(address)
+		<-entered
+	}
+	if w := call("192.0.2.1"); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+		t.Errorf("the third call of an address: %d, %v", w.Code, w.Header())
+	}
+	go call("192.0.2.2")
+	<-entered
+	if w := call("192.0.2.3"); w.Code != http.StatusTooManyRequests {
+		t.Errorf("the fourth call: %d", w.Code)
+	}
+	end()
+	for range 3 {
+		<-left
+	}
+}
+
+func TestWrongPasswordsAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 10
+		var lines bytes.Buffer
+		l := New(Config{WrongPasswords: limit, Logger: slog.New(slog.NewTextHandler(&lines, nil))})
+		users, err := chatsvc.NewUserAuthenticator(chatsvc.DemoUsers())
+		if err != nil {
+			t.Fatal(err)
+		}
+		checked := 0
+		auth := l.Authenticator(chatsvc.AuthenticatorFunc(func(ctx context.Context, h http.Header) (chatsvc.User, error) {
+			checked++
+			return users.Authenticate(ctx, h)
+		}))
+		login := func(address, user, password string) error {
+			ctx := context.WithValue(t.Context(), addressKey{}, netip.MustParseAddr(address))
+			_, err := auth.Authenticate(ctx, http.Header{"User-Name": {user}, "User-Password": {password}})
+			return err
+		}
+		if err := login("192.0.2.1", "user1", "qwerty"); err != nil {
+			t.Fatal(err)
+		}
+		var err2 error
+		for range 1000 {
+			err2 = login("198.51.100.1", "user1", "wrong")
+		}
+		mustRefuse(t, err2)
+		mustRefuse(t, login("198.51.100.1", "nobody", "wrong"))
+		if checked > 2*limit+1 {
+			t.Errorf("%d passwords were checked", checked)
+		}
+		for _, address := range []string{"192.0.2.1", "203.0.113.9", "127.0.0.1"} {
+			if err := login(address, "user1", "qwerty"); err != nil {
+				t.Errorf("the user is locked out at %s: %v", address, err)
+			}
+		}
+		if strings.Contains(lines.String(), "nobody") || !strings.Contains(lines.String(), "198.51.100.1") {
+			t.Errorf("logged:\n%s", &lines)
+		}
+		if n := strings.Count(lines.String(), "\n"); n > 2*limit {
+			t.Errorf("%d lines", n)
+		}
+	})
+}
+
+func TestForwardedAddress(t *testing.T) {
+	t.Parallel()
+	l := New(Config{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	tests := []struct{ name, peer, header, want string }{
+		{"no proxy", "192.0.2.1", "198.51.100.1", "192.0.2.1"},
+		{"proxy", "10.0.0.1", "198.51.100.1", "198.51.100.1"},
+		{"forged", "10.0.0.1", "127.0.0.1, 198.51.100.1", "198.51.100.1"},
+		{"two proxies", "10.0.0.1", "198.51.100.1, 10.0.0.2", "198.51.100.1"},
+		{"nonsense", "10.0.0.1", "198.51.100.1, x", "10.0.0.1"},
+		{"none", "10.0.0.1", "", "10.0.0.1"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h := http.Header{"X-Forwarded-For": {test.header}}
+			if got := l.forwarded(netip.MustParseAddr(test.peer), h); got.String() != test.want {
+				t.Errorf("%v, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	handler := Hosts([]string{"chat.example"}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	tests := map[string]int{
+		"localhost": 200, "localhost:65002": 200, "a.localhost:1": 200, "127.0.0.1:65002": 200, "[::1]:65002": 200, "[::1]": 200,
+		"chat.example": 200, "Chat.example:80": 200, "evil.example": 403, "localhost.evil.example:65002": 403, "127.0.0.1.evil.example": 403,
+	}
+	for host, want := range tests {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%s: %d", host, w.Code)
+		}
+	}
+}

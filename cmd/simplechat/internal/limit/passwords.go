@@ -1,0 +1,128 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"example.com/simplechat/chatsvc"
+)
+
+const (
+	// wrongDelay is how long the answer to a wrong password waits once half of the
+	// attempts are used.
+	wrongDelay = time.Second
+	// maxDelayed bounds how many answers wait at a time: beyond it they are refused.
+	maxDelayed = 1000
+	// maxKnown bounds how many users at addresses are remembered.
+	maxKnown = 1 << 16
+)
+
+// passwords is what is known of logins.
+type passwords struct {
+	wrong   *rates // by network
+	user    *rates // by user, at any network
+	delayed chan struct{}
+
+	mu    sync.Mutex // guards all below
+	known map[login]struct{}
+}
+
+// login is a user at a network where its password was right before.
+type login struct{ user, network string }
+
+func newPasswords(perMinute int) *passwords {
+	return &passwords{
+		wrong:   newRates(float64(perMinute)/60, perMinute),
+		user:    newRates(float64(perMinute)/60, perMinute),
+		delayed: make(chan struct{}, maxDelayed),
+		known:   make(map[login]struct{}),
+	}
+}
+
+// Authenticator bounds the wrong passwords that an address can try against a. A user is
+// never locked out at an address where it logged in before. Elsewhere its logins are
+// delayed, right or wrong, while somebody tries its password. Names that do not exist
+// are treated as those that do.
+func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
+	return chatsvc.AuthenticatorFunc(func(ctx context.Context, header http.Header) (chatsvc.User, error) {
+		address := addressOf(ctx)
+		name, _, err := chatsvc.Credentials(header)
+		if err != nil || l.isExempt(address) || l.config.WrongPasswords <= 0 {
+			return a.Authenticate(ctx, header)
+		}
+		p, who := l.passwords, login{name, network(address)}
+		if p.isKnown(who) {
+			// Its own mistakes count here, not against those who share the address.
+			who.network = "known " + who.user + " " + who.network
+		}
+		if p.wrong.left(who.network) < 1 {
+			l.note("wrong passwords", address, "")
+			return chatsvc.User{}, refusal(time.Minute, "there were too many wrong passwords from this address: try again later")
+		}
+		if !p.isKnown(login{name, network(address)}) && p.user.left(name) < float64(p.user.burst)/2 {
+			if err := p.delay(ctx); err != nil {
+				l.note("wrong passwords", address, "")
+				return chatsvc.User{}, err
+			}
+		}
+		user, err := a.Authenticate(ctx, header)
+		switch {
+		case err == nil:
+			p.remember(login{name, network(address)})
+		case errors.Is(err, chatsvc.ErrUnauthenticated):
+			p.wrong.take(who.network)
+			p.user.take(name)
+			l.note("failed logins", address, "")
+			if p.wrong.left(who.network) < float64(p.wrong.burst)/2 {
+				if late := p.delay(ctx); late != nil {
+					return user, late
+				}
+			}
+		}
+		return user, err
+	})
+}
+
+// delay waits for wrongDelay, unless too many wait.
+func (p *passwords) delay(ctx context.Context) error {
+	select {
+	case p.delayed <- struct{}{}:
+		defer func() { <-p.delayed }()
+	default:
+		return refusal(wrongDelay, "there were too many wrong passwords: try again later")
+	}
+	timer := time.NewTimer(wrongDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *passwords) isKnown(l login) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.known[l]
+	return ok
+}
+
+// remember notes a login. Where there are too many, others are forgotten.
+func (p *passwords) remember(l login) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.known[l]; ok {
+		return
+	}
+	for other := range p.known {
+		if len(p.known) < maxKnown {
+			break
+		}
+		delete(p.known, other)
+	}
+	p.known[l] = struct{}{}
+}
