@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -38,6 +39,20 @@ func lockDirectory(dir string) (*flock.Flock, error) {
 		return nil, ErrInUse
 	}
 	return lock, nil
+}
+
+// hasDirectory reports whether the lock is that of dir. Another directory may be in its
+// place by now, which another process may have.
+func hasDirectory(lock *flock.Flock, dir string) bool {
+	if lock == nil {
+		return false
+	}
+	was, err := lock.Stat()
+	if err != nil {
+		return false
+	}
+	is, err := os.Stat(filepath.Join(dir, lockFile))
+	return err == nil && os.SameFile(was, is)
 }
 
 // isReadOnly reports whether err says that nothing may be written.
@@ -168,8 +183,12 @@ func makeDirectory(dir string) error {
 	return nil
 }
 
-// syncDirectory makes the names in a directory durable.
+// syncDirectory makes the names in a directory durable. Windows has no such call: it
+// writes them down with the file.
 func syncDirectory(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	d, err := os.Open(dir) //nolint:gosec // the path is the operator's
 	if err != nil {
 		return err

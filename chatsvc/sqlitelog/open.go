@@ -90,7 +90,9 @@ func (w *writer) openAndLoad(mark evidence, hasMark, mayCreate bool) error {
 	}
 	w.conn = conn
 	if err := w.load(mark, hasMark); err != nil {
-		w.abandon(conn, err)
+		if w.conn != nil {
+			w.abandon(w.conn, err)
+		}
 		w.discard()
 		return err
 	}
@@ -228,6 +230,12 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 	if err != nil {
 		return err
 	}
+	aside := ""
+	if loss != nil && w.next > 1 {
+		if aside, err = w.copyAside(); err != nil {
+			return fmt.Errorf("%w; copy the files aside: %w", loss, err)
+		}
+	}
 	if mark.Failed {
 		if err := w.checkpointAll(); err != nil {
 			return fmt.Errorf("write what an earlier process could not sync: %w", err)
@@ -237,7 +245,7 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 		return err
 	}
 	if loss != nil {
-		if err := w.newEpoch(loss); err != nil {
+		if err := w.newEpoch(loss, aside); err != nil {
 			return err
 		}
 	}
@@ -345,16 +353,26 @@ func (w *writer) loss(mark evidence, hasMark bool) (error, error) {
 	return mark.contradicts(w.epochs[len(w.epochs)-1].epoch, w.next-1, checksum, found && !isRedacted, w.log.system.boot()), nil
 }
 
-// newEpoch begins an epoch, as acknowledged records are missing. What is there is
-// copied aside first.
-func (w *writer) newEpoch(cause error) error {
-	aside := ""
-	if w.next > 1 {
-		var err error
-		if aside, err = copyAside(w.log.dir, w.log.system.wall()); err != nil {
-			return fmt.Errorf("%w; copy the files aside: %w", cause, err)
-		}
+// copyAside copies the files aside before anything changes them, and opens the
+// database again: where locks belong to the process, the copy has taken SQLite's away
+// (https://www.sqlite.org/howtocorrupt.html, 2.2).
+func (w *writer) copyAside() (string, error) {
+	aside, err := copyAside(w.log.dir, w.log.system.wall())
+	if err != nil {
+		return "", err
 	}
+	err = w.conn.Close()
+	w.conn = nil
+	if err != nil {
+		return "", err
+	}
+	w.conn, err = w.openDatabase(false)
+	return aside, err
+}
+
+// newEpoch begins an epoch, as acknowledged records are missing. What is there was
+// copied to aside, if there was anything.
+func (w *writer) newEpoch(cause error, aside string) error {
 	e := epochStart{w.next, newEpoch()}
 	if err := addEpoch(w.conn, e); err != nil {
 		return err
@@ -391,13 +409,18 @@ func (w *writer) show(down error, open func() (*sqlite.Conn, error)) error {
 
 // reopen opens a database that has failed again.
 func (w *writer) reopen() error {
+	is, err := os.Stat(w.log.path)
+	if err == nil {
+		if err := w.lockAgain(); err != nil {
+			return err
+		}
+	}
 	if w.conn == nil {
 		w.log.readers.gate.Lock()
 		defer w.log.readers.gate.Unlock()
 		w.log.readers.closeAll()
 		return w.open(false)
 	}
-	is, err := os.Stat(w.log.path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", DatabaseFile, errRemoved)
 	}
@@ -424,10 +447,28 @@ func (w *writer) reopen() error {
 	w.conn = conn
 	mark.Failed = true // a full checkpoint must succeed
 	if err := w.load(mark, hasMark); err != nil {
-		_ = w.conn.Close()
+		if w.conn != nil {
+			_ = w.conn.Close() // it failed
+		}
 		w.discard()
 		return err
 	}
+	return nil
+}
+
+// lockAgain locks the directory unless the lock is that of the one at the path: it may
+// have been replaced by a directory that another process has, or not have been writable.
+func (w *writer) lockAgain() error {
+	l := w.log
+	if hasDirectory(l.lock, l.dir) {
+		return nil
+	}
+	lock, err := lockDirectory(l.dir)
+	if err != nil {
+		return err
+	}
+	_ = l.unlock() // it is that of a directory that is not there any longer
+	l.lock = lock
 	return nil
 }
 

@@ -2,6 +2,7 @@ package sqlitelog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -184,17 +185,36 @@ func (c *readerConn) read(ctx context.Context, from, to uint64, maxBytes int) ([
 	if err == nil || got.full {
 		return got.entries, got.next(to), nil
 	}
+	if ctx.Err() != nil || !isDamage(err) {
+		return nil, from, errors.Join(err, ctx.Err())
+	}
 	// A page cannot be read: look for each record by itself.
 	for offset := got.last + 1; offset < to && ctx.Err() == nil; offset++ {
 		if offset < from {
 			offset = from
 		}
-		_ = c.scan(selectRows+` WHERE "offset" >= ? AND "offset" < ?`, offset, offset+1, &got)
+		err := c.scan(selectRows+` WHERE "offset" >= ? AND "offset" < ?`, offset, offset+1, &got)
+		if err != nil && !isDamage(err) {
+			return nil, from, errors.Join(err, ctx.Err())
+		}
 		if got.full {
 			break
 		}
 	}
 	return got.entries, got.next(to), ctx.Err()
+}
+
+// isDamage reports whether err says that a part of the file cannot be read. Other
+// errors pass by: what they are about is never taken for damaged.
+func isDamage(err error) bool {
+	switch code := sqlite.ErrCode(err); code.ToPrimary() {
+	case sqlite.ResultCorrupt, sqlite.ResultNotADB, sqlite.ResultTooBig:
+		return true
+	case sqlite.ResultIOErr:
+		return code == sqlite.ResultIOErrRead || code == sqlite.ResultIOErrShortRead
+	default:
+		return false
+	}
 }
 
 // found is what a read has found.
