@@ -1,0 +1,194 @@
+package sqlitelog
+
+import (
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// load reads what the writer must know of the database, and compares that with the
+// evidence. Whatever contradicts it gets another epoch.
+func (w *writer) load(mark evidence, hasMark bool) error {
+	if err := w.readEnd(mark, hasMark); err != nil {
+		return err
+	}
+	loss, err := w.loss(mark, hasMark)
+	if err != nil {
+		return err
+	}
+	aside := ""
+	if loss != nil && w.next > 1 {
+		if aside, err = w.copyAside(); err != nil {
+			return fmt.Errorf("%w; copy the files aside: %w", loss, err)
+		}
+	}
+	if mark.Failed {
+		if err := w.checkpointAll(); err != nil {
+			return fmt.Errorf("write what an earlier process could not sync: %w", err)
+		}
+	}
+	if w.evidence, err = openEvidence(w.log.dir, mark); err != nil {
+		return err
+	}
+	if loss != nil {
+		if err := w.newEpoch(loss, aside); err != nil {
+			return err
+		}
+	}
+	if err := w.evidence.write(w.evidenceNow()); err != nil {
+		return err
+	}
+	if err := w.evidence.sync(); err != nil {
+		return err
+	}
+	if err := w.files.begin(); err != nil {
+		return err
+	}
+	w.isReadOnly = false
+	return w.show(nil, func() (*sqlite.Conn, error) {
+		return openConn(w.log.path, sqlite.OpenReadOnly, "")
+	})
+}
+
+// readEnd reads the epochs, the end and the keys.
+func (w *writer) readEnd(mark evidence, hasMark bool) error {
+	var err error
+	if w.epochs, err = readEpochs(w.conn); err != nil {
+		return err
+	}
+	last, found, err := lastRow(w.conn)
+	if err != nil {
+		return err
+	}
+	w.next, w.total, w.last, w.stored = 1, 0, 0, 0
+	if found {
+		w.next, w.total, w.last, w.stored = last.offset+1, last.total, last.checksum, last.stored
+	}
+	// An empty log that had records continues behind them.
+	if from := w.epochs[len(w.epochs)-1].from; w.next < from {
+		w.next = from
+	}
+	if hasMark && !found && mark.Epoch == w.epochs[len(w.epochs)-1].epoch && mark.Closed {
+		w.next = max(w.next, mark.Offset+1) // all were removed by age
+		w.last = mark.Checksum
+	}
+	if w.keys, err = readKeys(w.conn); err != nil {
+		return err
+	}
+	w.clock = newClock(w.log.system, mark.Clock, w.stored)
+	return w.findEdges()
+}
+
+// lastRow returns the last row.
+func lastRow(conn *sqlite.Conn) (edgeLast, bool, error) {
+	stmt, err := conn.Prepare(`SELECT "offset", stored, total, checksum FROM messages ORDER BY "offset" DESC LIMIT 1`)
+	if err != nil {
+		return edgeLast{}, false, err
+	}
+	defer stmt.Reset() //nolint:errcheck // it repeats the error of Step
+	more, err := stmt.Step()
+	if err != nil || !more {
+		return edgeLast{}, false, err
+	}
+	return edgeLast{uint64(stmt.ColumnInt64(0)), stmt.ColumnInt64(1), stmt.ColumnInt64(2), stmt.ColumnInt64(3)}, true, nil
+}
+
+// edgeLast is what the end needs of the last row.
+type edgeLast struct {
+	offset        uint64
+	stored, total int64
+	checksum      int64
+}
+
+// findEdges finds the oldest records that are reported and stored.
+func (w *writer) findEdges() error {
+	lowest, found, err := queryInt(w.conn, `SELECT min("offset") FROM messages`)
+	if err != nil {
+		return err
+	}
+	if !found || lowest == 0 {
+		lowest = int64(w.next)
+	}
+	w.floor = edge{retention: w.log.retention.Stored(), offset: uint64(lowest)}
+	before, _, err := totalBefore(w.conn, w.floor.offset)
+	if err != nil {
+		return err
+	}
+	w.floor.before = before
+	w.first = edge{retention: w.log.retention, offset: w.floor.offset, before: before}
+	return w.first.jump(w.conn, end{w.next, w.total, max(w.clock.now(), w.stored)})
+}
+
+// loss returns what says that acknowledged records are missing, nil if nothing does.
+func (w *writer) loss(mark evidence, hasMark bool) (error, error) {
+	if !hasMark {
+		if w.next == 1 {
+			return nil, nil //nolint:nilnil // nothing is missing, and nothing has failed
+		}
+		return fmt.Errorf("there is no file %q beside it, or none that can be read: it may be a copy", evidenceFile), nil
+	}
+	checksum, found, err := queryInt(w.conn, `SELECT checksum FROM messages WHERE "offset" = ?`, int64(mark.Offset))
+	if err != nil {
+		return nil, err
+	}
+	redacted, isRedacted, err := queryInt(w.conn, `SELECT time FROM redactions WHERE "offset" = ?`, int64(mark.Offset))
+	_ = redacted
+	if err != nil {
+		return nil, err
+	}
+	return mark.contradicts(w.epochs[len(w.epochs)-1].epoch, w.next-1, checksum, found && !isRedacted, w.log.system.boot()), nil
+}
+
+// copyAside copies the files aside before anything changes them, and opens the
+// database again: where locks belong to the process, the copy has taken SQLite's away
+// (https://www.sqlite.org/howtocorrupt.html, 2.2).
+func (w *writer) copyAside() (string, error) {
+	aside, err := copyAside(w.log.dir, w.log.system.wall())
+	if err != nil {
+		return "", err
+	}
+	err = w.conn.Close()
+	w.conn = nil
+	if err != nil {
+		return "", err
+	}
+	w.conn, err = w.openDatabase(false)
+	return aside, err
+}
+
+// newEpoch begins an epoch, as acknowledged records are missing. What is there was
+// copied to aside, if there was anything.
+func (w *writer) newEpoch(cause error, aside string) error {
+	e := epochStart{w.next, newEpoch()}
+	if err := addEpoch(w.conn, e); err != nil {
+		return err
+	}
+	epochs, err := readEpochs(w.conn)
+	if err != nil {
+		return err
+	}
+	was := w.epochs[len(w.epochs)-1].epoch
+	w.epochs = epochs
+	w.log.logger.Error("acknowledged messages are missing: the log gets another epoch", "error", cause,
+		"was", was, "is", e.epoch, "next", w.next, "aside", aside, "command", "simplechat log repair --data "+aside)
+	return nil
+}
+
+// show makes what was loaded the log's state, which reads with connections that open
+// returns. Down is why nothing can be stored.
+func (w *writer) show(down error, open func() (*sqlite.Conn, error)) error {
+	redacted, err := readRedactions(w.conn)
+	if err != nil {
+		return err
+	}
+	l := w.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epochs = w.epochs
+	l.next, l.first, l.floor = w.next, w.first.offset, w.floor.offset
+	l.recent.reset()
+	l.redacted = redacted
+	l.down = down
+	l.announce()
+	return l.readers.reopen(open)
+}

@@ -1,0 +1,153 @@
+package sqlitelog
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// retryTime is the time between two tries to open a database that has failed.
+// It is longer while messages are served by a view, whose connections are closed for
+// it.
+const (
+	retryTime         = 200 * time.Millisecond
+	readOnlyRetryTime = time.Second
+)
+
+// ready returns nil if the database can be written, after it was opened again where
+// it has failed or its files were changed. Another program may have emptied the
+// write-ahead log, which is no harm: opening it again tells.
+func (w *writer) ready() error {
+	if w.broken == nil {
+		err := w.files.check()
+		if err == nil {
+			return nil
+		}
+		w.log.logger.Warn("the database's files were changed: opening them again", "cause", err)
+		w.broken = err
+	} else {
+		pause := retryTime
+		if w.isReadOnly {
+			pause = readOnlyRetryTime
+		}
+		if time.Since(w.triedAt) < pause {
+			return w.broken
+		}
+	}
+	w.triedAt = time.Now()
+	if err := w.reopen(); err != nil {
+		w.broken = err
+		w.log.setDown(err)
+		return err
+	}
+	w.broken = nil
+	w.isFull = false
+	w.log.setDown(nil)
+	return nil
+}
+
+// reopen opens a database that has failed again.
+func (w *writer) reopen() error {
+	is, err := os.Stat(w.log.path)
+	if err == nil {
+		if err := w.lockAgain(); err != nil {
+			return err
+		}
+	}
+	if w.conn == nil {
+		w.log.readers.gate.Lock()
+		defer w.log.readers.gate.Unlock()
+		w.log.readers.closeAll()
+		return w.open(false)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", DatabaseFile, errRemoved)
+	}
+	l := w.log
+	l.readers.gate.Lock()
+	defer l.readers.gate.Unlock()
+	if w.files.isSame(is) {
+		l.readers.closeAll()
+		_ = w.conn.Close()
+	} else { // to close it would remove the write-ahead log of the other file
+		w.leaked = append(w.leaked, w.conn)
+		l.readers.leak()
+	}
+	w.discard()
+	w.files = newWatchedFiles(l.dir)
+	mark, hasMark, err := readEvidence(l.dir)
+	if err != nil {
+		return err
+	}
+	conn, err := w.openDatabase(false)
+	if err != nil {
+		return err
+	}
+	w.conn = conn
+	mark.Failed = true // a full checkpoint must succeed
+	if err := w.load(mark, hasMark); err != nil {
+		if w.conn != nil {
+			_ = w.conn.Close() // it failed
+		}
+		w.discard()
+		return err
+	}
+	return nil
+}
+
+// lockAgain locks the directory unless the lock is that of the one at the path: it may
+// have been replaced by a directory that another process has, or not have been writable.
+func (w *writer) lockAgain() error {
+	l := w.log
+	if hasDirectory(l.lock, l.dir) {
+		return nil
+	}
+	lock, err := lockDirectory(l.dir)
+	if err != nil {
+		return err
+	}
+	_ = l.unlock() // it is that of a directory that is not there any longer
+	l.lock = lock
+	return nil
+}
+
+// discard forgets the connection and the evidence's file.
+func (w *writer) discard() {
+	w.conn = nil
+	if w.evidence != nil {
+		_ = w.evidence.close()
+		w.evidence = nil
+	}
+}
+
+// close writes everything to the disk and closes the database.
+func (w *writer) close() error {
+	l := w.log
+	l.readers.gate.Lock()
+	defer l.readers.gate.Unlock()
+	l.readers.closeAll()
+	if w.copied != "" {
+		defer os.RemoveAll(w.copied) //nolint:errcheck // the system removes what is left
+	}
+	if w.conn == nil {
+		return nil
+	}
+	defer w.discard()
+	if w.broken != nil {
+		if is, err := os.Stat(l.path); err != nil || !w.files.isSame(is) {
+			return nil // to close it would remove files that are not its own
+		}
+		return w.conn.Close()
+	}
+	if w.evidence == nil { // it was never loaded
+		return w.conn.Close()
+	}
+	err := w.checkpointAll()
+	if err == nil {
+		e := w.evidenceNow()
+		e.Closed = true
+		err = errors.Join(w.evidence.write(e), w.evidence.sync())
+	}
+	return errors.Join(err, w.conn.Close())
+}

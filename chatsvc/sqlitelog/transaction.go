@@ -1,0 +1,204 @@
+package sqlitelog
+
+import (
+	"errors"
+	"time"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// transaction is what one transaction changes, once it is committed.
+type transaction struct {
+	now         int64
+	entries     []chatsvc.Entry
+	keys        []usedKey
+	total       int64
+	next        uint64
+	last        int64
+	first       edge
+	floor       edge
+	isTrimmed   bool
+	expiredKeys uint64 // highest offset of keys that left the window
+}
+
+func (w *writer) begin() *transaction {
+	return &transaction{
+		now:   max(w.clock.now(), w.stored),
+		total: w.total, next: w.next, last: w.last, first: w.first, floor: w.floor,
+	}
+}
+
+// transact runs change in a transaction, which also removes what the retention does
+// not allow. It reports whether the transaction may have been committed if it fails.
+func (w *writer) transact(t *transaction, change func() error) (mayBeCommitted bool, err error) {
+	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
+		return false, err
+	}
+	err = change()
+	if err == nil {
+		err = w.trim(t)
+	}
+	if err != nil {
+		_ = w.rollback()
+		return false, err
+	}
+	if err := w.exec("COMMIT"); err != nil {
+		isKnown := isFullError(err) || isBusyError(err)
+		return !isKnown || w.rollback() != nil, err
+	}
+	w.unsynced = true
+	if err := w.files.check(); err != nil {
+		return true, err
+	}
+	return true, w.note(t)
+}
+
+// insert stores the records of a batch that are new.
+func (w *writer) insert(t *transaction, batch []*pendingAppend) error {
+	stmt, err := w.conn.Prepare(insertRow)
+	if err != nil {
+		return err
+	}
+	var seen map[keySum]uint64 // keys of this batch
+	epoch := w.epochs[len(w.epochs)-1].epoch
+	for _, p := range batch {
+		if p.hasKey {
+			offset, ok := w.keys.find(p.key, t.now)
+			if !ok {
+				offset, ok = seen[p.key]
+			}
+			if ok {
+				p.result = chatsvc.Appended{Offset: offset, Duplicate: true}
+				continue
+			}
+		}
+		t.total += int64(len(p.record))
+		r := newRow(p.message, epoch, t.next, t.now, t.total)
+		r.bind(stmt)
+		if _, err := stmt.Step(); err != nil {
+			_ = stmt.Reset()
+			return err
+		}
+		if err := stmt.Reset(); err != nil {
+			return err
+		}
+		if p.hasKey {
+			if err := w.insertKey(t, p.key); err != nil {
+				return err
+			}
+			if seen == nil {
+				seen = make(map[keySum]uint64)
+			}
+			seen[p.key] = t.next
+		}
+		p.result = chatsvc.Appended{Offset: t.next}
+		t.entries = append(t.entries, chatsvc.Entry{Offset: t.next, Time: time.UnixMilli(t.now), Record: p.record})
+		t.last = r.checksum
+		t.next++
+	}
+	return nil
+}
+
+func (w *writer) insertKey(t *transaction, key keySum) error {
+	stmt, err := w.conn.Prepare(`INSERT OR REPLACE INTO keys ("offset", key, used) VALUES (?, ?, ?)`)
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, int64(t.next))
+	stmt.BindBytes(2, key[:])
+	stmt.BindInt64(3, t.now)
+	if _, err := stmt.Step(); err != nil {
+		_ = stmt.Reset()
+		return err
+	}
+	t.keys = append(t.keys, usedKey{key, t.next, t.now})
+	return stmt.Reset()
+}
+
+// trim removes what the retention does not allow, a little at a time.
+func (w *writer) trim(t *transaction) error {
+	to := end{t.next, t.total, t.now}
+	limit := 2*len(t.entries) + trimRows
+	if len(t.entries) == 0 {
+		limit = idleTrimRows
+	}
+	if err := t.first.advance(w.conn, to, 1<<30); err != nil {
+		return err
+	}
+	from := t.floor.offset
+	if err := t.floor.advance(w.conn, to, limit); err != nil {
+		return err
+	}
+	if t.floor.offset > from {
+		t.isTrimmed = true
+		if err := w.deleteBelow("messages", t.floor.offset); err != nil {
+			return err
+		}
+	}
+	if t.expiredKeys = w.keys.expired(t.now, maxCommit); t.expiredKeys > 0 {
+		t.isTrimmed = true
+		if err := w.deleteBelow("keys", t.expiredKeys+1); err != nil {
+			return err
+		}
+	}
+	if t.isTrimmed {
+		return w.vacuum()
+	}
+	return nil
+}
+
+func (w *writer) deleteBelow(table string, offset uint64) error {
+	stmt, err := w.conn.Prepare(`DELETE FROM ` + table + ` WHERE "offset" < ?`)
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, int64(offset))
+	if _, err := stmt.Step(); err != nil {
+		_ = stmt.Reset()
+		return err
+	}
+	return stmt.Reset()
+}
+
+// vacuum gives some free pages back to the file system.
+func (w *writer) vacuum() error {
+	stmt, err := w.conn.Prepare(`PRAGMA incremental_vacuum(64)`)
+	if err != nil {
+		return err
+	}
+	for {
+		more, err := stmt.Step()
+		if err != nil || !more {
+			return errors.Join(err, stmt.Reset())
+		}
+	}
+}
+
+// exec runs a statement without parameters and rows.
+func (w *writer) exec(text string) error {
+	stmt, err := w.conn.Prepare(text)
+	if err != nil {
+		return err
+	}
+	if _, err := stmt.Step(); err != nil {
+		_ = stmt.Reset()
+		return err
+	}
+	return stmt.Reset()
+}
+
+// rollback ends a transaction that has failed, unless SQLite has.
+func (w *writer) rollback() error {
+	if w.conn.AutocommitEnabled() {
+		return nil
+	}
+	return w.exec("ROLLBACK")
+}
+
+// note writes what is about to be acknowledged to the evidence.
+func (w *writer) note(t *transaction) error {
+	e := w.evidenceNow()
+	e.Offset, e.Checksum = t.next-1, t.last
+	w.noted = true
+	return w.evidence.write(e)
+}
