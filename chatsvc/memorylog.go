@@ -95,7 +95,7 @@ func (l *MemoryLog) Append(ctx context.Context, record []byte, key string) (Appe
 			return Appended{Offset: offset, Duplicate: true}, nil
 		}
 		if len(l.keys) >= l.maxKeys {
-			return Appended{}, limited(l.keyOrder[0].time.Add(KeyWindow).Sub(now), "there are too many idempotency keys: send it again later, or without a key")
+			return Appended{}, TooManyKeys(l.keyOrder[0].time.Add(KeyWindow).Sub(now))
 		}
 		l.keys[hash] = l.next
 		l.keyOrder = append(l.keyOrder, usedKey{hash, now})
@@ -108,6 +108,12 @@ func (l *MemoryLog) Append(ctx context.Context, record []byte, key string) (Appe
 	close(l.appended)
 	l.appended = make(chan struct{})
 	return Appended{Offset: offset}, nil
+}
+
+// TooManyKeys returns the error of a [Log] that knows as many keys as it may: the
+// message was not stored, and may be sent again after wait, or without a key.
+func TooManyKeys(wait time.Duration) error {
+	return limited(wait, "there are too many idempotency keys: send it again later, or without a key")
 }
 
 // Read implements [Log]; it fails only in another epoch or if ctx is done.

@@ -64,6 +64,14 @@ func (k *recentKeys) find(key keySum, now int64) (uint64, bool) {
 	return u.offset, ok && now-u.used <= keyWindow
 }
 
+// oldest returns when the oldest key was used, now if there is none.
+func (k *recentKeys) oldest(now int64) int64 {
+	if len(k.order) == 0 {
+		return now
+	}
+	return k.order[0].used
+}
+
 // readKeys returns the keys of the table.
 func readKeys(conn *sqlite.Conn) (recentKeys, error) {
 	var keys recentKeys

@@ -43,6 +43,7 @@ type Log struct {
 	system    system
 	lock      *flock.Flock // nil where nothing can be written
 
+	maxKeys  int // that are known at a time
 	readers  *readers
 	appends  appendQueue
 	stop     chan struct{} // closed by Close
@@ -88,6 +89,7 @@ func newLog(dir string, opts Options) *Log {
 		path:      filepath.Join(dir, DatabaseFile),
 		retention: opts.Retention,
 		interval:  opts.SyncInterval,
+		maxKeys:   chatsvc.MaxKeys,
 		logger:    opts.Logger,
 		stop:      make(chan struct{}),
 		ended:     make(chan struct{}),

@@ -72,6 +72,10 @@ func (w *writer) insert(t *transaction, batch []*pendingAppend) error {
 				continue
 			}
 		}
+		if p.hasKey && len(w.keys.uses)+len(t.keys) >= w.log.maxKeys {
+			p.err = chatsvc.TooManyKeys(time.Duration(keyWindow-(t.now-w.keys.oldest(t.now))) * time.Millisecond)
+			continue
+		}
 		t.total += int64(len(p.record))
 		r := newRow(p.message, epoch, t.next, t.now, t.total)
 		r.bind(stmt)

@@ -124,7 +124,7 @@ func answer(batch []*pendingAppend, err error) {
 			p.end(chatsvc.Appended{}, err)
 			continue
 		}
-		p.end(p.result, nil)
+		p.end(p.result, p.err)
 	}
 }
 

@@ -144,18 +144,6 @@ func (c *serveCmd) newLogger(w io.Writer) *slog.Logger {
 
 // serviceOptions returns what the flags say of the service, apart from its log.
 func (c *serveCmd) serviceOptions(logger *slog.Logger, limits *limit.Limits) ([]chatsvc.Option, error) {
-	options := []chatsvc.Option{
-		chatsvc.WithReplay(c.History.replay()),
-		chatsvc.WithHotBytes(int64(c.History.HotBytes)),
-		chatsvc.WithColdBytes(int64(c.History.ColdBytes)),
-		chatsvc.WithMaxContent(int(c.MaxContent)),
-		chatsvc.WithBodyBytes(int64(c.Limits.BodyBytes)),
-		chatsvc.WithPendingBytes(int64(c.Limits.PendingBytes)),
-		chatsvc.WithHandlerOptions(connect.WithInterceptors(limits)),
-		chatsvc.WithHeartbeat(c.Heartbeat),
-		chatsvc.WithWriteDeadline(c.WriteDeadline),
-		chatsvc.WithLogger(logger),
-	}
 	users := chatsvc.DemoUsers()
 	if c.Users != "" {
 		data, err := os.ReadFile(c.Users)
@@ -170,7 +158,19 @@ func (c *serveCmd) serviceOptions(logger *slog.Logger, limits *limit.Limits) ([]
 	if err != nil {
 		return nil, err
 	}
-	return append(options, chatsvc.WithAuthenticator(limits.Authenticator(authenticator))), nil
+	return []chatsvc.Option{
+		chatsvc.WithReplay(c.History.replay()),
+		chatsvc.WithHotBytes(int64(c.History.HotBytes)),
+		chatsvc.WithColdBytes(int64(c.History.ColdBytes)),
+		chatsvc.WithMaxContent(int(c.MaxContent)),
+		chatsvc.WithBodyBytes(int64(c.Limits.BodyBytes)),
+		chatsvc.WithPendingBytes(int64(c.Limits.PendingBytes)),
+		chatsvc.WithHandlerOptions(connect.WithInterceptors(limits)),
+		chatsvc.WithHeartbeat(c.Heartbeat),
+		chatsvc.WithWriteDeadline(c.WriteDeadline),
+		chatsvc.WithLogger(logger),
+		chatsvc.WithAuthenticator(limits.Authenticator(authenticator)),
+	}, nil
 }
 
 // listen opens the address, unless the demo users would be open to a network.
