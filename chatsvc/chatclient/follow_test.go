@@ -366,7 +366,7 @@ func TestSlowCaller(t *testing.T) {
 			if due++; due > count {
 				return errEnough
 			}
-			time.Sleep(time.Minute) // of the bubble's: longer than any limit
+			time.Sleep(2 * time.Minute) // of the bubble's: longer than any limit
 			return nil
 		})
 		if !errors.Is(err, errEnough) || opened < 2 {

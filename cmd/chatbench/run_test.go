@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"example.com/simplechat/chatsvc"
 )
@@ -133,9 +132,10 @@ func TestSlowAndStuck(t *testing.T) {
 // Who is cut for being slow is counted, and no fault either.
 func TestSlowIsCut(t *testing.T) {
 	t.Parallel()
-	addr := newServer(t, transportH2C, chatsvc.WithWriteDeadline(500*time.Millisecond))
-	// A message takes the slow a second.
-	code, r, stderr := runLoad(t, addr, "-s", "5", "--slow", "20", "--slow-rate", "1000000", "--size", "1000000", "--rate", "5", "-d", "2s")
+	addr := newServer(t, transportH2C, chatsvc.WithHotBytes(0), chatsvc.WithPendingBytes(1<<20), chatsvc.WithMaxContent(chatsvc.MaxContentCeiling))
+	// A message takes the slow one longer than the server keeps it for the others, and
+	// more than it keeps for slow ones alone.
+	code, r, stderr := runLoad(t, addr, "-s", "5", "--slow", "20", "--slow-rate", "2000000", "--size", "2500000", "--rate", "3", "-d", "4s")
 	checkWhole(t, code, r, stderr, 4)
 	if r.Faults.Cut != 1 {
 		t.Errorf("%d were cut", r.Faults.Cut)
