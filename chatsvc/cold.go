@@ -162,6 +162,7 @@ func (c *coldCache) release(p *piece) {
 		return
 	}
 	c.rest(p)
+	c.makeRoom(0) // its JSON form may have grown
 	c.grant()
 }
 

@@ -131,9 +131,6 @@ func fileDamages(tb testing.TB, file string, size int64, chance *rand.Rand) (all
 	return all
 }
 
-// pageSize is the size of the database's pages in bytes.
-const pageSize = 8192
-
 // zero makes bytes of a file zero.
 func zero(tb testing.TB, path string, at, length int64) {
 	tb.Helper()
@@ -143,22 +140,6 @@ func zero(tb testing.TB, path string, at, length int64) {
 	}
 	_, err = f.WriteAt(make([]byte, length), at)
 	if err := errors.Join(err, f.Close()); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// flip turns a bit of a file over.
-func flip(tb testing.TB, path string, at int64, bit int) {
-	tb.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var b [1]byte
-	_, err = f.ReadAt(b[:], at)
-	b[0] ^= 1 << bit
-	_, err2 := f.WriteAt(b[:], at)
-	if err := errors.Join(err, err2, f.Close()); err != nil {
 		tb.Fatal(err)
 	}
 }

@@ -513,3 +513,22 @@ func codeOf(tb testing.TB, err error) connect.Code {
 	}
 	return connect.CodeOf(err)
 }
+
+// pageSize is the size of the database's pages in bytes.
+const pageSize = 8192
+
+// flip turns a bit of a file over.
+func flip(tb testing.TB, path string, at int64, bit int) {
+	tb.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var b [1]byte
+	_, err = f.ReadAt(b[:], at)
+	b[0] ^= 1 << bit
+	_, err2 := f.WriteAt(b[:], at)
+	if err := errors.Join(err, err2, f.Close()); err != nil {
+		tb.Fatal(err)
+	}
+}
