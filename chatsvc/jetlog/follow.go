@@ -117,6 +117,7 @@ func (f *follower) consume(ctx context.Context) error {
 	}
 	f.handOut(ctx)
 	consuming.Stop()
+	<-consuming.Closed() // take is not called any more: the next consumer has other state
 	return context.Cause(f.alive)
 }
 
