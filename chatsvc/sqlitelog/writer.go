@@ -17,6 +17,11 @@ const (
 	maxCommitBytes = 4 << 20
 	// tickTime is how often the writer looks what there is to do while nobody sends.
 	tickTime = 250 * time.Millisecond
+	// A transaction of gatherFrom records or more is followed by a pause of gatherTime,
+	// in which those that were answered send again: a transaction costs as much as some
+	// twenty records do. A single sender never waits.
+	gatherFrom = 4
+	gatherTime = 500 * time.Microsecond
 	// trimRows is how many rows a transaction removes beyond twice the number that it
 	// stores, so that a lower retention is reached in the end.
 	trimRows = 64
@@ -49,6 +54,7 @@ type writer struct {
 	copied     string         // a temporary directory that holds a copy; empty: none
 	leaked     []*sqlite.Conn // whose files are no longer those of the directory
 	isFull     bool           // the disk had no room for the last transaction
+	served     int            // records of the last transactions, taken together
 	unsynced   bool           // acknowledged records may not be on the disk yet
 	noted      bool           // the evidence was written since it was synced
 	syncedAt   time.Time
@@ -83,7 +89,11 @@ func (w *writer) run() {
 
 // serve stores what waits.
 func (w *writer) serve() {
+	if w.served >= gatherFrom {
+		time.Sleep(gatherTime)
+	}
 	batch := w.log.appends.take()
+	w.served = len(batch)
 	for len(batch) > 0 {
 		n, bytes := 0, 0
 		for n < len(batch) && n < maxCommit && bytes < maxCommitBytes {
