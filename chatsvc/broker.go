@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"sync"
@@ -202,16 +201,16 @@ func (b *broker) arrival(offset uint64) (<-chan struct{}, error) {
 	return b.arrived, nil
 }
 
-// subscribe returns a subscriber that reads from offset from, or from the first
-// retained one, to below until. The caller calls leave in the end.
+// subscribe returns a subscriber that reads from offset from, which its client was
+// told, to below until. The caller calls leave in the end.
 func (b *broker) subscribe(owner string, from, until uint64) *subscriber {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return &subscriber{owner: owner, next: min(max(from, b.first), b.hot.next), until: until}
+	return &subscriber{owner: owner, next: min(from, b.hot.next), until: until}
 }
 
 // errUntil ends a stream that has all that it asked for.
-var errUntil = io.EOF
+var errUntil = errors.New("all that was asked for was sent")
 
 // read returns the next batch for s. An empty one comes with a channel that is
 // closed when there is more: s reads again then, or leaves. It fails with errUntil
@@ -233,7 +232,16 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 	case !b.closedAt.IsZero() && (s.next >= b.visible || time.Since(b.closedAt) > drainTime):
 		defer b.mu.Unlock()
 		return batch{}, nil, b.reason
-	case s.next < max(b.hot.floor(), b.first) && s.next < end:
+	}
+	if s.next >= end {
+		b.letGo(s)
+		b.park(s) // which may release what is held
+		end = min(b.visible, s.until)
+		if s.next >= end && s.round == nil {
+			b.park(s) // it has all of that: without it nobody would wake it
+		}
+	}
+	if s.next < max(b.hot.floor(), b.first) && s.next < end {
 		if s.census > 0 { // it kept up once
 			s.late()
 		}
@@ -243,10 +251,6 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 	}
 	defer b.mu.Unlock()
 	b.letGo(s)
-	if s.next >= end {
-		b.park(s)
-		end = min(b.visible, s.until)
-	}
 	got := b.hot.batch(s.next, end)
 	if got.count > 0 && b.hot.isFull() {
 		b.hot.evict()

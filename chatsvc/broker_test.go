@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -306,6 +307,68 @@ func TestLastOneToLeaveReleases(t *testing.T) {
 			t.Errorf("a crowd of %d with %d parked and %d waiting is left behind", c.broker.crowd, c.broker.parked, c.broker.waiting)
 		}
 	})
+}
+
+// A subscriber whose own parking releases what it has read already is woken by the next
+// record, also when all others have left.
+func TestReleaserIsWoken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowdTest(t, 79)
+		c.publish()
+		c.parkSome(71) // one less than nine in ten
+		c.publish()    // held
+		c.subs = append(c.subs, c.broker.subscribe("", 1, noUntil))
+		c.waits = append(c.waits, nil)
+		c.park(79) // it has read all, and is the ninth in ten
+		for i := range 79 {
+			c.broker.leave(c.subs[i])
+		}
+		c.publish()
+		if n := c.woken(79); n != 1 {
+			t.Error("the subscriber sleeps")
+		}
+	})
+}
+
+// A subscriber that falls out of memory while it parks reads from the log.
+func TestHotEndMovesPastAParkingSubscriber(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowdTest(t, 100)
+		c.publish()
+		c.parkSome(80)
+		for i := 80; i < 100; i++ {
+			c.read(i)
+		}
+		for range 5 * spareChunks { // held, and more than the hot end keeps
+			publishOne(c, c.broker, strings.Repeat("x", ownChunkBytes))
+		}
+		for i := 80; i < 90; i++ { // the last one releases what is not in memory any more
+			if n := c.read(i); n != 0 {
+				t.Errorf("subscriber %d got %d records", i, n)
+			}
+		}
+		if c.subs[89].piece == nil {
+			t.Error("the subscriber does not read from the log")
+		}
+		synctest.Wait()
+		c.broker.cold.end()
+	})
+}
+
+// A stream begins where its client was told, whatever the log has removed since.
+func TestStreamBeginsWhereItWasTold(t *testing.T) {
+	t.Parallel()
+	c := newColdTest(t, 100, 20, 1<<20)
+	if err := c.broker.publish(Chunk{From: 101, Next: 101, First: 50}); err != nil {
+		t.Fatal(err)
+	}
+	s := c.broker.subscribe("", 40, noUntil)
+	defer c.broker.leave(s)
+	if got, err := c.read(s); err != nil || got.offset != 40 {
+		t.Errorf("the stream begins at %d, %v", got.offset, err)
+	}
 }
 
 // lateLog is a log whose Follow hands out records late: a replica that lags.

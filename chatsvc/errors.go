@@ -74,6 +74,8 @@ func wireError(err error) error {
 		return nil
 	case errors.As(err, &coded):
 		return err
+	case errors.Is(err, errCold): // the log's own error stays in the server's log
+		return connect.NewError(connect.CodeUnavailable, errCold)
 	case errors.Is(err, errFellBehind), errors.Is(err, errBehind), errors.Is(err, errShutdown), errors.Is(err, errReplaced):
 		return connect.NewError(connect.CodeUnavailable, err)
 	case errors.Is(err, http.ErrNotSupported):

@@ -61,11 +61,11 @@ func (f *follower) bound(ctx context.Context, rpc chatconnect.SimpleChatClient, 
 	}
 	text := h.Get(chatsvc.HeaderUntil)
 	if text == "" && f.atEnd {
-		h, err := f.askEnd(ctx, rpc)
+		end, err := f.askEnd(ctx, rpc)
 		if err != nil {
 			return err
 		}
-		text = h.Get(chatsvc.HeaderOffset)
+		text = strconv.FormatUint(end, 10)
 	}
 	if text != "" {
 		until, err := strconv.ParseUint(text, 10, 64)
@@ -77,19 +77,32 @@ func (f *follower) bound(ctx context.Context, rpc chatconnect.SimpleChatClient, 
 	return f.done()
 }
 
-// askEnd returns the headers of a stream that begins at the end of the log.
-func (f *follower) askEnd(ctx context.Context, rpc chatconnect.SimpleChatClient) (http.Header, error) {
+// askEnd returns the offset of the next record, as a stream that begins there tells it.
+func (f *follower) askEnd(ctx context.Context, rpc chatconnect.SimpleChatClient) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.client.timeout)
 	defer cancel()
 	ctx, call := f.client.newCall(ctx)
 	End().setHeader(call.RequestHeader())
 	stream, err := rpc.MessageList(ctx, &chatpb.None{})
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	cancel()
-	_ = stream.Close() // it is cancelled
-	return stream.ResponseHeader(), nil
+	defer func() {
+		cancel()
+		_ = stream.Close() // it is cancelled
+	}()
+	epoch, offset, _, err := readPosition(stream.ResponseHeader())
+	if err != nil {
+		stream.Receive() // an error has no position
+		if stream.Err() != nil {
+			err = stream.Err()
+		}
+		return 0, err
+	}
+	if epoch != f.position.epoch {
+		return 0, ErrNewEpoch
+	}
+	return offset, nil
 }
 
 // done returns errDone when all that was asked for has come.

@@ -55,6 +55,10 @@ func TestRead(t *testing.T) {
 			[]answer{{epoch: e, first: 3, batch: []string{"a", "b", "c"}}, {epoch: e, first: 5}},
 			[]string{"3@EPOCH end", "end "}, []string{"open 3 lost 0", "3:a", "4:b"}, nil,
 		}, {
+			"a server that cannot be asked for its end at first", chatclient.At(e, 3), chatclient.End(),
+			[]answer{{epoch: e, first: 3, batch: []string{"a"}}, {err: errUnavailable}, {epoch: e, first: 3, batch: []string{"a"}}, {epoch: e, first: 4}},
+			[]string{"3@EPOCH end", "end ", "3@EPOCH end", "end "}, []string{"open 3 lost 0", "open 3 lost 0", "3:a"}, nil,
+		}, {
 			"what is gone", chatclient.At(e, 3), chatclient.At(e, 5),
 			[]answer{{epoch: e, first: 9, until: 5, ends: true}},
 			[]string{"3@EPOCH 5"}, []string{"open 9 lost 6"}, nil,
