@@ -53,7 +53,7 @@ type broker struct {
 	first    uint64              // first offset that the log is known to retain
 	arrived  chan struct{}       // closed by the next publish; nil while nobody waits
 	closedAt time.Time           // zero until close
-	reason   error               // what subscribers are told after it
+	reason   error               // told to subscribers after it
 	reported map[uint64]struct{} // where runs of records begin that were reported as unreadable
 }
 
@@ -256,7 +256,7 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 		b.hot.evict()
 	}
 	if got.count > 0 && s.next+uint64(got.count) < end {
-		b.ask() // what is not the end may expire
+		b.ask() // records before the end may have expired
 	}
 	s.next += uint64(got.count)
 	s.begun = true

@@ -56,10 +56,10 @@ type coldOwner struct {
 
 // piece is a chunk of the log that is being read, cached or held.
 type piece struct {
-	from, to uint64 // what was asked for: to is where its block or the log ends
+	from, to uint64 // the range that was asked for: to is the end of its block or of the log
 	owner    string
 	loaded   chan struct{} // closed when the read has ended
-	chunk    *chunk        // what was read; nil before, and if it failed
+	chunk    *chunk        // the records; nil before the read has ended, and if it failed
 	err      error
 	next     uint64        // offset behind the chunk
 	stale    bool          // a record was redacted while it was read: read again
@@ -292,7 +292,7 @@ func (c *coldCache) read(p *piece) (*chunk, uint64, error) {
 	defer cancel()
 	for pause := coldRetry; ; pause = min(2*pause, coldRetryMax) {
 		got, err := c.log.Read(ctx, c.epoch, p.from, p.to, chunkBytes)
-		isGone := err == nil && got.First > p.from // what is below First may be removed at any time
+		isGone := err == nil && got.First > p.from // records below First may be removed at any time
 		switch {
 		case errors.Is(err, ErrEpoch):
 			return nil, p.from, errReplaced

@@ -268,8 +268,8 @@ func TestShortColdReadsAreRepeated(t *testing.T) {
 	})
 }
 
-// What the log has removed is not passed over, and a reader of one epoch gets nothing
-// of another.
+// Records that the log has removed are not passed over, and a reader of one epoch gets
+// no records of another.
 func TestColdReadsEnd(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

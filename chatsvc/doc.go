@@ -34,22 +34,27 @@
 // # Delivery
 //
 // All subscribers see all messages in one order, the [Log]'s. A subscriber gets
-// the retained history first, oldest first, then every new message, with no gap
-// and no duplicate between the two. sendMessage returns when the message is as
-// durable as the log promises; with a [MemoryLog] it is gone when the process
-// ends. Subscribers that wait get a message at once; where they are still busy
-// with what came before, or were for long, it waits for at most 100 ms (20 µs for
-// each of a crowd of over 5,000), and goes out with what follows it in one batch.
+// history first, oldest first, then every new message, with no gap and no duplicate
+// between the two. Without an offset the history is the end that [WithReplay] allows;
+// with one it is everything that the log retains from it on. The newest records are in
+// memory, older ones are read from the log when a subscriber needs them. A record that
+// cannot be read, or was redacted, comes as an empty message.
 //
-// A late subscriber sees what [Retention] has left. Each record has a number,
-// its offset, and the log has an epoch; both travel in headers ([HeaderOffset],
-// [HeaderEpoch]), so a client that counts what it receives can resume with the
-// next one. If that is gone, the answer's offset shows how many are missing. A
-// slow subscriber costs nothing but its place in the history, and slows nobody.
-// The stream of one that falls out of the history ends with unavailable; that
-// of one that does not take a batch within the write deadline is cut, as nothing
-// more can be written to it. Both may resume. A send with
-// [HeaderIdempotencyKey] may be repeated safely.
+// sendMessage returns when the message is as durable as the log promises; with a
+// [MemoryLog] it is gone when the process ends. Fewer than 64 subscribers get a message
+// at once. In a larger crowd it waits until most of them have taken the messages before
+// it, for at most 100 ms, or 250 ms for more than 5,000, and leaves with the messages
+// that follow it in one batch.
+//
+// Each record has a number, its offset, and the log has an epoch; both travel in headers
+// ([HeaderOffset], [HeaderEpoch]), so a client that counts the messages that it receives
+// can resume with the next one. [HeaderUntil] ends a stream before an offset. If records
+// that were asked for are gone, the response's offset shows how many are missing. A slow
+// subscriber costs its place in the history and the batch that it is being sent, and
+// slows nobody. The stream of one that falls out of the history ends with unavailable;
+// that of one that does not take a batch in time is cut, as nothing more can be written
+// to it: in time is the write deadline and a second for each 16 KiB. Both may resume. A
+// send with [HeaderIdempotencyKey] may be repeated safely.
 //
 // # Shutdown
 //

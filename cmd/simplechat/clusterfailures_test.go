@@ -110,7 +110,7 @@ func mostNATSServersFail(t *testing.T, says *promise) {
 			}
 		}
 		says.isKept("streams stay open and silent")
-		says.isKept("All goes on by itself, without a gap or a duplicate.")
+		says.isKept("All recovers by itself, without a gap or a duplicate.")
 	}
 }
 

@@ -55,7 +55,7 @@ func diskIsFull(t *testing.T, says *promise) {
 	}
 	awaitHealth(t, p, serving)
 	send(ctx, t, client, text("there is room"))
-	says.isKept("It goes on by itself when there is room.")
+	says.isKept("It recovers by itself when there is room.")
 	if got := string(sub.next().GetContent()); got != "there is room" {
 		t.Errorf("message %.10q on the stream that was open", got)
 	}
@@ -129,7 +129,7 @@ func diskIsNotWritable(t *testing.T, says *promise) {
 		}
 	}
 	says.isKept("The history is served, sends get the reason.")
-	says.isKept("It goes on by itself when the disk can be written.")
+	says.isKept("It recovers by itself when the disk can be written.")
 }
 
 // stopFirst sends a message to the server that the shell of p has started, and ends
@@ -187,7 +187,7 @@ func directoryIsRemoved(t *testing.T, says *promise) {
 	}
 	awaitHealth(t, p, serving)
 	send(ctx, t, client, text("after"))
-	says.isKept("It goes on by itself when the directory is put back")
+	says.isKept("It recovers by itself when the directory is put back")
 	var got []string
 	for last := ""; last != "after"; {
 		last = string(sub.next().GetContent())
@@ -249,7 +249,7 @@ func databaseIsRemoved(t *testing.T, says *promise) {
 	says.isKept("Nothing more is acknowledged: sends get `unavailable`")
 	says.isKept(`health checks say "not serving"`)
 	says.isKept("streams go on")
-	says.isKept("It goes on by itself when the file is put back.")
+	says.isKept("It recovers by itself when the file is put back.")
 }
 
 // putBack puts a file back: its bytes, or the file itself.
