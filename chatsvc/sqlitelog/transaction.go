@@ -29,7 +29,8 @@ func (w *writer) begin() *transaction {
 }
 
 // transact runs change in a transaction, which also removes what the retention does
-// not allow. It reports whether the transaction may have been committed if it fails.
+// not allow. It reports whether the transaction may have been committed if it fails. It
+// is not on the disk yet.
 func (w *writer) transact(t *transaction, change func() error) (mayBeCommitted bool, err error) {
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		return false, err
@@ -42,15 +43,13 @@ func (w *writer) transact(t *transaction, change func() error) (mayBeCommitted b
 		_ = w.rollback()
 		return false, err
 	}
+	w.log.raiseFloor(t.floor.offset)
 	if err := w.exec("COMMIT"); err != nil {
 		isKnown := isFullError(err) || isBusyError(err)
 		return !isKnown || w.rollback() != nil, err
 	}
 	w.unsynced = true
-	if err := w.files.check(); err != nil {
-		return true, err
-	}
-	return true, w.note(t)
+	return true, nil
 }
 
 // insert stores the records of a batch that are new.
