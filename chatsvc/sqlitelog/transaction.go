@@ -2,6 +2,7 @@ package sqlitelog
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"example.com/simplechat/chatsvc"
@@ -161,6 +162,11 @@ func (w *writer) deleteBelow(table string, offset uint64) error {
 		return err
 	}
 	return stmt.Reset()
+}
+
+// deleteFrom removes what nothing proves behind the end of the log.
+func (w *writer) deleteFrom(offset uint64) error {
+	return pragma(w.conn, fmt.Sprintf(`DELETE FROM messages WHERE "offset" >= %d`, offset))
 }
 
 // vacuum gives some free pages back to the file system.

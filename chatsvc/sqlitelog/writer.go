@@ -46,11 +46,14 @@ type writer struct {
 	synced   chan error
 	first    edge // what is reported
 	floor    edge // what is stored
-	epochs   []epochStart
-	next     uint64
-	total    int64 // sum of the sizes of all records
-	stored   int64 // when the last one was stored, in log time
-	last     int64 // its checksum
+	rows     *scanner
+	// hasDamagedEnd tells that nothing proves what is stored behind the last message.
+	hasDamagedEnd bool
+	epochs        []epochStart
+	next          uint64
+	total         int64 // sum of the sizes of all records
+	stored        int64 // when the last one was stored, in log time
+	last          int64 // its checksum
 
 	broken     error // why conn must be opened again; nil while it need not
 	triedAt    time.Time
