@@ -3,7 +3,10 @@ package sqlitelog
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
+
+	"zombiezen.com/go/sqlite"
 
 	"example.com/simplechat/chatsvc"
 )
@@ -33,6 +36,7 @@ func (w *writer) begin() *transaction {
 // not allow. It reports whether the transaction may have been committed if it fails. It
 // is not on the disk yet.
 func (w *writer) transact(t *transaction, change func() error) (mayBeCommitted bool, err error) {
+	defer func() { err = w.explain(err) }()
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		return false, err
 	}
@@ -46,11 +50,38 @@ func (w *writer) transact(t *transaction, change func() error) (mayBeCommitted b
 	}
 	w.log.raiseFloor(t.floor.offset)
 	if err := w.exec("COMMIT"); err != nil {
-		isKnown := isFullError(err) || isBusyError(err)
+		// What SQLite writes last makes the transaction valid: where a write has failed, that
+		// was not written, or not as a whole.
+		isKnown := isFullError(err) || isBusyError(err) || sqlite.ErrCode(err) == sqlite.ResultIOErrWrite
 		return !isKnown || w.rollback() != nil, err
 	}
 	w.unsynced = true
 	return true, nil
+}
+
+// explain says of a failed write that there is no room, if that is why: SQLite does so
+// for a full disk alone, and not for a quota.
+func (w *writer) explain(err error) error {
+	if err == nil || sqlite.ErrCode(err) != sqlite.ResultIOErrWrite {
+		return err
+	}
+	if cause := w.log.system.room(w.log.dir); isNoSpace(cause) {
+		return fmt.Errorf("%w: %w", sqlite.ResultFull.ToError(), cause)
+	}
+	return err
+}
+
+// tryRoom returns why a few kilobytes cannot be written to a directory, nil if they can.
+func tryRoom(dir string) (err error) {
+	file, err := os.CreateTemp(dir, "room-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
+	if _, err := file.Write(make([]byte, 4*pageSize)); err != nil {
+		return err
+	}
+	return file.Sync()
 }
 
 // insert stores the records of a batch that are new.
