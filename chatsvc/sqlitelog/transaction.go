@@ -134,8 +134,10 @@ func (w *writer) insert(t *transaction, batch []*pendingAppend) error {
 	return nil
 }
 
+const insertKeyRow = `INSERT OR REPLACE INTO keys ("offset", key, used) VALUES (?, ?, ?)`
+
 func (w *writer) insertKey(t *transaction, key keySum) error {
-	stmt, err := w.conn.Prepare(`INSERT OR REPLACE INTO keys ("offset", key, used) VALUES (?, ?, ?)`)
+	stmt, err := w.conn.Prepare(insertKeyRow)
 	if err != nil {
 		return err
 	}
