@@ -222,9 +222,8 @@ func (l countedListener) Accept() (net.Conn, error) {
 	return countedConn{nc, l.most}, err
 }
 
-// Many frames that come together and are to be answered start no goroutine each.
-//
-//nolint:paralleltest // it counts the goroutines of the process
+// Many frames that come together and are to be answered start no goroutine each. It
+// counts the goroutines of the process, and so runs alone.
 func TestAnswersStartFewGoroutines(t *testing.T) {
 	const pings = 5000
 	var most atomic.Int64

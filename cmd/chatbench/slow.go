@@ -92,7 +92,7 @@ func (cmp *comparison) slowTable() string {
 				fmt.Fprintf(&b, "| %s | %s | ? | %s | ? | ≤ %s | ? |\n", l.title(), g.figure, human(with), ratio(g.factor))
 				continue
 			}
-			verdict := map[bool]string{true: "yes", false: "**no**"}[with <= g.factor*without]
+			verdict := yesOrNo(with <= g.factor*without)
 			if cmp.flags.Quick {
 				verdict = "–"
 			}

@@ -144,7 +144,7 @@ func openMany(p *hostile) {
 		if err != nil {
 			break
 		}
-		defer other.Close() //nolint:errcheck // it is not a file
+		defer other.Close()
 	}
 	p.pause(time.Second)
 }
