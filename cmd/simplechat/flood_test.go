@@ -31,15 +31,15 @@ var floodFlags = []string{
 }
 
 const (
-	// floodHeap is what a flooded server may have in use above its beginning, in bytes: the
-	// four bounds above are 28 MiB of it, and connections and calls the rest.
-	floodHeap = 128 << 20
+	// floodMemory is what a flooded server may have in use above its beginning, in bytes: the
+	// four bounds above are 28 MiB, and each call may take 8 KiB.
+	floodMemory = 28<<20 + floodConnections*calls*8<<10
 	// floodGoroutines is how many a flooded server may have: one or two for each
 	// connection, and one for each call.
 	floodGoroutines = floodConnections * (calls + 2)
-	// leftHeap and so on are what it may have above its beginning when the flood is over:
+	// leftMemory and so on are what it may have above its beginning when the flood is over:
 	// messages and keys are kept, and up to 256 goroutines for the next calls.
-	leftHeap, leftGoroutines, leftDescriptors = 32 << 20, 256 + 20, 20
+	leftMemory, leftGoroutines, leftDescriptors = 32 << 20, 256 + 20, 20
 )
 
 // Under all attacks together a server stays within its bounds, an honest client
@@ -89,8 +89,8 @@ func floodServer(t *testing.T, s *measuredServer, config *tls.Config, lasting ti
 	}
 	for tick := time.NewTicker(500 * time.Millisecond); ctx.Err() == nil; {
 		now := s.holdings(askHoldings)
-		most = holdings{max(most.Heap, now.Heap), max(most.Goroutines, now.Goroutines), max(most.Descriptors, now.Descriptors)}
-		if now.Heap > begin.Heap+floodHeap || now.Goroutines > floodGoroutines || now.Descriptors > begin.Descriptors+floodConnections+leftDescriptors {
+		most = holdings{max(most.Memory, now.Memory), max(most.Goroutines, now.Goroutines), max(most.Descriptors, now.Descriptors)}
+		if now.Memory > begin.Memory+floodMemory || now.Goroutines > floodGoroutines || now.Descriptors > begin.Descriptors+floodConnections+leftDescriptors {
 			t.Errorf("the server holds %+v, and then %+v", now, s.holdings(askStacks))
 			cancel()
 		}
@@ -141,7 +141,7 @@ func (s *measuredServer) awaitRest(begin holdings) {
 	s.tb.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		now := s.holdings(askHoldings)
-		if now.Heap <= begin.Heap+leftHeap && now.Goroutines <= begin.Goroutines+leftGoroutines && now.Descriptors <= begin.Descriptors+leftDescriptors {
+		if now.Memory <= begin.Memory+leftMemory && now.Goroutines <= begin.Goroutines+leftGoroutines && now.Descriptors <= begin.Descriptors+leftDescriptors {
 			return
 		}
 		if time.Now().After(deadline) {

@@ -21,6 +21,7 @@ type hostile struct {
 	*http2.Framer
 
 	ctx   context.Context //nolint:containedctx // done when the flood ends: the connection is closed then
+	stop  func() bool
 	fault chan<- error
 	block bytes.Buffer
 	hpack *hpack.Encoder // writes to block
@@ -35,11 +36,11 @@ const dialTime = 5 * time.Second
 // dialHostile opens a connection that ends with ctx. Over TLS it speaks proto,
 // or does not begin if that is empty.
 func dialHostile(ctx context.Context, addr string, config *tls.Config, proto string, fault chan<- error) (*hostile, error) {
-	nc, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "tcp", addr)
+	plain, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { _ = nc.Close() })
+	nc, stop := plain, context.AfterFunc(ctx, func() { _ = plain.Close() })
 	if config != nil && proto != "" {
 		config = config.Clone()
 		config.NextProtos = []string{proto}
@@ -47,15 +48,22 @@ func dialHostile(ctx context.Context, addr string, config *tls.Config, proto str
 		handshake, cancel := context.WithTimeout(ctx, dialTime)
 		defer cancel()
 		if err := secure.HandshakeContext(handshake); err != nil {
-			_ = nc.Close()
+			stop()
+			_ = plain.Close()
 			return nil, err
 		}
 		nc = secure
 	}
-	p := &hostile{Conn: nc, Framer: http2.NewFramer(nc, nc), ctx: ctx, fault: fault}
+	p := &hostile{Conn: nc, Framer: http2.NewFramer(nc, nc), ctx: ctx, stop: stop, fault: fault}
 	p.AllowIllegalWrites = true
 	p.hpack = hpack.NewEncoder(&p.block)
 	return p, nil
+}
+
+// Close implements [net.Conn].
+func (p *hostile) Close() error {
+	p.stop()
+	return p.Conn.Close()
 }
 
 // begin sends the preface and the settings.

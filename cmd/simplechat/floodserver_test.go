@@ -15,7 +15,7 @@ import (
 
 // holdings are what a server's process holds at a moment.
 type holdings struct {
-	Heap        int64 `json:"heap"` // bytes that are in use after a collection
+	Memory      int64 `json:"memory"` // bytes of the heap after a collection, and of stacks
 	Goroutines  int   `json:"goroutines"`
 	Descriptors int   `json:"descriptors"` // 0 where the system does not tell
 }
@@ -65,7 +65,7 @@ func measureHoldings() holdings {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	files, _ := os.ReadDir("/proc/self/fd")
-	return holdings{int64(memory.HeapAlloc), runtime.NumGoroutine(), len(files)}
+	return holdings{int64(memory.HeapAlloc + memory.StackInuse), runtime.NumGoroutine(), len(files)}
 }
 
 // startMeasured starts one, and returns when it listens.
