@@ -200,7 +200,9 @@ func (i *AuthInterceptor) authenticate(ctx context.Context, peer connect.Peer, h
 		err = fmt.Errorf("the authenticator returned the user name %q", user.Name)
 	}
 	if err != nil {
-		i.logger.Error("authenticate", "error", err)
+		if ctx.Err() == nil { // else nobody waits for the answer: no fault, and callers could fill the log
+			i.logger.Error("authenticate", "error", err)
+		}
 		return ctx, wireError(err)
 	}
 	if res, ok := ctx.Value(responseKey{}).(*response); ok {
