@@ -31,6 +31,7 @@ func ignoreEmptyVariables() {
 type commands struct {
 	Serve   serveCmd       `cmd:"" help:"Run the server."`
 	Log     logCmd         `cmd:"" help:"Check, copy, move and repair what a server has stored."`
+	Users   usersCmd       `cmd:"" help:"Add, change, list and remove users, and tokens for programs. A server may run."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }
 

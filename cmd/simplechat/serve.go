@@ -31,7 +31,7 @@ const (
 
 type serveCmd struct {
 	Listen    string `default:"127.0.0.1:65002" placeholder:"HOST:PORT" help:"Address to listen on; port 0 picks one. Qt's example client dials the default (${default})."`
-	Users     string `type:"path" placeholder:"FILE" help:"User database: {\"users\": [{\"name\": \"...\", \"password\": \"...\"}]}. Without it: user1 to user5 with the password qwerty."`
+	Users     string `type:"path" placeholder:"FILE" help:"User database, which simplechat users makes and changes. It is read again when it changes and on SIGHUP. Without it: user1 to user5 with the password qwerty."`
 	DemoUsers bool   `help:"Allow those five users on an address that is not loopback."`
 
 	Storage storageFlags `embed:"" group:"storage"`
@@ -76,7 +76,7 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	logger := c.newLogger(out.Stderr)
 	// The log comes last: a mistake in any other flag leaves no directory behind.
 	limits := c.Limits.limits(logger)
-	options, err := c.serviceOptions(logger, limits)
+	options, err := c.serviceOptions(ctx, logger, limits)
 	if err != nil {
 		return err
 	}
@@ -143,18 +143,8 @@ func (c *serveCmd) newLogger(w io.Writer) *slog.Logger {
 }
 
 // serviceOptions returns what the flags say of the service, apart from its log.
-func (c *serveCmd) serviceOptions(logger *slog.Logger, limits *limit.Limits) ([]chatsvc.Option, error) {
-	users := chatsvc.DemoUsers()
-	if c.Users != "" {
-		data, err := os.ReadFile(c.Users)
-		if err != nil {
-			return nil, fmt.Errorf("--users: %w", err)
-		}
-		if users, err = chatsvc.ParseUsers(data); err != nil {
-			return nil, fmt.Errorf("--users: %s: %w", c.Users, err)
-		}
-	}
-	authenticator, err := chatsvc.NewUserAuthenticator(users)
+func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limits *limit.Limits) ([]chatsvc.Option, error) {
+	authenticator, err := c.openUsers(ctx, logger)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,165 @@
+package userfile
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/text/unicode/norm"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// Authenticator knows the users and tokens of a file. It takes user names with
+// passwords as [chatsvc.Credentials] reads them, a token in place of the password,
+// and a token alone as Authorization: Bearer. It is safe for concurrent use.
+type Authenticator struct {
+	path     string
+	digester *digester
+	hasher   *hasher
+	accounts atomic.Pointer[accounts]
+	proven   atomic.Int64
+
+	mu    sync.Mutex // held during a reload
+	state fileState  // of the files as they were read last
+}
+
+var _ chatsvc.Authenticator = (*Authenticator)(nil)
+
+// Open reads the users' file at path, and the tokens beside it. It fails if the file
+// has no user, or anything in it is not valid.
+func Open(path string) (*Authenticator, error) {
+	a := &Authenticator{path: path, digester: newDigester(), hasher: newHasher()}
+	a.accounts.Store(&accounts{})
+	if err := a.Reload(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Reload reads the files again. If that fails, the users stay as they were. Otherwise
+// streams of users and tokens that are gone, or whose password was changed, end.
+func (a *Authenticator) Reload() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.state = stateOf(a.path) // before they are read: a change after it is seen by Watch
+	users, err := readUsers(a.path, false)
+	if err != nil {
+		return err
+	}
+	tokens, err := readTokens(a.path)
+	if err != nil {
+		return err
+	}
+	now, gone := newAccounts(users, tokens, a.accounts.Load())
+	a.accounts.Store(now)
+	for _, account := range gone {
+		close(account.gone)
+	}
+	return nil
+}
+
+// Authenticate implements [chatsvc.Authenticator]. An unknown user costs the same work
+// and gets the same answer as a wrong password. While too many other users wait for
+// their first login, it returns resource_exhausted with [chatsvc.HeaderRetryAfter].
+func (a *Authenticator) Authenticate(ctx context.Context, header http.Header) (chatsvc.User, error) {
+	if token, ok := bearer(header); ok {
+		account := a.token(token)
+		if account == nil {
+			return chatsvc.User{}, refused("the token is not known: it may have been revoked")
+		}
+		return chatsvc.User{Name: account.name, Revoked: account.gone}, nil
+	}
+	name, password, err := chatsvc.Credentials(header)
+	if err != nil {
+		return chatsvc.User{}, err
+	}
+	account, err := a.login(ctx, NormalizeName(name), password)
+	if err != nil {
+		return chatsvc.User{}, err
+	}
+	return chatsvc.User{Name: account.name, Revoked: account.gone}, nil
+}
+
+// login returns the account of a user name and a password or token.
+func (a *Authenticator) login(ctx context.Context, name, password string) (*account, error) {
+	wrong := refused("user name or password is wrong")
+	if token := a.token(password); token != nil && token.name == name {
+		return token, nil
+	}
+	if len(name) > maxName || len(password) > maxPassword {
+		return nil, wrong // nobody has these, and they would cost time to hash
+	}
+	accounts := a.accounts.Load()
+	account, known := accounts.users[name]
+	if !known {
+		account = accounts.decoy(a.digester.of(name))
+	}
+	if !isBcrypt(account.hash) {
+		password = norm.NFC.String(password) // one digest for all ways to type it
+	}
+	key := a.digester.of(name, password)
+	if proven := account.proven.Load(); known && proven != nil && hmac.Equal(proven[:], key[:]) {
+		a.proven.Add(1)
+		return account, nil
+	}
+	// The hash is a part of the key: after a change of the password, nobody may share
+	// a comparison that began before it.
+	ok, err := a.hasher.compare(ctx, a.digester.of(name, account.hash, password), password, account.hash)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok || !known || account.isGone():
+		return nil, wrong
+	}
+	account.proven.Store(&key)
+	return account, nil
+}
+
+// Bounds on what is hashed, in bytes: those of [chatsvc.ValidateUser].
+const (
+	maxName     = 256
+	maxPassword = 1024
+)
+
+// token returns the account of a token, or nil.
+func (a *Authenticator) token(secret string) *account {
+	if !strings.HasPrefix(secret, tokenPrefix) || len(secret) > maxPassword {
+		return nil
+	}
+	return a.accounts.Load().tokens[sha256.Sum256([]byte(secret))]
+}
+
+// Stats counts what an [Authenticator] has done since it was opened.
+type Stats struct {
+	Proven  int64 // logins with a password that had been right before
+	Hashed  int64 // comparisons of a password with a hash
+	Refused int64 // logins that found no place in the queue
+}
+
+// Stats returns the counts.
+func (a *Authenticator) Stats() Stats {
+	return Stats{Proven: a.proven.Load(), Hashed: a.hasher.hashed.Load(), Refused: a.hasher.refused.Load()}
+}
+
+// bearer returns the token of Authorization: Bearer (RFC 6750, section 2.1).
+func bearer(header http.Header) (token string, ok bool) {
+	values := header.Values("Authorization")
+	if len(values) != 1 {
+		return "", false // chatsvc.Credentials says what is wrong
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	return strings.Trim(token, " "), strings.EqualFold(scheme, "Bearer")
+}
+
+// refusedError is an error that callers see.
+type refusedError struct{ text string }
+
+func (e *refusedError) Error() string        { return e.text }
+func (e *refusedError) Is(target error) bool { return target == chatsvc.ErrUnauthenticated }
+
+func refused(text string) error { return &refusedError{text} }

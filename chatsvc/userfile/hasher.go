@@ -1,0 +1,71 @@
+package userfile
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+	"golang.org/x/sync/singleflight"
+
+	"example.com/simplechat/chatsvc"
+)
+
+const (
+	// maxWaiting bounds how many different credentials wait for a worker: a few
+	// seconds of work.
+	maxWaiting = 256
+	// retryAfter is when a login that found no place may be repeated.
+	retryAfter = 5 * time.Second
+)
+
+// hasher compares passwords with hashes, few at a time. Calls with the same credentials
+// share a comparison. It is safe for concurrent use.
+type hasher struct {
+	workers chan struct{} // holds one for each comparison under way
+	queued  atomic.Int64  // comparisons that wait or are under way
+	flights singleflight.Group
+	matches func(password, hash string) bool
+
+	hashed  atomic.Int64
+	refused atomic.Int64
+}
+
+// newHasher returns a hasher that leaves half of the CPUs to everything else.
+func newHasher() *hasher {
+	return &hasher{workers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), matches: matches}
+}
+
+// errFull says that too many comparisons wait.
+var errFull = errors.New("too many users log in at the same time: try again in a few seconds")
+
+// compare reports whether password has the hash. Calls with the same key are one. A
+// caller that leaves does not end a comparison: others may wait for it, and the queue
+// bounds those that nobody waits for.
+func (h *hasher) compare(ctx context.Context, key digest, password, hash string) (bool, error) {
+	result := h.flights.DoChan(string(key[:]), func() (any, error) {
+		defer h.queued.Add(-1)
+		if h.queued.Add(1) > int64(maxWaiting+cap(h.workers)) {
+			return false, errFull
+		}
+		h.workers <- struct{}{}
+		defer func() { <-h.workers }()
+		h.hashed.Add(1)
+		return h.matches(password, hash), nil
+	})
+	select {
+	case r := <-result:
+		if r.Err != nil {
+			h.refused.Add(1)
+			err := connect.NewError(connect.CodeResourceExhausted, r.Err)
+			err.Meta().Set(chatsvc.HeaderRetryAfter, strconv.Itoa(int(retryAfter/time.Second)))
+			return false, err
+		}
+		return r.Val.(bool), nil //nolint:forcetypeassert // see above
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
