@@ -33,6 +33,12 @@ func (a *account) isGone() bool {
 	}
 }
 
+// isProven reports whether key is the digest of the password that has matched.
+func (a *account) isProven(key digest) bool {
+	proven := a.proven.Load()
+	return proven != nil && hmac.Equal(proven[:], key[:])
+}
+
 // accounts is what the files say at one moment. Nothing of it changes.
 type accounts struct {
 	users  map[string]*account // by name
@@ -78,11 +84,12 @@ func keep(old *account, name, hash string) *account {
 	return &account{name: name, hash: hash, gone: make(chan struct{})}
 }
 
-// decoy returns an account that costs as much to compare with as those that exist: the
-// same one for the same name, so that nobody learns from the time which names exist.
+// decoy returns an account that nobody can use, and that costs as much to compare with
+// as those that exist: the same one for the same digest of a name, so that nobody learns
+// from the time which names exist.
 func (a *accounts) decoy(d digest) *account {
 	n := uint(d[0])<<16 | uint(d[1])<<8 | uint(d[2])
-	return a.users[a.names[n%uint(len(a.names))]]
+	return &account{hash: a.users[a.names[n%uint(len(a.names))]].hash, gone: make(chan struct{})}
 }
 
 // digester makes digests with a key that no other process has.

@@ -2,7 +2,6 @@ package userfile
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"net/http"
 	"strings"
@@ -103,20 +102,17 @@ func (a *Authenticator) login(ctx context.Context, name, password string) (*acco
 		password = norm.NFC.String(password) // one digest for all ways to type it
 	}
 	key := a.digester.of(name, password)
-	if proven := account.proven.Load(); known && proven != nil && hmac.Equal(proven[:], key[:]) {
+	if account.isProven(key) {
 		a.proven.Add(1)
 		return account, nil
 	}
-	// The hash is a part of the key: after a change of the password, nobody may share
-	// a comparison that began before it.
-	ok, err := a.hasher.compare(ctx, a.digester.of(name, account.hash, password), password, account.hash)
+	ok, err := a.hasher.prove(ctx, account, key, password)
 	switch {
 	case err != nil:
 		return nil, err
 	case !ok || !known || account.isGone():
 		return nil, wrong
 	}
-	account.proven.Store(&key)
 	return account, nil
 }
 

@@ -24,8 +24,8 @@ var defaultParams = &argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelis
 // errPlain says that a password is no hash.
 var errPlain = errors.New("is not hashed")
 
-// Hash returns the argon2id hash of a password in PHC form. It takes about 20 ms of
-// CPU and 19 MiB.
+// Hash returns the argon2id hash of a password in PHC form. It takes tens of
+// milliseconds of CPU and 19 MiB.
 func Hash(password string) (string, error) {
 	return argon2id.CreateHash(norm.NFC.String(password), defaultParams)
 }

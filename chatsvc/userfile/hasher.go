@@ -42,11 +42,16 @@ func newHasher() *hasher {
 // errFull says that too many comparisons wait.
 var errFull = errors.New("too many users log in at the same time: try again in a few seconds")
 
-// compare reports whether password has the hash. Calls with the same key are one. A
-// caller that leaves does not end a comparison: others may wait for it, and the queue
-// bounds those that nobody waits for.
-func (h *hasher) compare(ctx context.Context, key digest, password, hash string) (bool, error) {
-	result := h.flights.DoChan(string(key[:]), func() (any, error) {
+// prove reports whether password is the account's, whose digest key is, and remembers
+// that in the account. Calls for the same are one. A caller that leaves does not end a
+// comparison: others may wait for it, and the queue bounds those that nobody waits for.
+func (h *hasher) prove(ctx context.Context, a *account, key digest, password string) (bool, error) {
+	// The hash is a part of the flight's name: after a change of the password, nobody
+	// shares a comparison that began before it.
+	result := h.flights.DoChan(string(key[:])+a.hash, func() (any, error) {
+		if a.isProven(key) { // since the caller looked
+			return true, nil
+		}
 		defer h.queued.Add(-1)
 		if h.queued.Add(1) > int64(maxWaiting+cap(h.workers)) {
 			return false, errFull
@@ -54,7 +59,11 @@ func (h *hasher) compare(ctx context.Context, key digest, password, hash string)
 		h.workers <- struct{}{}
 		defer func() { <-h.workers }()
 		h.hashed.Add(1)
-		return h.matches(password, hash), nil
+		ok := h.matches(password, a.hash)
+		if ok {
+			a.proven.Store(&key)
+		}
+		return ok, nil
 	})
 	select {
 	case r := <-result:
