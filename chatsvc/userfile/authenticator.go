@@ -3,6 +3,8 @@ package userfile
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 // and a token alone as Authorization: Bearer. It is safe for concurrent use.
 type Authenticator struct {
 	path     string
+	logger   *slog.Logger
 	digester *digester
 	hasher   *hasher
 	accounts atomic.Pointer[accounts]
@@ -30,22 +33,51 @@ type Authenticator struct {
 var _ chatsvc.Authenticator = (*Authenticator)(nil)
 
 // Open reads the users' file at path, and the tokens beside it. It fails if the file
-// has no user, or anything in it is not valid.
-func Open(path string) (*Authenticator, error) {
-	a := &Authenticator{path: path, digester: newDigester(), hasher: newHasher()}
+// has no user, or anything in it is not valid. What is read later is logged to logger;
+// nil discards that.
+func Open(path string, logger *slog.Logger) (*Authenticator, error) {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	a := &Authenticator{path: path, logger: logger, digester: newDigester(), hasher: newHasher()}
 	a.accounts.Store(&accounts{})
-	if err := a.Reload(); err != nil {
+	if err := a.load(); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
 // Reload reads the files again. If that fails, the users stay as they were. Otherwise
-// streams of users and tokens that are gone, or whose password was changed, end.
+// streams of users and tokens that are gone, or whose password was changed, end. Both
+// are logged.
 func (a *Authenticator) Reload() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.state = stateOf(a.path) // before they are read: a change after it is seen by Watch
+	return a.reload()
+}
+
+// reloadChanged reloads the files if they have changed since they were read, and
+// reports whether there is something new.
+func (a *Authenticator) reloadChanged() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.state.equals(stateOf(a.path)) && a.reload() == nil
+}
+
+// reload is Reload. The caller holds mu.
+func (a *Authenticator) reload() error {
+	if err := a.load(); err != nil {
+		a.logger.Error("users: the file cannot be used, those read before stay", "error", err)
+		return err
+	}
+	accounts := a.accounts.Load()
+	a.logger.Info("users: read again", "users", len(accounts.users), "tokens", len(accounts.tokens))
+	return nil
+}
+
+// load reads the files. The caller holds mu, or is the only one.
+func (a *Authenticator) load() error {
+	a.state = stateOf(a.path) // before they are read: a change after that is seen
 	users, err := readUsers(a.path, false)
 	if err != nil {
 		return err
@@ -63,25 +95,33 @@ func (a *Authenticator) Reload() error {
 }
 
 // Authenticate implements [chatsvc.Authenticator]. An unknown user costs the same work
-// and gets the same answer as a wrong password. While too many other users wait for
-// their first login, it returns resource_exhausted with [chatsvc.HeaderRetryAfter].
+// and gets the same answer as a wrong password. Before it refuses anyone it looks
+// whether the files have changed: a new token works at once. While too many other users
+// wait for their first login, it returns resource_exhausted with
+// [chatsvc.HeaderRetryAfter].
 func (a *Authenticator) Authenticate(ctx context.Context, header http.Header) (chatsvc.User, error) {
-	if token, ok := bearer(header); ok {
-		account := a.token(token)
-		if account == nil {
-			return chatsvc.User{}, refused("the token is not known: it may have been revoked")
-		}
-		return chatsvc.User{Name: account.name, Revoked: account.gone}, nil
+	account, err := a.authenticate(ctx, header)
+	if errors.Is(err, chatsvc.ErrUnauthenticated) && a.reloadChanged() {
+		account, err = a.authenticate(ctx, header)
 	}
-	name, password, err := chatsvc.Credentials(header)
-	if err != nil {
-		return chatsvc.User{}, err
-	}
-	account, err := a.login(ctx, NormalizeName(name), password)
 	if err != nil {
 		return chatsvc.User{}, err
 	}
 	return chatsvc.User{Name: account.name, Revoked: account.gone}, nil
+}
+
+func (a *Authenticator) authenticate(ctx context.Context, header http.Header) (*account, error) {
+	if secret, ok := bearer(header); ok {
+		if token := a.token(secret); token != nil {
+			return token, nil
+		}
+		return nil, refused("the token is not known: it may have been revoked")
+	}
+	name, password, err := chatsvc.Credentials(header)
+	if err != nil {
+		return nil, err
+	}
+	return a.login(ctx, NormalizeName(name), password)
 }
 
 // login returns the account of a user name and a password or token.

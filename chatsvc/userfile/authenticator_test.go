@@ -161,15 +161,25 @@ func TestWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		path := newFile(t, "ada:x")
-		a := open(t, path)
 		var log bytes.Buffer
+		a, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ada, err := a.Authenticate(t.Context(), basic("ada", "x"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		ctx, stop := context.WithCancel(t.Context())
-		go a.Watch(ctx, slog.New(slog.NewTextHandler(&log, nil)))
+		go a.Watch(ctx)
 		defer synctest.Wait()
 		defer stop()
 		after := func(name, password string) error {
 			time.Sleep(2 * lookEvery) // in the bubble's time
 			synctest.Wait()
+			if !isClosed(ada.Revoked) { // its hash is another one already
+				t.Error("the first change was not seen before somebody logged in")
+			}
 			_, err := a.Authenticate(t.Context(), basic(name, password))
 			return err
 		}
@@ -204,6 +214,29 @@ func TestWatch(t *testing.T) {
 			t.Errorf("after a new token: %v", err)
 		}
 	})
+}
+
+// Without Watch, a change is seen before anyone is refused, once.
+func TestChangeIsSeenAtLogin(t *testing.T) {
+	t.Parallel()
+	path := newFile(t, "ada:x")
+	var log bytes.Buffer
+	a, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "ada:new", "bob:y")
+	for _, header := range []http.Header{basic("bob", "y"), basic("ada", "new")} {
+		if _, err := a.Authenticate(t.Context(), header); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := a.Authenticate(t.Context(), basic("ada", "x")); err == nil {
+		t.Error("the old password")
+	}
+	if got := strings.Count(log.String(), "read again"); got != 1 {
+		t.Errorf("%d reloads:\n%s", got, log.String())
+	}
 }
 
 // 10,000 clients of 50 users log in together: each password is compared once, and a

@@ -1,8 +1,8 @@
 // Package userfile keeps the users of a chat in a file, with hashed passwords:
 //
-//	users, err := userfile.Open("users.json")
+//	users, err := userfile.Open("users.json", logger)
 //	if err != nil { … }
-//	go users.Watch(ctx, logger)
+//	go users.Watch(ctx)
 //	svc, err := chatsvc.New(chatsvc.WithAuthenticator(users))
 //
 // # Files

@@ -47,7 +47,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			_, err := Open(path)
+			_, err := Open(path, nil)
 			if err == nil {
 				t.Fatal("it was opened")
 			}

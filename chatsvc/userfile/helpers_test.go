@@ -47,7 +47,7 @@ func write(tb testing.TB, path string, users ...string) {
 // open opens a file.
 func open(tb testing.TB, path string) *Authenticator {
 	tb.Helper()
-	a, err := Open(path)
+	a, err := Open(path, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package userfile
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"time"
 )
@@ -14,7 +13,7 @@ const lookEvery = 250 * time.Millisecond
 
 // Watch reloads the files when they change, until ctx is done. A file that cannot be
 // read, or is not valid, is logged once for each change of it.
-func (a *Authenticator) Watch(ctx context.Context, logger *slog.Logger) {
+func (a *Authenticator) Watch(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -22,28 +21,9 @@ func (a *Authenticator) Watch(ctx context.Context, logger *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-		if a.hasChanged() {
-			a.ReloadAndLog(logger)
+			a.reloadChanged()
 		}
 	}
-}
-
-// ReloadAndLog reloads the files, and logs how that went.
-func (a *Authenticator) ReloadAndLog(logger *slog.Logger) {
-	if err := a.Reload(); err != nil {
-		logger.Error("users: the file cannot be used, those read before stay", "error", err)
-		return
-	}
-	accounts := a.accounts.Load()
-	logger.Info("users: read again", "users", len(accounts.users), "tokens", len(accounts.tokens))
-}
-
-// hasChanged reports whether the files are others than those that were read last.
-func (a *Authenticator) hasChanged() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return !a.state.equals(stateOf(a.path))
 }
 
 // fileState tells whether files were changed: the users', and the tokens'.

@@ -18,19 +18,19 @@ func (c *serveCmd) openUsers(ctx context.Context, logger *slog.Logger) (chatsvc.
 	if c.Users == "" {
 		return chatsvc.NewUserAuthenticator(chatsvc.DemoUsers())
 	}
-	users, err := userfile.Open(c.Users)
+	users, err := userfile.Open(c.Users, logger)
 	if err != nil {
 		return nil, fmt.Errorf("--users: %w", err)
 	}
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
-	go users.Watch(ctx, logger)
+	go users.Watch(ctx)
 	go func() {
 		defer signal.Stop(hangups)
 		for {
 			select {
 			case <-hangups:
-				users.ReloadAndLog(logger)
+				_ = users.Reload() // it logs
 			case <-ctx.Done():
 				return
 			}
