@@ -1,7 +1,6 @@
 package userfile
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -161,7 +160,7 @@ func TestWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		path := newFile(t, "ada:x")
-		var log bytes.Buffer
+		var log lockedBuffer
 		a, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
@@ -220,7 +219,7 @@ func TestWatch(t *testing.T) {
 func TestChangeIsSeenAtLogin(t *testing.T) {
 	t.Parallel()
 	path := newFile(t, "ada:x")
-	var log bytes.Buffer
+	var log lockedBuffer
 	a, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -67,8 +67,8 @@ func TestFilesThatAreRefused(t *testing.T) {
 // several, and a Persian word that needs a non-joiner.
 func TestInvisibleCharactersThatMatter(t *testing.T) {
 	t.Parallel()
-	a := open(t, newFile(t, "👩‍💻:x", "می‌خواهم:y", "👩:z"))
-	for name, password := range map[string]string{"👩‍💻": "x", "می‌خواهم": "y", "👩": "z"} {
+	a := open(t, newFile(t, "👩\u200d💻:x", "می\u200cخواهم:y", "👩:z"))
+	for name, password := range map[string]string{"👩\u200d💻": "x", "می\u200cخواهم": "y", "👩": "z"} {
 		if user, err := a.Authenticate(t.Context(), basic(name, password)); err != nil || user.Name != name {
 			t.Errorf("%+q: %+q, %v", name, user.Name, err)
 		}

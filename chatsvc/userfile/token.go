@@ -50,7 +50,7 @@ func newToken(user, label string) (Token, string) {
 // first one is made.
 func readTokens(path string) ([]Token, error) {
 	path += tokensSuffix
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) //nolint:gosec // the caller names the file
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -68,7 +68,7 @@ func prompt(ctx context.Context, prompts io.Writer, text string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprint(prompts, text)
+	fmt.Fprintf(prompts, "%s", text)
 	type answer struct {
 		line []byte
 		err  error
@@ -78,7 +78,7 @@ func prompt(ctx context.Context, prompts io.Writer, text string) (string, error)
 		line, err := term.ReadPassword(fd)
 		answered <- answer{line, err}
 	}()
-	defer fmt.Fprintln(prompts)
+	defer fmt.Fprintf(prompts, "\n")
 	select {
 	case a := <-answered:
 		return string(a.line), a.err

@@ -118,7 +118,7 @@ func (c *usersListCmd) Run(out *cli.Output) error {
 		return err
 	}
 	for _, name := range users {
-		fmt.Fprintln(out.Stdout, name)
+		fmt.Fprintf(out.Stdout, "%s\n", name)
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (c *tokenAddCmd) Run(ctx context.Context, out *cli.Output) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(out.Stdout, secret)
+	fmt.Fprintf(out.Stdout, "%s\n", secret)
 	return nil
 }
 
