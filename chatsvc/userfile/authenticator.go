@@ -78,7 +78,7 @@ func (a *Authenticator) reload() error {
 // load reads the files. The caller holds mu, or is the only one.
 func (a *Authenticator) load() error {
 	a.state = stateOf(a.path) // before they are read: a change after that is seen
-	users, err := readUsers(a.path, false)
+	users, err := readUsers(a.path, onlyValid)
 	if err != nil {
 		return err
 	}
@@ -100,8 +100,9 @@ func (a *Authenticator) load() error {
 // wait for their first login, it returns resource_exhausted with
 // [chatsvc.HeaderRetryAfter].
 func (a *Authenticator) Authenticate(ctx context.Context, header http.Header) (chatsvc.User, error) {
+	before := a.accounts.Load()
 	account, err := a.authenticate(ctx, header)
-	if errors.Is(err, chatsvc.ErrUnauthenticated) && a.reloadChanged() {
+	if errors.Is(err, chatsvc.ErrUnauthenticated) && (a.reloadChanged() || a.accounts.Load() != before) {
 		account, err = a.authenticate(ctx, header)
 	}
 	if err != nil {

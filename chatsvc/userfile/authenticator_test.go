@@ -322,31 +322,34 @@ func TestQueueIsFull(t *testing.T) {
 	})
 }
 
-// A password that is changed while it is being compared is not let through.
+// When a password is changed while another one is being compared, the old one is not let
+// through and the new one is.
 func TestChangeDuringComparison(t *testing.T) {
 	t.Parallel()
-	path := newFile(t, "ada:x")
-	a := open(t, path)
-	begun := make(chan struct{})
-	proceed := make(chan struct{})
-	a.hasher.matches = func(password, hash string) bool {
-		close(begun)
-		<-proceed
-		return matches(password, hash)
-	}
-	result := make(chan error)
-	go func() {
-		_, err := a.Authenticate(t.Context(), basic("ada", "x"))
-		result <- err
-	}()
-	<-begun
-	write(t, path, "ada:new")
-	if err := a.Reload(); err != nil {
-		t.Fatal(err)
-	}
-	close(proceed)
-	if err := <-result; !errors.Is(err, chatsvc.ErrUnauthenticated) {
-		t.Errorf("the old password: %v", err)
+	for password, want := range map[string]error{"x": chatsvc.ErrUnauthenticated, "new": nil} {
+		synctest.Test(t, func(t *testing.T) {
+			path := newFile(t, "ada:x")
+			a := open(t, path)
+			proceed := make(chan struct{})
+			a.hasher.matches = func(password, hash string) bool {
+				<-proceed
+				return matches(password, hash)
+			}
+			result := make(chan error)
+			go func() {
+				_, err := a.Authenticate(t.Context(), basic("ada", password))
+				result <- err
+			}()
+			synctest.Wait() // it is being compared
+			write(t, path, "ada:new")
+			if err := a.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			close(proceed)
+			if err := <-result; !errors.Is(err, want) {
+				t.Errorf("%q: %v", password, err)
+			}
+		})
 	}
 }
 

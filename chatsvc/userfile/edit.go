@@ -29,15 +29,15 @@ type Editor struct {
 // others wait until ctx is done. A file that does not exist has no users. Passwords that
 // are not hashed are refused, except by [Editor.HashPlain].
 func Edit(ctx context.Context, path string, change func(*Editor) error) error {
-	return edit(ctx, path, false, change)
+	return edit(ctx, path, onlyHashes, change)
 }
 
 // HashPlain replaces the passwords in the file at path that are no hashes by theirs,
 // and returns how many there were.
 func HashPlain(ctx context.Context, path string) (hashed int, err error) {
-	err = edit(ctx, path, true, func(e *Editor) error {
+	err = edit(ctx, path, anything, func(e *Editor) error {
 		for _, user := range e.users {
-			if checkHash(user.GetPassword()) == nil {
+			if !errors.Is(checkHash(user.GetPassword()), errPlain) {
 				continue
 			}
 			if user.Password, err = Hash(user.GetPassword()); err != nil {
@@ -51,7 +51,7 @@ func HashPlain(ctx context.Context, path string) (hashed int, err error) {
 	return hashed, err
 }
 
-func edit(ctx context.Context, path string, plain bool, change func(*Editor) error) error {
+func edit(ctx context.Context, path string, strict strictness, change func(*Editor) error) error {
 	lock := flock.New(path+".lock", flock.SetPermissions(fileMode))
 	if _, err := lock.TryLockContext(ctx, 10*time.Millisecond); err != nil {
 		return fmt.Errorf("lock %s: %w", lock.Path(), err)
@@ -59,10 +59,10 @@ func edit(ctx context.Context, path string, plain bool, change func(*Editor) err
 	defer lock.Unlock() //nolint:errcheck // the system does when the process ends
 	e := &Editor{}
 	var err error
-	if e.users, err = readUsers(path, plain); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if e.users, err = readUsers(path, strict); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if plain && err != nil { // nothing to hash
+	if strict == anything && err != nil { // nothing to hash
 		return err
 	}
 	if e.tokens, err = readTokens(path); err != nil {
@@ -191,7 +191,7 @@ func (e *Editor) mustFind(name string) (int, error) {
 
 // List returns the names of the users in the file at path, and the tokens, both sorted.
 func List(path string) (names []string, tokens []Token, err error) {
-	users, err := readUsers(path, true)
+	users, err := readUsers(path, anything)
 	if err != nil {
 		return nil, nil, err
 	}

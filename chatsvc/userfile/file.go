@@ -17,8 +17,17 @@ import (
 // fileMode lets only the owner read hashes: they can be guessed at leisure.
 const fileMode = 0o600
 
-// readUsers reads the file, and checks it. With plain, passwords need not be hashed.
-func readUsers(path string, plain bool) ([]*chatpb.User, error) {
+// strictness is which passwords a file may have.
+type strictness int
+
+const (
+	onlyValid  strictness = iota // hashes that can be used
+	onlyHashes                   // nothing plain; a broken hash can be replaced
+	anything
+)
+
+// readUsers reads the file, and checks it.
+func readUsers(path string, strict strictness) ([]*chatpb.User, error) {
 	data, err := os.ReadFile(path) //nolint:gosec // the caller names the file
 	if err != nil {
 		return nil, err // it has the path
@@ -33,11 +42,11 @@ func readUsers(path string, plain bool) ([]*chatpb.User, error) {
 	for i, user := range users.GetUsers() {
 		err := checkHash(user.GetPassword())
 		switch {
-		case errors.Is(err, errPlain) && plain:
+		case err == nil || strict == anything:
 		case errors.Is(err, errPlain):
 			return nil, fmt.Errorf("%s: user %d: the password of %q is not hashed: run simplechat users hash --users %s", path, i+1, user.GetName(), quote(path))
-		case err != nil:
-			return nil, fmt.Errorf("%s: user %d: the password of %q %w: run simplechat users passwd", path, i+1, user.GetName(), err)
+		case strict == onlyValid:
+			return nil, fmt.Errorf("%s: user %d: the password of %q %w: run simplechat users passwd --users %s %s", path, i+1, user.GetName(), err, quote(path), quote(user.GetName()))
 		}
 	}
 	return users.GetUsers(), nil

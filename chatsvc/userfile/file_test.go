@@ -219,3 +219,20 @@ func TestHashPlain(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 }
+
+// A broken hash, which a server refuses, can be replaced; it is not taken for a password.
+func TestBrokenHashIsReplaced(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "users.json")
+	if err := os.WriteFile(path, []byte(`{"users":[{"name":"ada","password":"$argon2id$v=19$x"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if hashed, err := HashPlain(t.Context(), path); err != nil || hashed != 0 {
+		t.Errorf("%d hashed, %v", hashed, err)
+	}
+	if _, err := Open(path, nil); err == nil || !strings.Contains(err.Error(), "run simplechat users passwd --users "+path+" ada") {
+		t.Errorf("%v", err)
+	}
+	editFile(t, path, func(e *Editor) error { return e.SetHash("ada", cheap(t, "x")) })
+	open(t, path)
+}
