@@ -22,7 +22,7 @@ import (
 // each time.
 func TestLogins(t *testing.T) {
 	t.Parallel()
-	a := open(t, newFile(t, "ada:x", "zo\u00eb:y:z"))
+	a := open(t, newFile(t, "ada:x", "zo\u00eb:y:z", "tim:\u00e9"))
 	for _, tt := range []struct {
 		name    string
 		header  http.Header
@@ -39,6 +39,8 @@ func TestLogins(t *testing.T) {
 		{"composed otherwise", basic("zoe\u0308", "y:z"), "zo\u00eb", 1},
 		{"composed", basic("zo\u00eb", "y:z"), "zo\u00eb", 0},
 		{"unknown", basic("eve", "x"), "", 1},
+		{"password composed", basic("tim", "\u00e9"), "tim", 1},
+		{"password composed otherwise", basic("tim", "e\u0301"), "tim", 0},
 		{"too long", basic("ada", strings.Repeat("x", 1025)), "", 0},
 		{"none", http.Header{}, "", 0},
 		{"unknown token", http.Header{"Authorization": {"Bearer sct_AAAAAAAAAAAAAAAAAAAAAAAAAA"}}, "", 0},
@@ -55,6 +57,11 @@ func TestLogins(t *testing.T) {
 		}
 		if got := a.Stats().Hashed - before; got != tt.compare {
 			t.Errorf("%s: %d comparisons", tt.name, got)
+		}
+	}
+	for i := range 50 { // whoever's hash the password is compared with
+		if user, err := a.Authenticate(t.Context(), basic(fmt.Sprint("eve", i), "x")); err == nil {
+			t.Errorf("an unknown user is let in as %q", user.Name)
 		}
 	}
 	_, known := a.Authenticate(t.Context(), basic("ada", "y"))
@@ -111,6 +118,14 @@ func TestTokens(t *testing.T) {
 		t.Error("the token of a user who was removed stays")
 	}
 	editFile(t, path, func(e *Editor) error { return e.Add("ada", cheap(t, "x")) })
+	if err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	check(bearer(other), false)
+
+	editFile(t, path, func(e *Editor) (err error) { other, err = e.AddToken("ada", "other"); return err })
+	check(bearer(other), true)
+	write(t, path, "bob:y") // as with a text editor
 	if err := a.Reload(); err != nil {
 		t.Fatal(err)
 	}
@@ -238,6 +253,27 @@ func TestChangeIsSeenAtLogin(t *testing.T) {
 	}
 }
 
+// A file that is changed in place, and is as long as before, is seen too.
+func TestChangeInPlace(t *testing.T) {
+	t.Parallel()
+	path := newFile(t, "ada:x")
+	a := open(t, path)
+	other := content(t, newFile(t, "ada:y"))
+	if len(other) != len(content(t, path)) {
+		t.Fatal("the files differ in length")
+	}
+	if err := os.WriteFile(path, []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Second) // than the clock of the file system can tell
+	if err := os.Chtimes(path, later, later); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Authenticate(t.Context(), basic("ada", "y")); err != nil {
+		t.Error(err)
+	}
+}
+
 // 10,000 clients of 50 users log in together: each password is compared once, and a
 // user who has logged in before does not wait for them.
 func TestCrowdLogsIn(t *testing.T) {
@@ -322,8 +358,8 @@ func TestQueueIsFull(t *testing.T) {
 	})
 }
 
-// When a password is changed while another one is being compared, the old one is not let
-// through and the new one is.
+// When a password is changed while another call compares the old one, the old one is let
+// through by neither that call nor one after it, and the new one is by both.
 func TestChangeDuringComparison(t *testing.T) {
 	t.Parallel()
 	for password, want := range map[string]error{"x": chatsvc.ErrUnauthenticated, "new": nil} {
@@ -335,20 +371,22 @@ func TestChangeDuringComparison(t *testing.T) {
 				<-proceed
 				return matches(password, hash)
 			}
-			result := make(chan error)
-			go func() {
-				_, err := a.Authenticate(t.Context(), basic("ada", password))
-				result <- err
-			}()
+			var calls sync.WaitGroup
+			call := func() {
+				if _, err := a.Authenticate(t.Context(), basic("ada", password)); !errors.Is(err, want) {
+					t.Errorf("%q: %v", password, err)
+				}
+			}
+			calls.Go(call)
 			synctest.Wait() // it is being compared
 			write(t, path, "ada:new")
 			if err := a.Reload(); err != nil {
 				t.Fatal(err)
 			}
+			calls.Go(call)
+			synctest.Wait()
 			close(proceed)
-			if err := <-result; !errors.Is(err, want) {
-				t.Errorf("%q: %v", password, err)
-			}
+			calls.Wait()
 		})
 	}
 }

@@ -107,7 +107,7 @@ func writeFile(path string, data []byte) (err error) {
 	}()
 	keepOwner(f, path)
 	_, err = f.Write(data)
-	if err := errors.Join(err, f.Chmod(fileMode), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
