@@ -3,6 +3,7 @@ package chatsvc_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -19,6 +21,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"example.com/simplechat/chatsvc"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
 // JSON Web Tokens that another service has signed. The algorithm, the audience and an
@@ -151,4 +155,83 @@ func ExampleAuthInterceptor() {
 	// Output:
 	// 200 OK
 	// 401 Unauthorized
+}
+
+// sessions are those who are logged in, by a secret that each client has.
+type sessions struct {
+	mu   sync.Mutex // guards all below
+	open map[string]chatsvc.User
+	ends map[string]chan struct{}
+}
+
+func newSessions() *sessions {
+	return &sessions{open: make(map[string]chatsvc.User), ends: make(map[string]chan struct{})}
+}
+
+// login begins a session.
+func (s *sessions) login(name string) (secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	secret, end := rand.Text(), make(chan struct{})
+	s.open[secret], s.ends[secret] = chatsvc.User{Name: name, Revoked: end}, end
+	return secret
+}
+
+// logout ends a session, and with it its streams.
+func (s *sessions) logout(secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.ends[secret])
+	delete(s.open, secret)
+	delete(s.ends, secret)
+}
+
+// Authenticate implements [chatsvc.Authenticator].
+func (s *sessions) Authenticate(_ context.Context, header http.Header) (chatsvc.User, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user, ok := s.open[header.Get("Session")]
+	if !ok {
+		return chatsvc.User{}, connect.NewError(connect.CodeUnauthenticated, errors.New("the session has ended: log in again"))
+	}
+	return user, nil
+}
+
+// Sessions that end: so do the streams that were opened in them.
+func ExampleUser() {
+	sessions := newSessions()
+	svc, err := chatsvc.New(chatsvc.WithAuthenticator(sessions))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer svc.Close()
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = srv.Serve(listener) }()
+	defer func() { _ = srv.Close() }()
+
+	secret := sessions.login("ada")
+	client := chatconnect.NewSimpleChatClient(http.DefaultClient, "http://"+listener.Addr().String(),
+		connect.WithInterceptors(setHeader{"Session": {secret}}))
+	stream, err := client.MessageList(context.Background(), &chatpb.None{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = stream.Close() }()
+	stream.Receive() // the first batch: connected
+
+	sessions.logout(secret)
+	for stream.Receive() {
+	}
+	fmt.Println(connect.CodeOf(stream.Err()))
+	_, err = client.SendMessage(context.Background(), &chatpb.ChatMessage{Content: []byte("hi")})
+	fmt.Println(err)
+	// Output:
+	// unauthenticated
+	// unauthenticated: the session has ended: log in again
 }
