@@ -43,8 +43,13 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 	}
 	// A new message: unknown fields of the caller's stay behind.
 	m := record.Message{Timestamp: timestamp, Content: msg.GetContent(), Type: uint64(msg.GetType()), From: user.Name}
+	encoded := m.Append(make([]byte, 0, m.Size()))
+	if line := responseFrom(ctx).line; line != nil { // it is stored with others
+		line.record = NewRecord{encoded, key}
+		return &chatpb.None{}, nil
+	}
 	b := s.broker.Load() // offset and epoch go together
-	stored, err := s.log.Append(ctx, m.Append(make([]byte, 0, m.Size())), key)
+	stored, err := s.log.Append(ctx, encoded, key)
 	if err != nil {
 		return nil, s.appendError(ctx, err)
 	}
@@ -97,32 +102,38 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	}
 	defer s.streams.Done()
 	call, _ := connect.CallInfoForHandlerContext(ctx)
+	res := responseFrom(ctx)
+	if res.refused != nil {
+		return res.refused
+	}
 	asked, err := parsePosition(call.RequestHeader())
-	if err != nil {
+	if err != nil || res.isDone {
 		return err
 	}
 	o, err := s.open(ctx, asked)
 	if err != nil {
 		return wireError(err)
 	}
+	if res.isDone = res.isAgain && (o.isMoot() || o.from >= o.until); res.isDone {
+		return nil
+	}
 	o.setHeader(out.ResponseHeader())
 	if err := out.Conn().Send(nil); err != nil { // the headers
 		return err
 	}
+	to := newStream(res.writer, formOf(res.face, call.RequestHeader().Get("Content-Type")), o.broker.epoch, o.from, s.writeDeadline)
+	defer to.watch.end()
 	if o.isMoot() {
-		return nil
+		return wireError(to.end())
 	}
 	sub := o.broker.subscribe(ownerOf(ctx), o.from, o.until)
 	defer o.broker.leave(sub)
-	res := responseFrom(ctx)
-	to := newStream(res.writer, formOf(call.RequestHeader().Get("Content-Type"), res.lines), s.writeDeadline)
-	defer to.watch.end()
 	s.pending.add(&to.watch, sub.owner)
 	defer s.pending.remove(&to.watch)
 	s.logStream(ctx, slog.LevelDebug, "subscribed", slog.Uint64("offset", o.from))
 	err = s.serve(ctx, o.broker, sub, to)
 	if errors.Is(err, errUntil) {
-		err = nil
+		err = to.end()
 	}
 	seen := wireError(err)
 	switch {
