@@ -15,6 +15,10 @@ import (
 // endTime is how long the last line of a stream that ends with an error may take.
 const endTime = 5 * time.Second
 
+// resetPause is how long the reset of an HTTP/2 stream waits behind that line: curl
+// forgets what it has not written yet when it learns of the reset.
+const resetPause = 100 * time.Millisecond
+
 // linesWriter turns a Connect stream of JSON messages into what a reader of lines
 // understands: JSON lines, server-sent events or readable text. The call runs through
 // connect like any other, with its interceptors, so that there is one way in. Batches
@@ -111,6 +115,12 @@ func (w *linesWriter) finish(r *http.Request, errorWriter *connect.ErrorWriter) 
 			return false
 		}
 		w.writeLast(wire, end.Error)
+		if r.ProtoMajor > 1 {
+			select {
+			case <-time.After(resetPause):
+			case <-r.Context().Done():
+			}
+		}
 		return true
 	}
 	w.dropConnectHeaders()

@@ -85,7 +85,7 @@ func sizeText(bytes int) string {
 	switch {
 	case bytes < 1<<10:
 		return strconv.Itoa(bytes) + " B"
-	case bytes < 1<<20:
+	case bytes < 1<<20-1<<9:
 		return strconv.Itoa((bytes+1<<9)>>10) + " KiB"
 	default:
 		return strconv.FormatFloat(float64(bytes)/(1<<20), 'f', 1, 64) + " MiB"

@@ -166,6 +166,7 @@ func (c *serveCmd) serviceOptions(logger *slog.Logger, limits *limit.Limits) ([]
 		chatsvc.WithBodyBytes(int64(c.Limits.BodyBytes)),
 		chatsvc.WithPendingBytes(int64(c.Limits.PendingBytes)),
 		chatsvc.WithHandlerOptions(connect.WithInterceptors(limits)),
+		chatsvc.WithTrustedRequests(c.trusts()),
 		chatsvc.WithHeartbeat(c.Heartbeat),
 		chatsvc.WithWriteDeadline(c.WriteDeadline),
 		chatsvc.WithLogger(logger),
