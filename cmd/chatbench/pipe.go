@@ -160,7 +160,7 @@ func (p *pipe) stop() {
 
 // read checks the answers: each line is stored behind the one before.
 func (p *pipe) read() error {
-	defer p.stop()
+	defer p.stop() // the writer, which is told by p.ends or by the end of the connection
 	defer p.conn.Close() //nolint:errcheck // the writer stops then
 	from := bufio.NewReaderSize(p.conn, 64<<10)
 	res, err := http.ReadResponse(from, nil)
@@ -191,7 +191,12 @@ func (p *pipe) read() error {
 		}
 	}
 	p.answered(pending)
-	return lines.Err()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := lines.Err(); err != nil || p.ends {
+		return err
+	}
+	return errors.New("the server ended the request")
 }
 
 // answered notes that n lines were answered.

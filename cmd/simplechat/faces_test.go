@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -139,6 +140,35 @@ func TestOtherSites(t *testing.T) {
 		req := test.server.request(test.method, path, body, append(test.header, "Content-Type", "text/plain")...)
 		if res, text := do(t, as{"user1", newTransport(t, false)}, req); res.StatusCode != test.want {
 			t.Errorf("%s: %s, %s", test.name, res.Status, text)
+		}
+	}
+}
+
+// Each line of a request counts as a send of its user, and the request as a stream.
+func TestManyMessagesAreLimited(t *testing.T) {
+	t.Parallel()
+	p := startServer(t, "--trusted-proxy", "127.0.0.1/32", "--user-sends", "0.01", "--user-send-burst", "5", "--user-streams", "1")
+	lines := strings.Repeat(`{"content":"aGk=","type":"Text"}`+"\n", 9)
+	for user, want := range map[string]int{"user1": 5, "user2": 5} {
+		req := p.request(http.MethodPost, sendPath, lines, "X-Forwarded-For", "192.0.2.1", "Content-Type", "application/x-ndjson")
+		res, answers := do(t, as{user, newTransport(t, false)}, req)
+		if n := strings.Count(answers, `{"offset":`); res.StatusCode != http.StatusOK || n != want || strings.Count(answers, `"resource_exhausted"`) != 9-want || strings.Count(answers, `"retryAfter":`) != 9-want {
+			t.Errorf("%s: %s, %s", user, res.Status, answers)
+		}
+	}
+	reader, writer := io.Pipe()
+	defer func() { _ = writer.Close() }()
+	req := p.request(http.MethodPost, sendPath, "", "X-Forwarded-For", "192.0.2.1", "Content-Type", "application/x-ndjson")
+	req.Body, req.ContentLength = reader, -1
+	open, err := as{"user3", newTransport(t, false)}.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = open.Body.Close() }()
+	for user, want := range map[string]int{"user3": http.StatusTooManyRequests, "user4": http.StatusOK} {
+		req := p.request(http.MethodPost, sendPath, "", "X-Forwarded-For", "192.0.2.1", "Content-Type", "application/x-ndjson")
+		if res, text := do(t, as{user, newTransport(t, false)}, req); res.StatusCode != want {
+			t.Errorf("a second request of %s: %s, %s", user, res.Status, text)
 		}
 	}
 }
