@@ -135,7 +135,7 @@ func (w *webTextWriter) encode() error {
 	}
 	w.encoded = base64.StdEncoding.AppendEncode(w.encoded[:0], w.held)
 	w.held = w.held[:0]
-	_, err := w.ResponseWriter.Write(w.encoded)
+	_, err := w.ResponseWriter.Write(w.encoded) //nolint:gosec // it is base64, in a response to gRPC-Web
 	return err
 }
 

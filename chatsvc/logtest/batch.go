@@ -27,12 +27,13 @@ func testBatches(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener
 		work.Go(func() {
 			last := known.Offset
 			for b := range batches {
-				records := make([]chatsvc.NewRecord, size)
-				for i := range records {
-					records[i].Record = record(t, fmt.Sprintf("%d %d", w, b*size+i))
+				var records []chatsvc.NewRecord
+				for i := range size {
+					r := chatsvc.NewRecord{Record: record(t, fmt.Sprintf("%d %d", w, b*size+i))}
 					if i%4 == 3 {
-						records[i].Key = fmt.Sprintf("%d %d", w, b*size+i)
+						r.Key = fmt.Sprintf("%d %d", w, b*size+i)
 					}
+					records = append(records, r)
 				}
 				records = append(records, chatsvc.NewRecord{Record: record(t, "again"), Key: "key"}, records[3])
 				for i, got := range log.AppendBatch(t.Context(), records) {

@@ -160,7 +160,7 @@ func (p *pipe) stop() {
 
 // read checks the answers: each line is stored behind the one before.
 func (p *pipe) read() error {
-	defer p.stop() // the writer, which is told by p.ends or by the end of the connection
+	defer p.stop()       // the writer, which is told by p.ends or by the end of the connection
 	defer p.conn.Close() //nolint:errcheck // the writer stops then
 	from := bufio.NewReaderSize(p.conn, 64<<10)
 	res, err := http.ReadResponse(from, nil)
