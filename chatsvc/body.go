@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -44,6 +45,7 @@ type requestBody struct {
 	control  *http.ResponseController
 	isHTTP1  bool
 	ended    bool          // src is read to its end
+	keeps    bool          // the handler reads src while it answers
 	content  int           // largest content, for the error's text; 0: the call has none
 	limit    int64         // of the whole body, in bytes
 	declared int64         // Content-Length, or -1
@@ -65,12 +67,15 @@ type requestBody struct {
 
 // newRequestBody wraps the body of r, a call that may carry content bytes of
 // content in a message. The caller calls finish in the end.
-func newRequestBody(w http.ResponseWriter, r *http.Request, contentType string, content int, bodies *bodyBudget) *requestBody {
+func newRequestBody(w http.ResponseWriter, r *http.Request, f face, contentType string, content int, bodies *bodyBudget) *requestBody {
 	limit := int64(content)
-	if strings.HasSuffix(contentType, "json") {
+	if f == faceWebText || strings.HasSuffix(contentType, "json") {
 		limit = int64(base64.StdEncoding.EncodedLen(content))
 	}
 	limit += bodySlack
+	if f == faceMany {
+		limit = math.MaxInt64 // each line has one
+	}
 	b := &requestBody{
 		src:       http.MaxBytesReader(w, r.Body, limit),
 		raw:       r.Body,
@@ -83,7 +88,10 @@ func newRequestBody(w http.ResponseWriter, r *http.Request, contentType string, 
 		held:      reservation{budget: bodies},
 		enveloped: strings.HasPrefix(contentType, "application/grpc") || strings.HasPrefix(contentType, "application/connect+"),
 	}
-	if !b.ended {
+	if f == faceWebText {
+		b.src = &webTextBody{src: b.src}
+	}
+	if !b.ended && f != faceMany {
 		size := limit
 		if b.declared >= 0 {
 			size = min(size, b.declared)
@@ -148,7 +156,11 @@ func (b *requestBody) finish() {
 
 // unread reports whether something is left that an HTTP/1.1 connection's next
 // request would have to wait for.
-func (b *requestBody) unread() bool { return b.isHTTP1 && !b.ended }
+func (b *requestBody) unread() bool { return b.isHTTP1 && !b.keeps && !b.ended }
+
+// keep lets the connection live on although the answer begins before the body has
+// ended, as the rest of it is read.
+func (b *requestBody) keep() { b.keeps = true }
 
 // Close implements [io.Closer]. What is unread stays so, for net/http to deal
 // with after the answer: it would read on here, before it.
@@ -194,7 +206,10 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // readError returns what the caller sees of an error of src's.
 func (b *requestBody) readError(err error) error {
 	var over *http.MaxBytesError
+	var coded *connect.Error
 	switch {
+	case errors.As(err, &coded):
+		return err
 	case errors.As(err, &over):
 		return b.tooLarge()
 	case b.isExpired():
@@ -252,27 +267,27 @@ func (b *requestBody) tooLarge() error {
 	return tooLarge("the body is larger than %d bytes: a message holds at most %d bytes of content", b.limit, b.content)
 }
 
-// envelopeBody reads src as one message with an envelope around it.
-type envelopeBody struct {
+// framedBody reads src as one message, with what must stand before one of its size.
+type framedBody struct {
 	src    io.ReadCloser
+	prefix func(size int) []byte
 	framed io.Reader // nil until the first read
 }
 
 // Read implements [io.Reader].
-func (b *envelopeBody) Read(p []byte) (int, error) {
+func (b *framedBody) Read(p []byte) (int, error) {
 	if b.framed == nil {
 		data, err := io.ReadAll(b.src)
 		if err != nil {
 			return 0, err
 		}
-		prefix := envelopePrefix(len(data))
-		b.framed = io.MultiReader(bytes.NewReader(prefix[:]), bytes.NewReader(data))
+		b.framed = io.MultiReader(bytes.NewReader(b.prefix(len(data))), bytes.NewReader(data))
 	}
 	return b.framed.Read(p)
 }
 
 // Close implements [io.Closer].
-func (b *envelopeBody) Close() error { return b.src.Close() }
+func (b *framedBody) Close() error { return b.src.Close() }
 
 // envelopePrefix returns the prefix of a message of size bytes without flags.
 func envelopePrefix(size int) [prefixBytes]byte {

@@ -312,6 +312,13 @@ func (b *broker) letGo(s *subscriber) {
 	}
 }
 
+// unload ends the hold that s has of records in memory, which it has copied.
+func (b *broker) unload(s *subscriber) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.letGo(s)
+}
+
 // leave forgets s.
 func (b *broker) leave(s *subscriber) {
 	b.mu.Lock()

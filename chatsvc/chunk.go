@@ -153,8 +153,22 @@ type jsonForm struct {
 
 // json returns the batch's messages as JSON objects with commas between them.
 func (b batch) json() ([]byte, error) {
+	data, ends, err := b.jsonParts()
+	if err != nil || b.count == 0 {
+		return nil, err
+	}
+	first := 0
+	if b.index > 0 {
+		first = ends[b.index-1]
+	}
+	return data[first : ends[len(ends)-1]-1], nil
+}
+
+// jsonParts returns the JSON form of the chunk up to the batch's end, and where each
+// record's comma ends in it. The batch begins with the record at its index.
+func (b batch) jsonParts() (data []byte, ends []int, err error) {
 	if b.count == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	f := &b.chunk.json
 	f.mu.Lock()
@@ -166,11 +180,11 @@ func (b batch) json() ([]byte, error) {
 	for i := len(f.ends); i < len(b.ends); i++ {
 		m, err := record.Parse(b.records[start(i, b.ends):b.ends[i]])
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		data, err := m.AppendJSON(f.data)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		data = append(data, ',')
 		f.data = data
@@ -183,11 +197,7 @@ func (b batch) json() ([]byte, error) {
 			f.account = nil
 		}
 	}
-	first := 0
-	if b.index > 0 {
-		first = f.ends[b.index-1]
-	}
-	return f.data[first : f.ends[len(b.ends)-1]-1], nil
+	return f.data, f.ends[:len(b.ends)], nil
 }
 
 // size returns how many bytes of memory the form takes. The caller holds mu.

@@ -1,13 +1,18 @@
 package chatsvc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
 // jsonCodec is connect's JSON codec, but strict: a misspelt field or an unknown
@@ -41,7 +46,19 @@ func (c jsonCodec) Unmarshal(data []byte, m any) error {
 	if err := protojson.Unmarshal(data, msg); err != nil {
 		return fmt.Errorf("%w; %s is to be sent as protobuf's JSON: bytes in base64, enums by name", jsonError(err), msg.ProtoReflect().Descriptor().Name())
 	}
+	if sent, ok := msg.(*chatpb.ChatMessage); ok && sent.GetType() == chatpb.ChatMessage_Unknown && !bytes.Contains(data, []byte(`"type"`)) {
+		return checkUntyped(sent.GetContent())
+	}
 	return nil
+}
+
+// checkUntyped refuses what is most likely text that was not encoded: many words are
+// valid base64.
+func checkUntyped(content []byte) error {
+	if utf8.Valid(content) || strings.HasPrefix(http.DetectContentType(content), "image/") {
+		return nil
+	}
+	return errors.New("the content is neither text nor an image, and there is no type: encode it in base64 and give its type, or send the text itself with 'Content-Type: text/plain'")
 }
 
 // protoCodec is connect's protobuf codec with an error that says what to send.

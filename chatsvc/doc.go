@@ -7,9 +7,29 @@
 //	mux.Handle(svc.Handler())
 //
 // The same two procedures, messageList and sendMessage, answer gRPC, gRPC-Web
-// and Connect, in protobuf and in JSON, over HTTP/1.1, h2c and TLS. Posting
-// application/json to messageList answers application/x-ndjson: one ChatMessages
-// a line, for curl.
+// (binary and text) and Connect, in protobuf and in JSON, over HTTP/1.1, h2c and TLS.
+//
+// For curl and browsers there are further forms. A body of text/plain, image/* or what
+// curl -d sends is the content of a message, and the answer says what it was stored as.
+// A body of application/x-ndjson has a message on each line, which is answered on a
+// line of its own while the request is open. A GET of messageList, or a POST of
+// application/json, answers application/x-ndjson, one ChatMessages a line; with Accept:
+// text/event-stream an event for each message, and with text/plain a readable line.
+// The URL may carry ?offset=, epoch= and until= in place of the headers. A stream in
+// lines that ends with an error has it as its last line, and is then cut like a
+// connection that breaks, by [http.ErrAbortHandler].
+//
+// Each line of a request with many messages passes the authenticator and the
+// interceptors as a unary call of its own; the request passes them once more as a
+// stream of sendMessage. Interceptors see the call end before the message is stored.
+//
+// [Service.Publish] and [Service.Messages] send and read in the same process.
+//
+// # Other sites
+//
+// A browser sends a GET and some plain bodies for a page of another site without a
+// preflight: such calls are refused unless [WithTrustedRequests] lets them through.
+// Whether a page may make other calls is decided by the server's CORS.
 //
 // # Server
 //

@@ -8,50 +8,96 @@ import (
 
 	"connectrpc.com/connect"
 
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
 // endpoint is the HTTP side of the service: it sees to what connect leaves to
-// net/http, and hands the rest on to connect's handlers.
+// net/http, gives each call its face, and hands it on to connect's handlers.
 type endpoint struct {
 	rpc         http.Handler
+	many        http.Handler // sendMessage with a message on each line
 	errorWriter *connect.ErrorWriter
 	maxContent  int
 	bodies      *bodyBudget
+	guard       siteGuard
 }
 
 // ServeHTTP implements [http.Handler].
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	mediaType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
-		contentType = ""
+		mediaType = ""
 	}
+	f := faceOf(r, mediaType, params)
 	content := 0
 	if r.URL.Path == chatconnect.SimpleChatSendMessageProcedure {
 		content = e.maxContent
 	}
-	body := newRequestBody(w, r, contentType, content, e.bodies)
+	body := newRequestBody(w, r, f, mediaType, content, e.bodies)
 	defer body.finish()
-	res := &response{writer: w, body: body, lines: contentType == contentTypeJSON && content == 0}
 	// A copy of the request: net/http looks at the body of its own to see
 	// whether the connection can be used again.
+	res := &response{writer: w, body: body, face: f}
+	outer := r
 	r = r.WithContext(context.WithValue(r.Context(), responseKey{}, res))
 	r.Body = body
-	answer := &answerWriter{ResponseWriter: w, body: body, whole: content > 0}
+	answer := &answerWriter{ResponseWriter: w, body: body, whole: content > 0 && f != faceMany}
 	switch {
 	case r.URL.Path != chatconnect.SimpleChatMessageListProcedure && r.URL.Path != chatconnect.SimpleChatSendMessageProcedure:
 		http.Error(answer, "no such procedure: there are messageList and sendMessage", http.StatusNotFound)
-	case r.Method != http.MethodPost:
-		w.Header().Set("Allow", http.MethodPost)
-		http.Error(answer, "use POST: every call is one", http.StatusMethodNotAllowed)
-	case res.lines:
-		lines := newLinesWriter(answer)
-		e.rpc.ServeHTTP(lines, asStream(r))
-		lines.finish(r, e.errorWriter)
+	case !strings.Contains(f.methods(), r.Method):
+		w.Header().Set("Allow", f.methods())
+		http.Error(answer, "use POST: every call is one, and messageList takes GET as well", http.StatusMethodNotAllowed)
 	default:
-		e.rpc.ServeHTTP(answer, r)
+		if err := e.guard.check(r, f); err != nil {
+			writeJSONError(answer, r, e.errorWriter, err)
+			break
+		}
+		e.serve(answer, r, outer, plainType(mediaType, params))
 	}
 	answer.begin() // an answer of trailers alone
+}
+
+// serve runs a call behind its face. Outer is the request as it came.
+func (e *endpoint) serve(w *answerWriter, r, outer *http.Request, as chatpb.ChatMessage_ContentType) {
+	res := responseFrom(r.Context())
+	switch res.face {
+	case facePlain:
+		plain := &plainWriter{ResponseWriter: w, as: as}
+		e.rpc.ServeHTTP(plain, asMessage(r, as))
+		plain.finish()
+	case faceWebText:
+		text := newWebTextWriter(w, outer.Header.Get("Content-Type"))
+		res.writer = text
+		call := r.Clone(r.Context())
+		call.Header.Set("Content-Type", contentTypeWeb)
+		e.rpc.ServeHTTP(text, call)
+		text.finish()
+	case faceMany:
+		e.serveMany(w, r, outer)
+	case faceLines, faceEvents, faceText:
+		e.serveLines(w, r)
+	default:
+		e.rpc.ServeHTTP(w, r)
+	}
+}
+
+// serveLines runs messageList for a reader of lines.
+func (e *endpoint) serveLines(w *answerWriter, r *http.Request) {
+	res := responseFrom(r.Context())
+	call := asStream(r)
+	res.resumption, res.refused = applyQuery(call.Header, r.URL.RawQuery, res.face)
+	lines := newLinesWriter(w, formOf(res.face, ""))
+	w.Header().Add("Vary", "Accept")
+	e.rpc.ServeHTTP(lines, call)
+	if res.isDone {
+		w.WriteHeader(http.StatusNoContent) // an EventSource does not connect again
+		return
+	}
+	if lines.finish(r, e.errorWriter) {
+		panic(http.ErrAbortHandler) // curl tells it from a stream that is complete
+	}
 }
 
 // answerWriter is what connect writes to.
@@ -63,13 +109,16 @@ type answerWriter struct {
 	begun bool // the headers are out
 }
 
+// Unwrap lets [http.ResponseController] reach the deadlines.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // WriteHeader implements [http.ResponseWriter]. It says what to do when connect
 // refuses a content type, which it does with an empty body, and tells a message that
 // is too large from a limit that passes: clients such as curl --retry repeat a 429.
 func (w *answerWriter) WriteHeader(status int) {
 	w.begin()
 	if status == http.StatusUnsupportedMediaType {
-		http.Error(w.ResponseWriter, "unsupported content type: send 'Content-Type: application/json', or one of those in the header Accept-Post", status)
+		http.Error(w.ResponseWriter, "unsupported content type: send 'Content-Type: application/json', or one of those in the header Accept-Post; sendMessage takes text/plain in UTF-8, an image's type and application/x-ndjson as well", status)
 		return
 	}
 	if status == http.StatusTooManyRequests && w.body.isLarge {
@@ -86,12 +135,15 @@ func (w *answerWriter) Write(p []byte) (int, error) {
 
 // Flush implements [http.Flusher], which connect's streams need. It flushes after
 // the one message of a gRPC answer too, which would cost a write of its own.
-func (w *answerWriter) Flush() {
+func (w *answerWriter) Flush() { _ = w.FlushError() }
+
+// FlushError implements what [http.ResponseController] looks for.
+func (w *answerWriter) FlushError() error {
 	w.begin()
 	if w.whole {
-		return
+		return nil
 	}
-	_ = http.NewResponseController(w.ResponseWriter).Flush()
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // begin makes an answer that comes before the end of the request's body the
@@ -118,11 +170,16 @@ func (w *answerWriter) dropEmptyEncoding() {
 	}
 }
 
-// response is what a stream's handler writes to, past connect.
+// response is what a call's handler knows of its face, and writes to past connect.
 type response struct {
-	writer http.ResponseWriter
-	body   *requestBody
-	lines  bool
+	resumption
+
+	writer  http.ResponseWriter
+	body    *requestBody
+	face    face
+	refused error        // what is wrong with the URL; nil: nothing
+	many    *manyRequest // the lines of sendMessage; nil for other calls
+	line    *lineSend    // the line that this call is; nil for other calls
 }
 
 type responseKey struct{}

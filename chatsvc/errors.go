@@ -54,8 +54,8 @@ const HeaderRetryAfter = "Retry-After"
 
 // limited returns a resource_exhausted error that asks the caller to come back after
 // a time.
-func limited(after time.Duration, format string, args ...any) *connect.Error {
-	err := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf(format, args...))
+func limited(after time.Duration, text string) *connect.Error {
+	err := connect.NewError(connect.CodeResourceExhausted, errors.New(text))
 	seconds := max(1, int((after+time.Second-1)/time.Second))
 	err.Meta().Set(HeaderRetryAfter, strconv.Itoa(seconds))
 	return err

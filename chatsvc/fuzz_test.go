@@ -7,9 +7,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -251,4 +253,114 @@ func (w *firstLine) Flush() {
 		w.cancel()
 	}
 	w.ResponseRecorder.Flush()
+}
+
+// The query of a URL is refused with a text, or means what the headers would.
+func FuzzQuery(f *testing.F) {
+	f.Add("offset=-10&until=end", "", "")
+	f.Add("offset=7&epoch=E&until=9", "", "8@E")
+	f.Add("until=end", "3", "9@E end")
+	f.Add("offset=%2d1&offset=2", "1", "@")
+	f.Add("a=b;c", "", "18446744073709551616@E")
+	f.Fuzz(func(t *testing.T, query, offset, id string) {
+		h := make(http.Header)
+		h.Set(HeaderLastEventID, id)
+		if offset != "" {
+			h.Set(HeaderOffset, offset)
+		}
+		again, err := applyQuery(h, query, faceEvents)
+		if err != nil {
+			if connect.CodeOf(err) != connect.CodeInvalidArgument {
+				t.Fatalf("%q, %q, %q: %v", query, offset, id, err)
+			}
+			return
+		}
+		if again.isAgain != (id != "") || again.isDone && h.Get(HeaderUntil) == "" {
+			t.Fatalf("%q, %q, %q: %+v", query, offset, id, again)
+		}
+		if offset != "" && h.Get(HeaderOffset) != offset {
+			t.Fatalf("%q, %q, %q: the offset is %q", query, offset, id, h.Get(HeaderOffset))
+		}
+		p, err := parsePosition(h)
+		if err == nil && again.isAgain && (p.kind != fromOffset || !strings.HasPrefix(id, strconv.FormatUint(p.n, 10)) && !strings.HasPrefix(id, "0")) {
+			t.Fatalf("%q, %q, %q: %+v", query, offset, id, p)
+		}
+	})
+}
+
+// Base64 in parts, cut in any way, is what each of them holds; anything else is an error.
+func FuzzWebText(f *testing.F) {
+	f.Add([]byte("AAAAAAA="), uint8(1))
+	f.Add([]byte("AA==AAA=AAAA"), uint8(3))
+	f.Add([]byte("A"), uint8(1))
+	f.Add([]byte("AA==\n"), uint8(200))
+	f.Fuzz(func(t *testing.T, body []byte, step uint8) {
+		var want []byte
+		var bad error
+		for at := 0; at < len(body) && bad == nil; at += quantum {
+			part := body[at:min(at+quantum, len(body))]
+			var decoded []byte
+			decoded, bad = base64.StdEncoding.DecodeString(string(part))
+			if len(part) < quantum || bytes.ContainsAny(part, "\r\n") {
+				bad = errors.New("no quantum")
+			}
+			want = append(want, decoded...)
+		}
+		got, err := io.ReadAll(&webTextBody{src: io.NopCloser(&steps{bytes.NewReader(body), int(step)%7 + 1})})
+		if (err != nil) != (bad != nil) || err == nil && !bytes.Equal(got, want) {
+			t.Fatalf("%q: %x, %v; %x, %v was due", body, got, err, want, bad)
+		}
+		if err != nil && connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Fatalf("%q: %v", body, err)
+		}
+		rec := httptest.NewRecorder()
+		w := newWebTextWriter(rec, contentTypeWebText)
+		for rest := body; len(rest) > 0; {
+			n := min(len(rest), int(step)+1)
+			_, _ = w.Write(rest[:n])
+			rest = rest[n:]
+			if n%2 == 0 {
+				w.Flush()
+			}
+		}
+		w.finish()
+		if back, err := io.ReadAll(&webTextBody{src: io.NopCloser(rec.Body)}); err != nil || !bytes.Equal(back, body) {
+			t.Fatalf("%q comes back as %q, %v", body, back, err)
+		}
+	})
+}
+
+// steps reads a few bytes at a time.
+type steps struct {
+	io.Reader
+
+	size int
+}
+
+// Read implements [io.Reader].
+func (s *steps) Read(p []byte) (int, error) { return s.Reader.Read(p[:min(len(p), s.size)]) }
+
+// The fast way to read a line takes nothing that the other one does not, and reads the
+// same in it.
+func FuzzSimpleLine(f *testing.F) {
+	f.Add([]byte(`{"content":"aGk=","type":"Text","key":"k"}`))
+	f.Add([]byte(` { "type" : "Image" , "content" : "" } `))
+	f.Add([]byte(`{"type":"Text","content":"aGk=aGk="}`))
+	f.Add([]byte("{\"type\":\"Text\",\"key\":\"\xff\"}"))
+	f.Add([]byte(`{"type":"Text","type":"Text"}`))
+	f.Add([]byte(`{"type":"Text",}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		m, key, ok := parseSimpleLine(line)
+		if !ok {
+			return
+		}
+		want, wantKey, hasKey, err := parseLine(line)
+		if err != nil || key != wantKey || m.hasKey != hasKey {
+			t.Fatalf("%q: key %q, %t; %q, %t, %v was due", line, key, m.hasKey, wantKey, hasKey, err)
+		}
+		var got chatpb.ChatMessage
+		if err := proto.Unmarshal(m.appendTo(nil), &got); err != nil || !proto.Equal(&got, want) {
+			t.Fatalf("%q: %v, %v; %v was due", line, &got, err, want)
+		}
+	})
 }

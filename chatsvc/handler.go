@@ -7,11 +7,9 @@ import (
 	"net"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"connectrpc.com/connect"
 
-	"example.com/simplechat/chatsvc/internal/record"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -24,36 +22,28 @@ var _ chatconnect.SimpleChatHandler = rpcs{}
 // SendMessage stores a message. When it returns without an error, the message
 // is as durable as the log promises, and every subscriber will get it.
 func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb.None, error) {
-	if err := s.enter(&s.sends); err != nil {
-		return nil, err
-	}
-	defer s.sends.Done()
 	user, _ := UserFromContext(ctx)
 	call, _ := connect.CallInfoForHandlerContext(ctx)
 	key, err := parseIdempotencyKey(call.RequestHeader(), user)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.check(ctx, msg); err != nil {
+	res := responseFrom(ctx)
+	if err := s.check(msg); err != nil {
+		res.body.isLarge = connect.CodeOf(err) == connect.CodeResourceExhausted
 		return nil, err
 	}
-	timestamp := msg.GetTimestamp()
-	if timestamp == 0 {
-		timestamp = uint64(time.Now().UnixMilli())
+	encoded := encode(user, msg)
+	if res.line != nil { // it is stored with others
+		res.line.record = NewRecord{encoded, key}
+		return &chatpb.None{}, nil
 	}
-	// A new message: unknown fields of the caller's stay behind.
-	m := record.Message{Timestamp: timestamp, Content: msg.GetContent(), Type: uint64(msg.GetType()), From: user.Name}
-	b := s.broker.Load() // offset and epoch go together
-	stored, err := s.log.Append(ctx, m.Append(make([]byte, 0, m.Size())), key)
+	stored, err := s.store(ctx, encoded, key)
 	if err != nil {
-		return nil, s.appendError(ctx, err)
+		return nil, err
 	}
-	if s.broker.Load() != b { // nobody can tell which epoch the offset is of
-		return nil, connect.NewError(connect.CodeUnavailable, errMeanwhile)
-	}
-	b.acknowledge(stored.Offset)
 	header := call.ResponseHeader()
-	header.Set(HeaderEpoch, b.epoch)
+	header.Set(HeaderEpoch, stored.Epoch)
 	header.Set(HeaderOffset, strconv.FormatUint(stored.Offset, 10))
 	if stored.Duplicate {
 		header.Set(HeaderDuplicate, "true")
@@ -61,23 +51,8 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 	return &chatpb.None{}, nil
 }
 
-// check refuses what subscribers could not read.
-func (s rpcs) check(ctx context.Context, msg *chatpb.ChatMessage) error {
-	if size := len(msg.GetContent()); size > s.maxContent {
-		responseFrom(ctx).body.isLarge = true
-		return tooLarge("the content has %d bytes, %d are allowed: make the image smaller or split the text", size, s.maxContent)
-	}
-	if _, ok := chatpb.ChatMessage_ContentType_name[int32(msg.GetType())]; !ok {
-		return invalid("the type is %d: send 0 (Unknown), 1 (Text) or 2 (Image)", msg.GetType())
-	}
-	if msg.GetType() == chatpb.ChatMessage_Text && !utf8.Valid(msg.GetContent()) {
-		return invalid("the content is not UTF-8, as a message of the type Text must be: encode it, or send it as Unknown")
-	}
-	return nil
-}
-
 // appendError returns what the sender sees of the log's error.
-func (s rpcs) appendError(ctx context.Context, err error) error {
+func (s *Service) appendError(ctx context.Context, err error) error {
 	var coded *connect.Error
 	switch {
 	case ctx.Err() != nil:
@@ -97,32 +72,38 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	}
 	defer s.streams.Done()
 	call, _ := connect.CallInfoForHandlerContext(ctx)
+	res := responseFrom(ctx)
+	if res.refused != nil {
+		return res.refused
+	}
 	asked, err := parsePosition(call.RequestHeader())
-	if err != nil {
+	if err != nil || res.isDone {
 		return err
 	}
 	o, err := s.open(ctx, asked)
 	if err != nil {
 		return wireError(err)
 	}
+	if res.isDone = res.isAgain && (o.isMoot() || o.from >= o.until); res.isDone {
+		return nil
+	}
 	o.setHeader(out.ResponseHeader())
 	if err := out.Conn().Send(nil); err != nil { // the headers
 		return err
 	}
+	to := newStream(res.writer, formOf(res.face, call.RequestHeader().Get("Content-Type")), o.broker.epoch, o.from, s.writeDeadline)
+	defer to.watch.end()
 	if o.isMoot() {
-		return nil
+		return wireError(to.end())
 	}
 	sub := o.broker.subscribe(ownerOf(ctx), o.from, o.until)
 	defer o.broker.leave(sub)
-	res := responseFrom(ctx)
-	to := newStream(res.writer, formOf(call.RequestHeader().Get("Content-Type"), res.lines), s.writeDeadline)
-	defer to.watch.end()
 	s.pending.add(&to.watch, sub.owner)
 	defer s.pending.remove(&to.watch)
 	s.logStream(ctx, slog.LevelDebug, "subscribed", slog.Uint64("offset", o.from))
 	err = s.serve(ctx, o.broker, sub, to)
 	if errors.Is(err, errUntil) {
-		err = nil
+		err = to.end()
 	}
 	seen := wireError(err)
 	switch {

@@ -47,6 +47,7 @@ type wireProtocol struct {
 	name       string
 	options    []connect.ClientOption
 	needsHTTP2 bool
+	isText     bool // gRPC-Web in base64
 }
 
 var wireProtocols = []wireProtocol{
@@ -55,6 +56,7 @@ var wireProtocols = []wireProtocol{
 	{name: "grpc", options: []connect.ClientOption{connect.WithGRPC()}, needsHTTP2: true},
 	{name: "grpc+json", options: []connect.ClientOption{connect.WithGRPC(), connect.WithProtoJSON()}, needsHTTP2: true},
 	{name: "grpc-web", options: []connect.ClientOption{connect.WithGRPCWeb()}},
+	{name: "grpc-web-text", options: []connect.ClientOption{connect.WithGRPCWeb()}, isText: true},
 	{name: "grpc-web+json", options: []connect.ClientOption{connect.WithGRPCWeb(), connect.WithProtoJSON()}},
 }
 
@@ -102,7 +104,11 @@ func (f face) as(tb testing.TB, name, password string) chatconnect.SimpleChatCli
 func (f face) with(tb testing.TB, header http.Header) chatconnect.SimpleChatClient {
 	tb.Helper()
 	options := append([]connect.ClientOption{connect.WithInterceptors(setHeader(header))}, f.protocol.options...)
-	return chatconnect.NewSimpleChatClient(f.server.newClient(tb), f.server.url, options...)
+	client := f.server.newClient(tb)
+	if f.protocol.isText {
+		client.Transport = webTextTransport{client.Transport}
+	}
+	return chatconnect.NewSimpleChatClient(client, f.server.url, options...)
 }
 
 // setHeader is a client's interceptor that sends a header.

@@ -109,6 +109,13 @@ func TestLenientInput(t *testing.T) {
 			{Content: []byte("no picture"), Type: chatpb.ChatMessage_Image},
 			{Content: []byte("nul \x00 and line\nbreak"), Type: chatpb.ChatMessage_Text, Timestamp: 1<<64 - 1},
 		} {
+			if strings.HasSuffix(f.protocol.name, "json") && bytes.HasPrefix(msg.GetContent(), []byte("\xff")) {
+				// JSON leaves the type Unknown out: this may as well be text that was not encoded.
+				if _, err := client.SendMessage(ctx, msg); !contains(err, "base64") || !contains(err, "text/plain") {
+					t.Errorf("%v: %v", msg, err)
+				}
+				continue
+			}
 			send(ctx, t, client, msg)
 			got := sub.next()
 			if !bytes.Equal(got.GetContent(), msg.GetContent()) || got.GetType() != msg.GetType() {
@@ -169,7 +176,14 @@ func TestRawRequests(t *testing.T) {
 		{name: "unknown procedure", path: "noSuchThing", contentType: "application/json", body: "{}", status: 404},
 		{name: "GET", method: "GET", contentType: "application/json", status: 405},
 		{name: "PUT to the stream", method: "PUT", path: list, contentType: "application/json", body: "{}", status: 405},
-		{name: "form", contentType: "application/x-www-form-urlencoded", body: "{}", status: 415},
+		{name: "form", contentType: "multipart/form-data; boundary=x", body: "{}", status: 415},
+		{name: "text in another charset", contentType: "text/plain; charset=latin1", body: "hi", status: 415},
+		{name: "text that is not UTF-8", contentType: "text/plain", body: "a\xffb", status: 400, code: "invalid_argument"},
+		{name: "large text", contentType: "text/plain", body: strings.Repeat("x", 1<<20+1), status: 413, code: "resource_exhausted"},
+		{name: "large image", contentType: "image/png", body: strings.Repeat("x", 2<<20), status: 413, code: "resource_exhausted"},
+		{name: "text without credentials", contentType: "text/plain", header: []string{"User-Password", "x"}, body: "hi", status: 401, code: "unauthenticated"},
+		{name: "compressed text", contentType: "text/plain", header: []string{"Content-Encoding", "gzip"}, body: "hi", status: 501, code: "unimplemented"},
+		{name: "text that was taken for base64", contentType: "application/json", body: `{"content":"hell"}`, status: 400, code: "invalid_argument"},
 		{name: "no content type", body: "{}", status: 415},
 		{name: "form to the stream", path: list, contentType: "text/plain", body: "{}", status: 415},
 		{name: "unary content type for the stream", path: list, contentType: "application/proto", status: 415},

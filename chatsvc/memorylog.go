@@ -30,7 +30,10 @@ type MemoryLog struct {
 	expiry   *time.Timer          // trims when the oldest record is too old; nil while not armed
 }
 
-var _ SizedLog = (*MemoryLog)(nil)
+var (
+	_ SizedLog = (*MemoryLog)(nil)
+	_ BatchLog = (*MemoryLog)(nil)
+)
 
 // storedRecord is an entry with the sum of the sizes of all records before it.
 type storedRecord struct {
@@ -78,36 +81,56 @@ func (l *MemoryLog) State(context.Context) (State, error) {
 
 // Append implements [Log]; it fails only if ctx is done, or there are too many keys.
 func (l *MemoryLog) Append(ctx context.Context, record []byte, key string) (Appended, error) {
-	if err := ctx.Err(); err != nil {
-		return Appended{}, err
+	outcomes := l.AppendBatch(ctx, []NewRecord{{record, key}})
+	return outcomes[0].Appended, outcomes[0].Err
+}
+
+// AppendBatch implements [BatchLog]; it fails like Append.
+func (l *MemoryLog) AppendBatch(ctx context.Context, records []NewRecord) []Outcome {
+	outcomes := make([]Outcome, len(records))
+	hashes := make([]keyHash, len(records))
+	for i, r := range records {
+		outcomes[i].Err = ctx.Err()
+		if r.Key != "" {
+			sum := sha256.Sum256([]byte(r.Key))
+			hashes[i] = keyHash(sum[:])
+		}
 	}
-	var hash keyHash
-	if key != "" {
-		sum := sha256.Sum256([]byte(key))
-		hash = keyHash(sum[:])
+	if ctx.Err() != nil {
+		return outcomes
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	if key != "" {
-		l.forgetKeys(now)
+	now, before := time.Now(), l.next
+	l.forgetKeys(now)
+	for i, r := range records {
+		outcomes[i] = l.append(r, hashes[i], now)
+	}
+	if l.next > before {
+		l.trim(now)
+		close(l.appended)
+		l.appended = make(chan struct{})
+	}
+	return outcomes
+}
+
+// append stores a record whose key has a hash. The caller holds mu.
+func (l *MemoryLog) append(r NewRecord, hash keyHash, now time.Time) Outcome {
+	if r.Key != "" {
 		if offset, ok := l.keys[hash]; ok {
-			return Appended{Offset: offset, Duplicate: true}, nil
+			return Outcome{Appended: Appended{Offset: offset, Duplicate: true}}
 		}
 		if len(l.keys) >= l.maxKeys {
-			return Appended{}, TooManyKeys(l.keyOrder[0].time.Add(KeyWindow).Sub(now))
+			return Outcome{Err: TooManyKeys(l.keyOrder[0].time.Add(KeyWindow).Sub(now))}
 		}
 		l.keys[hash] = l.next
 		l.keyOrder = append(l.keyOrder, usedKey{hash, now})
 	}
 	offset := l.next
-	l.entries = append(l.entries, storedRecord{Entry{Offset: offset, Time: now, Record: record}, l.total})
-	l.total += int64(len(record))
+	l.entries = append(l.entries, storedRecord{Entry{Offset: offset, Time: now, Record: r.Record}, l.total})
+	l.total += int64(len(r.Record))
 	l.next++
-	l.trim(now)
-	close(l.appended)
-	l.appended = make(chan struct{})
-	return Appended{Offset: offset}, nil
+	return Outcome{Appended: Appended{Offset: offset}}
 }
 
 // TooManyKeys returns the error of a [Log] that knows as many keys as it may: the

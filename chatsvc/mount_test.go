@@ -142,8 +142,8 @@ func TestLines(t *testing.T) {
 			if got := next(); got != `{"code":"unavailable","message":"the server is shutting down: call again"}`+"\n" {
 				t.Errorf("last line %q", got)
 			}
-			if rest, err := io.ReadAll(lines); len(rest) > 0 || err != nil {
-				t.Errorf("after the last line: %q, %v", rest, err)
+			if rest, err := io.ReadAll(lines); len(rest) > 0 || err == nil {
+				t.Errorf("after the last line: %q, %v: a stream that ends with an error was due to be cut", rest, err)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"connectrpc.com/connect"
@@ -76,6 +77,7 @@ type config struct {
 	writeDeadline  time.Duration
 	logger         *slog.Logger
 	handlerOptions []connect.HandlerOption
+	trusts         func(*http.Request) bool
 	missing        []error // an option's value that must not be nil, but is
 }
 
@@ -184,6 +186,16 @@ func WithWriteDeadline(d time.Duration) Option {
 // logged. The default discards.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) { c.logger = l })
+}
+
+// WithTrustedRequests lets calls through that look like those of a page of another site.
+// Without it, a GET with Sec-Fetch-Site: cross-site and a plain body that
+// [http.CrossOriginProtection] refuses get permission_denied: a browser sends both
+// without asking first. All other calls need a preflight, so the server's CORS decides.
+// A server with CORS trusts here the origins that it allows. Trusts is called for
+// requests that would be refused; it must be safe for concurrent use.
+func WithTrustedRequests(trusts func(r *http.Request) bool) Option {
+	return optionFunc(func(c *config) { c.trusts = trusts })
 }
 
 // WithHandlerOptions passes options on to connect's handlers, after the

@@ -34,6 +34,7 @@ type Service struct {
 
 	mu      sync.Mutex // guards closed, and Add of the groups against Wait
 	closed  bool
+	closing chan struct{}  // closed by Close
 	sends   sync.WaitGroup // calls of sendMessage under way
 	streams sync.WaitGroup // calls of messageList under way
 	ended   chan struct{}  // closed when the service is, and all calls have ended
@@ -67,6 +68,7 @@ func New(opts ...Option) (*Service, error) {
 		heartbeat:     c.heartbeat,
 		writeDeadline: c.writeDeadline,
 		logger:        c.logger,
+		closing:       make(chan struct{}),
 		ended:         make(chan struct{}),
 	}
 	s.broker.Store(s.newBroker(state))
@@ -91,7 +93,14 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 		auth.Option(),
 	}, c.handlerOptions)
 	path, rpc := chatconnect.NewSimpleChatHandler(rpcs{s}, options...)
-	return path, &endpoint{rpc: rpc, errorWriter: connect.NewErrorWriter(), maxContent: c.maxContent, bodies: newBodyBudget(c.bodyBytes)}
+	return path, &endpoint{
+		rpc:         rpc,
+		many:        connect.NewServerStreamHandlerSimple(chatconnect.SimpleChatSendMessageProcedure, rpcs{s}.sendMany, options...),
+		errorWriter: connect.NewErrorWriter(),
+		maxContent:  c.maxContent,
+		bodies:      newBodyBudget(c.bodyBytes),
+		guard:       siteGuard{trusts: c.trusts},
+	}
 }
 
 // Handler returns the path below which the procedures are, and their handler:
@@ -113,6 +122,7 @@ func (s *Service) Close() {
 		return
 	}
 	s.closed = true
+	close(s.closing)
 	go s.end()
 }
 

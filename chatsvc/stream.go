@@ -4,31 +4,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
-
-// form is how a subscriber wants its batches.
-type form int
-
-const (
-	formProto form = iota // an envelope around a serialized ChatMessages
-	formJSON              // an envelope around its JSON form
-	formLines             // its JSON form on a line of its own (application/x-ndjson)
-)
-
-// formOf returns the form of a stream whose request had contentType.
-func formOf(contentType string, lines bool) form {
-	switch {
-	case lines:
-		return formLines
-	case strings.Contains(contentType, "+json"):
-		return formJSON
-	default:
-		return formProto
-	}
-}
 
 // stream writes batches to one subscriber. The bytes are the broker's own,
 // shared by all: only connect's envelope is added. Between headers and
@@ -38,46 +16,63 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	form    form
+	epoch   string            // of the log
+	next    uint64            // offset of the record to write next
+	isFirst bool              // nothing was written
 	prefix  [prefixBytes]byte // of the message being written
 	watch   watchdog
 }
 
-func newStream(w http.ResponseWriter, f form, deadline time.Duration) *stream {
+// newStream returns a stream of the records from offset next on.
+func newStream(w http.ResponseWriter, f form, epoch string, next uint64, deadline time.Duration) *stream {
 	control := http.NewResponseController(w)
-	return &stream{w: w, control: control, form: f, watch: watchdog{control: control, deadline: deadline}}
+	return &stream{w: w, control: control, form: f, epoch: epoch, next: next, isFirst: true, watch: watchdog{control: control, deadline: deadline}}
 }
 
 // send writes b, at most one message, and flushes it: each message starts in an
 // HTTP/2 DATA frame of its own. It returns errSlow if the deadline has passed,
 // and an error that wraps errGone if the subscriber has left.
 func (s *stream) send(b batch) (err error) {
-	head, body, foot := "", b.data, ""
-	if s.form != formProto {
+	body := b.data
+	if s.form.isJSON() {
 		if body, err = b.json(); err != nil {
 			return err
 		}
-		head, foot = `{"messages":[`, `]}`
-		if b.count == 0 {
-			head, foot = `{`, `}`
-		}
 	}
-	if s.form == formLines {
-		foot += "\n"
-	}
-	s.watch.start(b.chunk, len(body), s.form != formProto)
+	s.watch.start(b.chunk, len(body), s.form.isJSON())
 	defer func() {
 		if cut := s.watch.stop(); cut != nil {
 			err = cut
 		}
 	}()
-	if err := s.write(head, body, foot); err != nil {
+	switch s.form {
+	case formEvents:
+		err = s.writeEvents(b)
+	case formText:
+		err = s.writeText(b)
+	default:
+		err = s.write(b.count, body)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", errGone, err)
 	}
+	s.isFirst = false
+	s.next += uint64(b.count)
 	return nil
 }
 
-func (s *stream) write(head string, body []byte, foot string) error {
-	if s.form != formLines {
+// write writes count records as one message.
+func (s *stream) write(count int, body []byte) error {
+	head, foot := "", ""
+	if s.form != formProto {
+		head, foot = `{"messages":[`, `]}`
+		if count == 0 {
+			head, foot = `{`, `}`
+		}
+	}
+	if s.form == formLines {
+		foot += "\n"
+	} else {
 		s.prefix = envelopePrefix(len(head) + len(body) + len(foot))
 		if _, err := s.w.Write(s.prefix[:]); err != nil {
 			return err

@@ -38,6 +38,9 @@ type pendingAppend struct {
 	id     string // JetStream's message id, that of the key; empty: none
 	begun  time.Time
 	done   chan struct{}
+	// inOrder tells that others are sent behind it: to repeat it would put it behind
+	// them.
+	inOrder bool
 
 	// What the log knew of the stream when the append began.
 	epoch    string
@@ -70,17 +73,52 @@ func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Ap
 	if err := ctx.Err(); err != nil {
 		return chatsvc.Appended{}, err
 	}
-	a := newAppend(record, key)
-	known, err := l.begin(a)
-	if err != nil {
-		return chatsvc.Appended{}, unavailable(refusedError{err})
+	a, known, err := l.publish(newAppend(record, key))
+	if err != nil || known > 0 {
+		return chatsvc.Appended{Offset: known, Duplicate: known > 0}, err
+	}
+	return l.acknowledged(ctx, a)
+}
+
+// AppendBatch implements [chatsvc.BatchLog]; it fails like Append. All records are on
+// their way before the first acknowledgement is waited for.
+func (l *Log) AppendBatch(ctx context.Context, records []chatsvc.NewRecord) []chatsvc.Outcome {
+	outcomes := make([]chatsvc.Outcome, len(records))
+	appends := make([]*pendingAppend, len(records))
+	for i, r := range records {
+		if outcomes[i].Err = ctx.Err(); outcomes[i].Err != nil {
+			continue
+		}
+		pending := newAppend(r.Record, r.Key)
+		pending.inOrder = true
+		a, known, err := l.publish(pending)
+		appends[i] = a
+		outcomes[i] = chatsvc.Outcome{Appended: chatsvc.Appended{Offset: known, Duplicate: known > 0}, Err: err}
+	}
+	for i, a := range appends {
+		if a != nil {
+			outcomes[i].Appended, outcomes[i].Err = l.acknowledged(ctx, a)
+		}
+	}
+	return outcomes
+}
+
+// publish sends a, or returns the offset of the append that had its key before.
+func (l *Log) publish(a *pendingAppend) (sent *pendingAppend, known uint64, err error) {
+	if known, err = l.begin(a); err != nil {
+		return nil, 0, unavailable(refusedError{err})
 	}
 	if known > 0 {
-		return chatsvc.Appended{Offset: known, Duplicate: true}, nil
+		return nil, known, nil
 	}
 	if err := l.publisher.publish(a); err != nil {
-		return chatsvc.Appended{}, unavailable(err)
+		return nil, 0, unavailable(err)
 	}
+	return a, 0, nil
+}
+
+// acknowledged waits for what becomes of an append.
+func (l *Log) acknowledged(ctx context.Context, a *pendingAppend) (chatsvc.Appended, error) {
 	select {
 	case <-a.done: // at the latest after appendTime
 	case <-ctx.Done():

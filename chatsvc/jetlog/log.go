@@ -64,7 +64,7 @@ type Log struct {
 	keys     recentKeys
 }
 
-var _ chatsvc.Log = (*Log)(nil)
+var _ chatsvc.BatchLog = (*Log)(nil)
 
 // place is a record that was seen, to be recognized.
 type place struct {

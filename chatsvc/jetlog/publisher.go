@@ -176,7 +176,7 @@ func (p *publisher) finish(number uint64, appended chatsvc.Appended, err error) 
 	a := p.take(number)
 	switch {
 	case a == nil: // it has ended already
-	case isMomentary(err):
+	case isMomentary(err) && (!a.inOrder || !errors.Is(err, nats.ErrNoResponders)):
 		time.AfterFunc(retryPause, func() { p.again(a, err) })
 	case err != nil:
 		a.end(chatsvc.Appended{}, err)

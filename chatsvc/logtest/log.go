@@ -29,6 +29,7 @@ func Log(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener) {
 		"burst":             testBurst,
 		"duplicates":        testDuplicates,
 		"racing duplicates": testRacingDuplicates,
+		"batches":           testBatches,
 		"cancel":            testCancel,
 		"sizes":             testSizes,
 		"reopen":            testReopen,

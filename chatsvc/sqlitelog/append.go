@@ -49,15 +49,16 @@ type appendQueue struct {
 	closed  error // why nothing more is taken
 }
 
-// add puts p into the queue.
-func (q *appendQueue) add(p *pendingAppend) error {
+// add puts appends into the queue, in their order.
+func (q *appendQueue) add(appends ...*pendingAppend) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed != nil {
 		return q.closed
 	}
-	q.waiting = append(q.waiting, p)
-	if len(q.waiting) == 1 {
+	wasEmpty := len(q.waiting) == 0
+	q.waiting = append(q.waiting, appends...)
+	if wasEmpty && len(appends) > 0 {
 		select {
 		case q.arrived <- struct{}{}:
 		default:
@@ -90,25 +91,65 @@ func (l *Log) Append(ctx context.Context, data []byte, key string) (chatsvc.Appe
 	if err := ctx.Err(); err != nil {
 		return chatsvc.Appended{}, err
 	}
-	message, err := record.Parse(data)
+	p, err := newPending(chatsvc.NewRecord{Record: data, Key: key})
 	if err != nil {
-		return chatsvc.Appended{}, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("append: %w", err))
-	}
-	p := pendingPool.Get().(*pendingAppend) //nolint:forcetypeassert // the pool has nothing else
-	p.record, p.message, p.hasKey = data, message, key != ""
-	if p.hasKey {
-		p.key = sumKey(key)
+		return chatsvc.Appended{}, err
 	}
 	if err := l.appends.add(p); err != nil {
 		return chatsvc.Appended{}, err
 	}
+	outcome := p.wait(ctx)
+	return outcome.Appended, outcome.Err
+}
+
+// AppendBatch implements [chatsvc.BatchLog]; it fails like Append.
+func (l *Log) AppendBatch(ctx context.Context, records []chatsvc.NewRecord) []chatsvc.Outcome {
+	outcomes := make([]chatsvc.Outcome, len(records))
+	waiting := make([]*pendingAppend, 0, len(records))
+	places := make([]int, 0, len(records))
+	for i, r := range records {
+		if outcomes[i].Err = ctx.Err(); outcomes[i].Err != nil {
+			continue
+		}
+		p, err := newPending(r)
+		if outcomes[i].Err = err; err == nil {
+			waiting, places = append(waiting, p), append(places, i)
+		}
+	}
+	err := l.appends.add(waiting...)
+	for i, p := range waiting {
+		if err != nil {
+			outcomes[places[i]].Err = err
+			continue
+		}
+		outcomes[places[i]] = p.wait(ctx)
+	}
+	return outcomes
+}
+
+// newPending returns the append of a record, which is checked.
+func newPending(r chatsvc.NewRecord) (*pendingAppend, error) {
+	message, err := record.Parse(r.Record)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("append: %w", err))
+	}
+	p := pendingPool.Get().(*pendingAppend) //nolint:forcetypeassert // the pool has nothing else
+	p.record, p.message, p.hasKey = r.Record, message, r.Key != ""
+	if p.hasKey {
+		p.key = sumKey(r.Key)
+	}
+	return p, nil
+}
+
+// wait returns what became of the append. P is not used after it.
+func (p *pendingAppend) wait(ctx context.Context) chatsvc.Outcome {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		return chatsvc.Appended{}, ctx.Err() // the writer still has p
+		return chatsvc.Outcome{Err: ctx.Err()} // the writer still has p
 	}
-	result, err := p.result, p.err
+	outcome := chatsvc.Outcome{Appended: p.result, Err: p.err}
 	*p = pendingAppend{done: p.done}
 	pendingPool.Put(p)
-	return result, err
+	return outcome
 }

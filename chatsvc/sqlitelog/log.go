@@ -63,7 +63,10 @@ type Log struct {
 	isClosed bool
 }
 
-var _ chatsvc.SizedLog = (*Log)(nil)
+var (
+	_ chatsvc.SizedLog = (*Log)(nil)
+	_ chatsvc.BatchLog = (*Log)(nil)
+)
 
 // Open opens the log in a directory, and makes both if they are missing. A directory
 // belongs to one process. Where nothing can be written, because the disk is full or

@@ -9,6 +9,7 @@
 //	chatbench compare
 //	chatbench storage
 //	chatbench slow
+//	chatbench pipe --addr 127.0.0.1:65002
 //
 // Publishers send numbered messages that carry the time when they were due, so
 // that a run finds every message that was lost, came twice or came out of order,
@@ -37,6 +38,7 @@ type commands struct {
 	Compare compareCmd     `cmd:"" help:"Run the same workloads on simplechat and on its peers, and report the ratios."`
 	Storage storageCmd     `cmd:"" help:"Run the same workloads on simplechat with its messages on the disk and in memory, measure it with a history of 2 million messages, and report what is required and what was reached."`
 	Slow    slowCmd        `cmd:"" help:"Measure what clients that close and reopen their windows cost the others, and report what is required and what was reached."`
+	Pipe    pipeCmd        `cmd:"" help:"Send many messages in each of a few requests, and report how many a running server stores in a second."`
 	Peer    peerCmd        `cmd:"" hidden:"" help:"Run a peer that compare measures."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }

@@ -119,7 +119,7 @@ func (s *snippet) String() string { return fmt.Sprintf("README.md:%d: %s", s.lin
 
 // isStream reports whether the snippet runs until the server ends.
 func (s *snippet) isStream() bool {
-	return strings.Contains(s.commands, "messageList") && !strings.Contains(s.commands, "Chat-Until")
+	return strings.Contains(s.commands, "messageList") && !strings.Contains(s.commands, "Chat-Until") && !strings.Contains(s.commands, "until=")
 }
 
 // isOfCluster reports whether the snippet needs NATS servers.

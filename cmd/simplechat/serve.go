@@ -156,6 +156,7 @@ func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limi
 		chatsvc.WithBodyBytes(int64(c.Limits.BodyBytes)),
 		chatsvc.WithPendingBytes(int64(c.Limits.PendingBytes)),
 		chatsvc.WithHandlerOptions(connect.WithInterceptors(limits)),
+		chatsvc.WithTrustedRequests(c.trusts()),
 		chatsvc.WithHeartbeat(c.Heartbeat),
 		chatsvc.WithWriteDeadline(c.WriteDeadline),
 		chatsvc.WithLogger(logger),

@@ -113,16 +113,40 @@ func (c *serveCmd) withCORS(h http.Handler) http.Handler {
 	if len(c.CORSOrigin) == 0 {
 		return h
 	}
+	return c.cors().Handler(h)
+}
+
+func (c *serveCmd) cors() *cors.Cors {
 	return cors.New(cors.Options{
 		AllowedOrigins: c.CORSOrigin,
 		AllowedMethods: connectcors.AllowedMethods(),
 		AllowedHeaders: append(connectcors.AllowedHeaders(),
-			"Authorization", chatsvc.HeaderUserName, chatsvc.HeaderUserPassword,
+			"Authorization", chatsvc.HeaderUserName, chatsvc.HeaderUserPassword, chatsvc.HeaderLastEventID,
 			chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderIdempotencyKey),
 		ExposedHeaders: slices.Concat(connectcors.ExposedHeaders(),
 			[]string{chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderReset, chatsvc.HeaderDuplicate}),
 		MaxAge: int((2 * time.Hour).Seconds()),
-	}).Handler(h)
+	})
+}
+
+// trusts returns what lets calls through that look like those of a page of another
+// site: those of the listed origins, and those of this server's own page behind a trusted
+// proxy, which calls the server by a name that the page does not know.
+func (c *serveCmd) trusts() func(*http.Request) bool {
+	isAny, listed := slices.Contains(c.CORSOrigin, "*"), len(c.CORSOrigin) > 0
+	origins, protection := c.cors(), http.NewCrossOriginProtection()
+	return func(r *http.Request) bool {
+		if isAny || listed && r.Header.Get("Origin") != "" && origins.OriginAllowed(r) {
+			return true
+		}
+		host := limit.ForwardedHost(r.Context())
+		if host == "" || r.Method == http.MethodGet {
+			return false
+		}
+		asked := *r
+		asked.Host = host
+		return protection.Check(&asked) == nil
+	}
 }
 
 // front is the service as the server sees it: not there before its log is open. It

@@ -8,19 +8,27 @@ import (
 	"strings"
 )
 
-type addressKey struct{}
+type (
+	addressKey struct{}
+	hostKey    struct{}
+)
 
 // Handler sets each request's address to the client's, as far as it is known, for the
 // limits and the log.
 func (l *Limits) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer, _ := netip.ParseAddrPort(r.RemoteAddr)
-		address := peer.Addr().Unmap()
+		direct := peer.Addr().Unmap()
+		address := direct
 		if forwarded := l.forwarded(address, r.Header); forwarded != address {
 			address = forwarded
 			peer = netip.AddrPortFrom(address, 0)
 		}
-		r = r.WithContext(context.WithValue(r.Context(), addressKey{}, address))
+		ctx := context.WithValue(r.Context(), addressKey{}, address)
+		if host := r.Header.Get("X-Forwarded-Host"); host != "" && l.isTrusted(direct) {
+			ctx = context.WithValue(ctx, hostKey{}, host)
+		}
+		r = r.WithContext(ctx)
 		if peer.IsValid() {
 			r.RemoteAddr = peer.String()
 		}
@@ -51,6 +59,12 @@ func (l *Limits) forwarded(peer netip.Addr, h http.Header) netip.Addr {
 
 func (l *Limits) isTrusted(a netip.Addr) bool {
 	return slices.ContainsFunc(l.config.Trusted, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// ForwardedHost returns the host that a trusted proxy was called by, or the empty string.
+func ForwardedHost(ctx context.Context) string {
+	host, _ := ctx.Value(hostKey{}).(string)
+	return host
 }
 
 // isExempt reports whether the limits of a single caller do not apply at an address:

@@ -1,0 +1,119 @@
+package chatsvc_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+)
+
+// A line that stops to arrive ends its request; a client that is silent between lines
+// may stay.
+func TestStalledLineEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := newService(t)
+		_, handler := svc.Handler()
+		srv := &http.Server{Handler: handler}
+		listener := newPipeListener()
+		go func() { _ = srv.Serve(listener) }()
+		defer func() { _ = srv.Close() }()
+		conn := listener.dial()
+		defer func() { _ = conn.Close() }()
+		_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: chat\r\nContent-Type: application/x-ndjson\r\nUser-Name: user1\r\nUser-Password: qwerty\r\nTransfer-Encoding: chunked\r\n\r\n",
+			chatconnect.SimpleChatSendMessageProcedure)
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(res.Body)
+		for range 3 {
+			line := jsonLine("hi", "")
+			_, _ = fmt.Fprintf(conn, "%x\r\n%s\r\n", len(line), line)
+			if got, err := lines.ReadString('\n'); !strings.HasPrefix(got, `{"offset":`) || err != nil {
+				t.Fatalf("%q, %v", got, err)
+			}
+			<-time.After(time.Hour)
+		}
+		begun := time.Now()
+		_, _ = io.WriteString(conn, "1\r\n{\r\n")
+		got, err := lines.ReadString('\n')
+		if !strings.Contains(got, "deadline_exceeded") || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+		if waited := time.Since(begun); waited > 3*time.Minute {
+			t.Errorf("it ended after %v", waited)
+		}
+		if rest, err := io.ReadAll(lines); len(rest) > 0 || err == nil {
+			t.Errorf("%q, %v", rest, err)
+		}
+	})
+}
+
+// Requests with many messages share the memory for bodies with all others.
+func TestManyMessagesAreCountedAsBodies(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	svc := newService(t, chatsvc.WithMaxContent(1000), chatsvc.WithBodyBytes(1<<20))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	for _, transport := range transports {
+		s := newServer(t, mux, transport)
+		var open []*manySend
+		for {
+			many := sendMany(ctx, t, s, header())
+			if many.res.StatusCode == http.StatusTooManyRequests {
+				if many.res.Header.Get("Retry-After") == "" {
+					t.Errorf("%s: %v", transport.name, many.res.Header)
+				}
+				break
+			}
+			open = append(open, many)
+			if len(open) > 10 {
+				t.Fatalf("%s: %d requests of one user hold more than the bound", transport.name, len(open))
+			}
+		}
+		if len(open) == 0 {
+			t.Fatalf("%s: none is served", transport.name)
+		}
+		other := sendMany(ctx, t, s, http.Header{"User-Name": {"user2"}, "User-Password": {"qwerty"}})
+		if other.res.StatusCode != http.StatusOK {
+			t.Errorf("%s: another user: %s", transport.name, other.res.Status)
+		}
+		for _, many := range append(open, other) {
+			_ = many.body.Close()
+			if rest, err := io.ReadAll(many.lines); len(rest) > 0 || err != nil {
+				t.Errorf("%s: %q, %v", transport.name, rest, err)
+			}
+		}
+	}
+}
+
+// What a request with many messages may not have.
+func TestManyMessagesRefused(t *testing.T) {
+	t.Parallel()
+	for _, transport := range transports {
+		svc := newService(t)
+		mux := http.NewServeMux()
+		mux.Handle(svc.Handler())
+		s := newServer(t, mux, transport)
+		for _, test := range []rawCall{
+			{name: "key", header: []string{"Idempotency-Key", "k"}, status: 400, code: "invalid_argument"},
+			{name: "compressed", header: []string{"Content-Encoding", "gzip"}, status: 501, code: "unimplemented"},
+			{name: "wrong password", header: []string{"User-Password", "x"}, status: 401, code: "unauthenticated"},
+			{name: "GET", method: http.MethodGet, status: 405},
+		} {
+			test.contentType, test.body = "application/x-ndjson", strings.Repeat(jsonLine("hi", ""), 50_000)
+			if status, code, body := test.do(t, s.newClient(t), s.url); status != test.status || code != test.code {
+				t.Errorf("%s, %s: %d, %q: %s", transport.name, test.name, status, code, body)
+			}
+		}
+	}
+}

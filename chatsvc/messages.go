@@ -1,0 +1,108 @@
+package chatsvc
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+)
+
+// Message is a message of the conversation with its place in it.
+type Message struct {
+	*chatpb.ChatMessage
+
+	// Epoch and Offset are the message's place in the log.
+	Epoch  string
+	Offset uint64
+}
+
+// Next returns the position behind the message in its text form, N@EPOCH, to be stored
+// and given to [Service.Messages] later. It is the id of the message's server-sent event,
+// and chatclient reads it too.
+func (m Message) Next() string { return eventID(m.Epoch, m.Offset+1) }
+
+// Messages returns the messages from a position on, without HTTP: first what is
+// retained, oldest first, then new ones as they come. A position is a text: "all" or ""
+// for everything that is retained, "-N" for the last N, "end" for new ones, "N" or
+// "N@EPOCH" for those from record N on. Where the log has another epoch or no longer has
+// record N, the first message's Epoch and Offset show it, as over HTTP. The sequence ends
+// when ctx is done, without an error; it yields one, with a connect code, and ends if the
+// position is malformed, the reader falls out of the history, the log is replaced, or
+// after [Service.Close]. It may be used again, from the same position. A reader that does
+// not keep up costs its place alone.
+func (s *Service) Messages(ctx context.Context, from string) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		err := s.readMessages(ctx, from, func(m Message) error {
+			if !yield(m, nil) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) && ctx.Err() == nil {
+			yield(Message{}, wireError(err))
+		}
+	}
+}
+
+// errEnough ends a sequence whose reader has ended it.
+var errEnough = errors.New("nothing more is wanted")
+
+// readMessages calls yield with each message from a position on. It returns why it has
+// ended.
+func (s *Service) readMessages(ctx context.Context, from string, yield func(Message) error) error {
+	if err := s.enter(&s.streams); err != nil {
+		return err
+	}
+	defer s.streams.Done()
+	asked, err := parseTextPosition(from)
+	if err != nil {
+		return err
+	}
+	o, err := s.open(ctx, asked)
+	if err != nil {
+		return err
+	}
+	sub := o.broker.subscribe("", o.from, o.until)
+	defer o.broker.leave(sub)
+	beat := &heartbeat{timer: time.NewTimer(time.Hour)}
+	beat.timer.Stop()
+	for {
+		next, err := o.broker.nextBatch(ctx, sub, beat, false)
+		if err != nil {
+			return err
+		}
+		messages := &chatpb.ChatMessages{}
+		if err := proto.Unmarshal(next.data, messages); err != nil { // a copy
+			return err
+		}
+		o.broker.unload(sub) // the reader may take its time
+		for i, msg := range messages.GetMessages() {
+			if err := yield(Message{msg, o.broker.epoch, next.offset + uint64(i)}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// parseTextPosition reads a position in its text form.
+func parseTextPosition(text string) (position, error) {
+	if text == "" || text == "all" {
+		text = "0"
+	}
+	offset, epoch, hasEpoch := strings.Cut(text, "@")
+	h := http.Header{HeaderOffset: {offset}}
+	if hasEpoch {
+		h.Set(HeaderEpoch, epoch)
+	}
+	p, err := parsePosition(h)
+	if err != nil {
+		return position{}, invalid("the position must be all, end, -N, N or N@EPOCH")
+	}
+	return p, nil
+}

@@ -1,0 +1,80 @@
+package chatsvc
+
+import (
+	"context"
+	"time"
+	"unicode/utf8"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc/internal/record"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+)
+
+// Publish stores a message from a user, for bots and system messages in the process of
+// the service. It is sendMessage without HTTP: the same checks and the same durability,
+// but nobody is authenticated and no interceptor runs. The user need not be in the user
+// database; the name has 1 to 256 bytes of UTF-8. From in msg is ignored, and a
+// timestamp of zero is now. An error has a connect code: invalid_argument and
+// resource_exhausted say that the message was not stored, after unavailable it may have
+// been. Publish is safe for concurrent use, and fails after [Service.Close].
+func (s *Service) Publish(ctx context.Context, user User, msg *chatpb.ChatMessage) (Published, error) {
+	if user.Name == "" || len(user.Name) > maxUserName || !utf8.ValidString(user.Name) {
+		return Published{}, invalid("the user's name %q must have 1 to %d bytes of UTF-8", user.Name, maxUserName)
+	}
+	if err := s.check(msg); err != nil {
+		return Published{}, err
+	}
+	return s.store(ctx, encode(user, msg), "")
+}
+
+// Published says where a message is.
+type Published struct {
+	Appended
+
+	// Epoch is that of the log.
+	Epoch string
+}
+
+// encode returns the record of a message from a user. It is a new message: unknown
+// fields stay behind.
+func encode(user User, msg *chatpb.ChatMessage) []byte {
+	timestamp := msg.GetTimestamp()
+	if timestamp == 0 {
+		timestamp = uint64(time.Now().UnixMilli())
+	}
+	m := record.Message{Timestamp: timestamp, Content: msg.GetContent(), Type: uint64(msg.GetType()), From: user.Name}
+	return m.Append(make([]byte, 0, m.Size()))
+}
+
+// check refuses what subscribers could not read.
+func (s *Service) check(msg *chatpb.ChatMessage) error {
+	if size := len(msg.GetContent()); size > s.maxContent {
+		return tooLarge("the content has %d bytes, %d are allowed: make the image smaller or split the text", size, s.maxContent)
+	}
+	if _, ok := chatpb.ChatMessage_ContentType_name[int32(msg.GetType())]; !ok {
+		return invalid("the type is %d: send 0 (Unknown), 1 (Text) or 2 (Image)", msg.GetType())
+	}
+	if msg.GetType() == chatpb.ChatMessage_Text && !utf8.Valid(msg.GetContent()) {
+		return invalid("the content is not UTF-8, as a message of the type Text must be: encode it, or send it as Unknown")
+	}
+	return nil
+}
+
+// store appends a record, and returns when it is as durable as the log promises.
+func (s *Service) store(ctx context.Context, encoded []byte, key string) (Published, error) {
+	if err := s.enter(&s.sends); err != nil {
+		return Published{}, err
+	}
+	defer s.sends.Done()
+	b := s.broker.Load() // offset and epoch go together
+	stored, err := s.log.Append(ctx, encoded, key)
+	if err != nil {
+		return Published{}, s.appendError(ctx, err)
+	}
+	if s.broker.Load() != b { // nobody can tell which epoch the offset is of
+		return Published{}, connect.NewError(connect.CodeUnavailable, errMeanwhile)
+	}
+	b.acknowledge(stored.Offset)
+	return Published{stored, b.epoch}, nil
+}

@@ -1,0 +1,158 @@
+package chatsvc
+
+import (
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+)
+
+// webTextBody decodes the body of a gRPC-Web call in text mode: base64 of one or more
+// parts, each padded for itself (gRPC-Web protocol, "application/grpc-web-text").
+type webTextBody struct {
+	src     io.ReadCloser
+	buf     [4 << 10]byte
+	encoded int    // bytes of buf that are read and not decoded
+	decoded []byte // in buf, what is left to hand out
+	err     error  // src's, once all before it is handed out
+}
+
+// quantum is the number of characters that base64 encodes three bytes in.
+const quantum = 4
+
+// Read implements [io.Reader].
+func (b *webTextBody) Read(p []byte) (int, error) {
+	for len(b.decoded) == 0 {
+		if b.err != nil {
+			return 0, b.err
+		}
+		b.fill()
+	}
+	n := copy(p, b.decoded)
+	b.decoded = b.decoded[n:]
+	return n, nil
+}
+
+// fill reads and decodes what comes next.
+func (b *webTextBody) fill() {
+	// What is decoded lies in the front half, and is handed out by now.
+	n, err := b.src.Read(b.buf[len(b.buf)/2+b.encoded:])
+	b.encoded += n
+	from := b.buf[len(b.buf)/2:][:b.encoded]
+	whole := len(from) / quantum * quantum
+	decoded, bad := decodeParts(b.buf[:len(b.buf)/2], from[:whole])
+	b.decoded = b.buf[:decoded]
+	b.encoded = copy(b.buf[len(b.buf)/2:], from[whole:])
+	switch {
+	case bad != nil, errors.Is(err, io.EOF) && b.encoded > 0:
+		b.err = invalid("the body is not base64, in parts that are each padded: send what application/grpc-web-text asks for, or application/grpc-web+proto without base64")
+	case err != nil:
+		b.err = err
+	}
+}
+
+// decodeParts decodes whole quanta, of which any may be padded.
+func decodeParts(to, from []byte) (int, error) {
+	n := 0
+	for len(from) > 0 {
+		end := quantum
+		for end < len(from) && from[end-1] != '=' {
+			end += quantum
+		}
+		m, err := base64.StdEncoding.Decode(to[n:], from[:end])
+		if err != nil {
+			return n, err
+		}
+		n += m
+		from = from[end:]
+	}
+	return n, nil
+}
+
+// Close implements [io.Closer].
+func (b *webTextBody) Close() error { return b.src.Close() }
+
+// webTextBlock is how much is encoded at a time, in bytes: it can be divided by three.
+const webTextBlock = 3 << 10
+
+// webTextWriter encodes a gRPC-Web response in base64. What is written until a flush is
+// one part, padded for itself, so that the reader can decode it at once.
+type webTextWriter struct {
+	http.ResponseWriter
+
+	control     *http.ResponseController
+	contentType string // as the call's
+	begun       bool
+	held        []byte // not encoded yet: fewer than webTextBlock bytes
+	encoded     []byte
+}
+
+func newWebTextWriter(w http.ResponseWriter, contentType string) *webTextWriter {
+	return &webTextWriter{ResponseWriter: w, control: http.NewResponseController(w), contentType: contentType}
+}
+
+// Unwrap lets [http.ResponseController] reach the deadlines.
+func (w *webTextWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *webTextWriter) WriteHeader(status int) {
+	w.begin()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// begin says what the body is.
+func (w *webTextWriter) begin() {
+	if !w.begun {
+		w.begun = true
+		w.Header().Set("Content-Type", w.contentType)
+	}
+}
+
+// Write implements [http.ResponseWriter].
+func (w *webTextWriter) Write(p []byte) (int, error) {
+	w.begin()
+	for rest := p; len(rest) > 0; {
+		if w.held == nil {
+			w.held = make([]byte, 0, webTextBlock)
+		}
+		n := min(len(rest), webTextBlock-len(w.held))
+		w.held = append(w.held, rest[:n]...)
+		rest = rest[n:]
+		if len(w.held) < webTextBlock {
+			continue
+		}
+		if err := w.encode(); err != nil {
+			return len(p) - len(rest), err
+		}
+	}
+	return len(p), nil
+}
+
+// encode writes what is held. Fewer bytes than a block end a part.
+func (w *webTextWriter) encode() error {
+	if len(w.held) == 0 {
+		return nil
+	}
+	w.encoded = base64.StdEncoding.AppendEncode(w.encoded[:0], w.held)
+	w.held = w.held[:0]
+	_, err := w.ResponseWriter.Write(w.encoded) //nolint:gosec // it is base64, in a response to gRPC-Web
+	return err
+}
+
+// FlushError implements what [http.ResponseController] looks for.
+func (w *webTextWriter) FlushError() error {
+	w.begin()
+	if err := w.encode(); err != nil {
+		return err
+	}
+	return w.control.Flush()
+}
+
+// Flush implements [http.Flusher], which connect's streams need.
+func (w *webTextWriter) Flush() { _ = w.FlushError() }
+
+// finish ends the last part.
+func (w *webTextWriter) finish() {
+	w.begin()
+	_ = w.encode()
+}

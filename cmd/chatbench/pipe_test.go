@@ -1,0 +1,41 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The rate is that of messages which are stored.
+func TestPipe(t *testing.T) {
+	t.Parallel()
+	addr := newServer(t, transportHTTP1)
+	code, stdout, stderr := chatbench(t, "pipe", "--addr", addr, "--connections", "2", "--window", "100", "--warmup", "50ms", "--duration", "200ms")
+	match := regexp.MustCompile(`^(\d+) messages of 100 bytes in .* over 2 connections: (\d+)/s\n$`).FindStringSubmatch(stdout)
+	if code != 0 || match == nil || match[1] == "0" {
+		t.Errorf("code %d: %q, %q", code, stdout, stderr)
+	}
+}
+
+// What the server gets wrong is an error.
+func TestPipeChecksAnswers(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]string{
+		"{\"offset\":\"2\"}\n{\"offset\":\"2\"}\n": "came after 2",
+		"{\"code\":\"unavailable\"}\n":             "unavailable",
+		"{\"offset\":\"x\"}\n":                     `"x"`,
+		"":                                         "the server ended the request",
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(answer)) }))
+		defer srv.Close()
+		code, _, stderr := chatbench(t, "pipe", "--addr", strings.TrimPrefix(srv.URL, "http://"), "--connections", "1", "--warmup", "1m")
+		if code == 0 || !strings.Contains(stderr, want) {
+			t.Errorf("%q: code %d, %q", answer, code, stderr)
+		}
+	}
+	if code, _, stderr := chatbench(t, "pipe", "--window", "1"); code == 0 || !strings.Contains(stderr, "--window") {
+		t.Errorf("code %d, %q", code, stderr)
+	}
+}
