@@ -73,7 +73,7 @@ func (s *Service) readMessages(ctx context.Context, from string, yield func(Mess
 	beat := &heartbeat{timer: time.NewTimer(time.Hour)}
 	beat.timer.Stop()
 	for {
-		next, err := o.broker.nextBatch(ctx, sub, beat, false)
+		next, err := o.broker.nextBatch(ctx, nil, sub, beat, false)
 		if err != nil {
 			return err
 		}
