@@ -160,7 +160,7 @@ func TestRetentionBelievesNoDamagedRow(t *testing.T) {
 		{"stored too early", chatsvc.Retention{Age: time.Hour}, "stored", 1},
 		{"stored too late", chatsvc.Retention{Age: time.Hour}, "stored", 1 << 60},
 	} {
-		for _, offset := range []uint64{1, 50, 63, 64, 99, 100} { // where the searches look, and both ends
+		for _, offset := range []uint64{1, 26, 51, 76, 99, 100} { // where the searches look, and both ends
 			t.Run(fmt.Sprintf("%s at %d", tt.name, offset), func(t *testing.T) {
 				t.Parallel()
 				dir, m := t.TempDir(), newMachine()
@@ -245,5 +245,35 @@ func TestRedactionOfADamagedMessage(t *testing.T) {
 	if n, _, err := queryInt(conn, `SELECT count(*) FROM messages a JOIN messages b ON b."offset" = a."offset" + 1
 		WHERE b.total < a.total OR b.stored < a.stored`); err != nil || n != 0 {
 		t.Errorf("%d rows are out of order, %v", n, err)
+	}
+}
+
+// A damaged row whose offset is another number says nothing: neither where the log ends
+// or begins, nor what is missing. Only its own message is lost.
+func TestGarbageOffsets(t *testing.T) {
+	t.Parallel()
+	dir, data := logToDamage(t)
+	pages := messagePages(t, data)
+	for name, page := range map[string]messagePage{
+		"first leaf": pages[1], "middle leaf": pages[len(pages)/2], "last leaf": pages[len(pages)-1],
+	} {
+		for _, at := range []int{0, page.rows / 2, page.rows - 1} {
+			for _, offset := range []uint64{1, 16383} { // both take two bytes
+				t.Run(fmt.Sprintf("%s row %d is %d", name, at, offset), func(t *testing.T) {
+					t.Parallel()
+					damaged := bytes.Clone(data)
+					cell := damaged[page.at+int(binary.BigEndian.Uint16(damaged[page.at+8+2*at:])):]
+					n := 1 // bytes of the row's size
+					for ; cell[n-1] >= 0x80; n++ {
+					}
+					if cell[n] < 0x80 { // an offset below 128 takes one
+						cell[n] = byte(min(offset, 127))
+					} else {
+						cell[n], cell[n+1] = byte(offset>>7)|0x80, byte(offset)&0x7f
+					}
+					checkServed(t, "read", damagedCopy(t, dir, damaged), page.rows/2+1)
+				})
+			}
+		}
 	}
 }
