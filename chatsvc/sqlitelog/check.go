@@ -65,7 +65,7 @@ func Check(ctx context.Context, dir string, progress Progress) (Checked, error) 
 			c.Redacted++
 		}
 	}
-	c.checkPages(ctx, r)
+	c.checkPages(ctx, r.conn.conn)
 	return c, ctx.Err()
 }
 
@@ -105,8 +105,7 @@ func (c *Checked) isMissing(from, to uint64) {
 }
 
 // checkPages asks SQLite what is wrong with the pages.
-func (c *Checked) checkPages(ctx context.Context, r *Reader) {
-	conn := r.conn.conn
+func (c *Checked) checkPages(ctx context.Context, conn *sqlite.Conn) {
 	conn.SetInterrupt(ctx.Done())
 	defer conn.SetInterrupt(nil)
 	err := sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA quick_check(%d)", maxProblems), &sqlitex.ExecOptions{

@@ -61,6 +61,15 @@
 // restore. Records that are damaged, or missing between others, are found when they are
 // read.
 //
+// # Damage
+//
+// A row that its checksum does not prove says nothing: neither where the log begins or
+// ends, nor how old or large a message is. Where SQLite passes over rows because of one,
+// each is looked up by itself. [Open] looks up 64 offsets and tries to store a message:
+// if SQLite does not find what is there, or cannot store behind the end, the database
+// is repaired as by [Repair] before anybody uses it. A page above the leaves that hides
+// fewer messages than those between two of the 64 may stay, until Repair is run.
+//
 // # Time
 //
 // Keys and messages age by the system's monotonic clock, which no step of the wall

@@ -129,6 +129,17 @@ func (w *watchedFiles) isSame(f os.FileInfo) bool {
 	return w.databaseWas == nil || os.SameFile(w.databaseWas, f)
 }
 
+// largest returns the size of the larger file in bytes.
+func (w *watchedFiles) largest() int64 {
+	size := int64(0)
+	for _, path := range []string{w.database, w.wal} {
+		if is, err := os.Stat(path); err == nil {
+			size = max(size, is.Size())
+		}
+	}
+	return size
+}
+
 // forgetSizes allows the files to shrink once, after a checkpoint.
 func (w *watchedFiles) forgetSizes() { w.databaseSize, w.walSize = 0, 0 }
 

@@ -10,7 +10,8 @@ import (
 // isReadOnlySystem reports whether err says that the file system is read-only.
 func isReadOnlySystem(err error) bool { return errors.Is(err, syscall.EROFS) }
 
-// isNoSpace reports whether err says that the disk or the quota is full.
+// isNoSpace reports whether err says that the disk or the quota is full, or the file as
+// large as it may be.
 func isNoSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }

@@ -72,13 +72,16 @@ func (k *recentKeys) oldest(now int64) int64 {
 	return k.order[0].used
 }
 
-// readKeys returns the keys of the table.
-func readKeys(conn *sqlite.Conn) (recentKeys, error) {
+// readKeys returns the keys of the table, but those that cannot be: of messages at next
+// or behind, or used after now. One from the future would stay for ever, and so would
+// all behind it.
+func readKeys(conn *sqlite.Conn, next uint64, now int64) (recentKeys, error) {
 	var keys recentKeys
 	err := sqlitex.ExecuteTransient(conn, `SELECT "offset", key, used FROM keys ORDER BY "offset"`, &sqlitex.ExecOptions{
 		ResultFunc: func(stmt *sqlite.Stmt) error {
 			u := usedKey{offset: uint64(stmt.ColumnInt64(0)), used: stmt.ColumnInt64(2)}
-			if stmt.ColumnLen(1) == len(u.key) {
+			isPossible := u.offset > 0 && u.offset < next && u.used <= now
+			if isPossible && stmt.ColumnLen(1) == len(u.key) {
 				stmt.ColumnBytes(1, u.key[:])
 				keys.add(u)
 			}

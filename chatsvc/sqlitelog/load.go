@@ -13,6 +13,11 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 	if err := w.readEnd(mark, hasMark); err != nil {
 		return err
 	}
+	if w.mayRepair {
+		if err := w.checkTree(); err != nil {
+			return err
+		}
+	}
 	loss, err := w.loss(mark, hasMark)
 	if err != nil {
 		return err
@@ -64,10 +69,10 @@ func (w *writer) readEnd(mark evidence, hasMark bool) error {
 	}
 	w.next, w.total, w.last, w.stored = next, last.total, last.checksum, last.stored
 	w.hasDamagedEnd = isDamaged
-	if w.keys, err = readKeys(w.conn); err != nil {
+	w.clock = newClock(w.log.system, mark.Clock, w.stored)
+	if w.keys, err = readKeys(w.conn, w.next, max(w.clock.now(), w.stored)); err != nil {
 		return err
 	}
-	w.clock = newClock(w.log.system, mark.Clock, w.stored)
 	return w.findEdges()
 }
 

@@ -27,7 +27,9 @@ func (w *writer) open(isStart bool) error {
 	case isEmpty && isAcknowledged:
 		err = errNoTables // SQLite would remove a write-ahead log beside it
 	default:
+		w.mayRepair = isStart
 		err = w.openAndLoad(mark, hasMark, isStart && !isAcknowledged)
+		w.mayRepair = false
 	}
 	switch {
 	case err != nil && !isMissing && isUnwritable(err):

@@ -84,9 +84,10 @@ func (s *scanner) lowest(conn *sqlite.Conn) (uint64, error) {
 	if err != nil || !found {
 		return 0, err
 	}
-	lowest, found, err := queryInt(conn, `SELECT min("offset") FROM messages WHERE "offset" >= ?`, max(int64(first.offset)-maxUnproven, 1))
-	if err != nil || !found {
-		return 0, err
+	lowest, found, err := queryInt(conn, `SELECT min("offset") FROM messages WHERE "offset" >= ? AND "offset" < ?`,
+		max(int64(first.offset)-maxUnproven, 1), int64(first.offset))
+	if err != nil || !found || lowest == 0 {
+		return first.offset, err
 	}
 	return uint64(lowest), nil
 }

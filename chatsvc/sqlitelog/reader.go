@@ -151,7 +151,7 @@ func (c *readerConn) scan(query string, from, to uint64, got *found) error {
 		}
 		r, err := c.scanner.scan(stmt)
 		isEmptied := err != nil && r.isEmptied()
-		if err != nil && !isEmptied || r.offset <= got.last { // a broken tree repeats itself
+		if err != nil && !isEmptied || r.offset <= got.last || r.offset < from || r.offset >= to { // a broken tree repeats itself, and leads astray
 			continue
 		}
 		size := r.message().Size()

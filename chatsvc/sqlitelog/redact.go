@@ -121,24 +121,13 @@ func (r *redaction) replace(conn *sqlite.Conn) (err error) {
 	if r.epochs, err = readEpochs(conn); err != nil {
 		return err
 	}
-	is := row{offset: r.offset}
-	isThere := false
-	err = sqlitex.ExecuteTransient(conn, `SELECT stored, total FROM messages WHERE "offset" = ?`, &sqlitex.ExecOptions{
-		Args: []any{int64(r.offset)},
-		ResultFunc: func(stmt *sqlite.Stmt) error {
-			is.stored, is.total, isThere = stmt.ColumnInt64(0), stmt.ColumnInt64(1), true
-			return nil
-		},
-	})
-	switch {
-	case err != nil:
-		return explain(err)
-	case !isThere:
-		return fmt.Errorf("message %d was removed, or cannot be read", r.offset)
+	is, err := r.rowAt(conn)
+	if err != nil {
+		return err
 	}
 	is = is.emptied()
-	err = sqlitex.ExecuteTransient(conn, `UPDATE messages SET timestamp = 0, sender = '', type = 0, content = x'', checksum = ? WHERE "offset" = ?`,
-		&sqlitex.ExecOptions{Args: []any{is.sum(epochAt(r.epochs, r.offset)), int64(r.offset)}})
+	err = sqlitex.ExecuteTransient(conn, `UPDATE messages SET stored = ?, timestamp = 0, sender = '', type = 0, total = ?, checksum = ?, content = x'' WHERE "offset" = ?`,
+		&sqlitex.ExecOptions{Args: []any{is.stored, is.total, is.sum(epochAt(r.epochs, r.offset)), int64(r.offset)}})
 	if err != nil {
 		return err
 	}
@@ -148,6 +137,32 @@ func (r *redaction) replace(conn *sqlite.Conn) (err error) {
 		return err
 	}
 	return pragma(conn, "COMMIT")
+}
+
+// rowAt returns the row that is replaced, without its message. If it is damaged, its time
+// and its sum are those of the one before: an intact checksum will vouch for them.
+func (r *redaction) rowAt(conn *sqlite.Conn) (row, error) {
+	_, isThere, err := queryInt(conn, `SELECT 1 FROM messages WHERE "offset" = ?`, int64(r.offset))
+	switch {
+	case err != nil:
+		return row{}, explain(err)
+	case !isThere:
+		return row{}, fmt.Errorf("message %d was removed, or cannot be read", r.offset)
+	}
+	rows := newScanner(r.epochs)
+	is, isProven, err := rows.before(conn, r.offset+1)
+	if err == nil && !isProven { // it is the first one
+		is, isProven, err = rows.from(conn, r.offset)
+		is.total -= int64(is.message().Size())
+	}
+	switch {
+	case err != nil:
+		return row{}, explain(err)
+	case !isProven:
+		return row{}, fmt.Errorf("message %d is damaged, and so are all others", r.offset)
+	}
+	is.offset = r.offset
+	return is, nil
 }
 
 // awaitServer waits until the server has written its write-ahead log into the database,

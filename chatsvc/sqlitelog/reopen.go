@@ -93,7 +93,7 @@ func (w *writer) reopen() error {
 		w.discard()
 		return err
 	}
-	return nil
+	return syncDirectory(l.dir) // the write-ahead log is a new file, which SQLite never syncs
 }
 
 // lockAgain locks the directory unless the lock is that of the one at the path: it may

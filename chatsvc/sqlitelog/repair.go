@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,12 +123,12 @@ func readKnown(ctx context.Context, dir string) known {
 	if k.redacted, err = readRedactions(conn); err != nil {
 		k.redacted = nil
 	}
-	if k.keys, err = readKeys(conn); err != nil {
+	if k.keys, err = readKeys(conn, math.MaxInt64, math.MaxInt64); err != nil {
 		k.keys = recentKeys{}
 	}
 	// With a damaged page above the leaves, the lowest offset may be another.
 	var pages Checked
-	if pages.checkPages(ctx, reader); len(pages.Problems) == 0 {
+	if pages.checkPages(ctx, conn); len(pages.Problems) == 0 {
 		if k.floor, err = reader.floor(0); err != nil {
 			k.floor = 0
 		}

@@ -29,7 +29,7 @@ func TestQuota(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sys := newMachine().system()
-			sys.room = func(string) error { return test.room }
+			sys.room = func(string, int64) error { return test.room }
 			w := newWriter(newLog(t.TempDir(), Options{system: sys}))
 			if code := connect.CodeOf(refusal(w.explain(test.err))); code != test.code {
 				t.Errorf("code %v, not %v", code, test.code)

@@ -65,20 +65,21 @@ func (w *writer) explain(err error) error {
 	if err == nil || sqlite.ErrCode(err) != sqlite.ResultIOErrWrite {
 		return err
 	}
-	if cause := w.log.system.room(w.log.dir); isNoSpace(cause) {
+	if cause := w.log.system.room(w.log.dir, w.files.largest()); isNoSpace(cause) {
 		return fmt.Errorf("%w: %w", sqlite.ResultFull.ToError(), cause)
 	}
 	return err
 }
 
-// tryRoom returns why a few kilobytes cannot be written to a directory, nil if they can.
-func tryRoom(dir string) (err error) {
+// tryRoom returns why a few kilobytes cannot be written to a file in a directory, behind
+// an offset, nil if they can.
+func tryRoom(dir string, offset int64) (err error) {
 	file, err := os.CreateTemp(dir, "room-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
-	if _, err := file.Write(make([]byte, 4*pageSize)); err != nil {
+	if _, err := file.WriteAt(make([]byte, 4*pageSize), offset); err != nil {
 		return err
 	}
 	return file.Sync()
@@ -168,13 +169,13 @@ func (w *writer) trim(t *transaction) error {
 	}
 	if t.floor.offset > from {
 		t.isTrimmed = true
-		if err := w.deleteBelow("messages", t.floor.offset); err != nil {
+		if err := w.deleteRange("messages", from, t.floor.offset); err != nil {
 			return err
 		}
 	}
 	if t.expiredKeys = w.keys.expired(t.now, maxCommit); t.expiredKeys > 0 {
 		t.isTrimmed = true
-		if err := w.deleteBelow("keys", t.expiredKeys+1); err != nil {
+		if err := w.deleteRange("keys", 0, t.expiredKeys+1); err != nil {
 			return err
 		}
 	}
@@ -184,12 +185,15 @@ func (w *writer) trim(t *transaction) error {
 	return nil
 }
 
-func (w *writer) deleteBelow(table string, offset uint64) error {
-	stmt, err := w.conn.Prepare(`DELETE FROM ` + table + ` WHERE "offset" < ?`)
+// deleteRange deletes rows in [from, to). It begins where the last one ended: SQLite
+// ends at a damaged row whose offset is too large, and it would so each time.
+func (w *writer) deleteRange(table string, from, to uint64) error {
+	stmt, err := w.conn.Prepare(`DELETE FROM ` + table + ` WHERE "offset" >= ? AND "offset" < ?`)
 	if err != nil {
 		return err
 	}
-	stmt.BindInt64(1, int64(offset))
+	stmt.BindInt64(1, int64(from))
+	stmt.BindInt64(2, int64(to))
 	if _, err := stmt.Step(); err != nil {
 		_ = stmt.Reset()
 		return err

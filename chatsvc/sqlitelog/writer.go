@@ -57,6 +57,7 @@ type writer struct {
 
 	broken     error // why conn must be opened again; nil while it need not
 	triedAt    time.Time
+	mayRepair  bool           // a damaged database will be repaired: nobody uses it yet
 	isReadOnly bool           // messages are served by a view
 	copied     string         // a temporary directory that holds a copy; empty: none
 	leaked     []*sqlite.Conn // whose files are no longer those of the directory
