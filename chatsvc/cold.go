@@ -94,7 +94,7 @@ func (c *coldCache) hold(owner string, offset, to uint64, continues bool) *piece
 	for _, p := range c.pieces[block] {
 		switch {
 		case p.contains(offset):
-			return c.share(p)
+			return c.share(owner, p)
 		case p.isLoaded() && p.from == from:
 			continues = true // the block is cut, and this is not its first piece
 		}
@@ -132,11 +132,12 @@ func (p *piece) isLoaded() bool {
 	}
 }
 
-// share adds a holder to p. The caller holds mu.
-func (c *coldCache) share(p *piece) *piece {
+// share adds a holder to p, which counts as its owner's if nobody else holds it. The caller holds mu.
+func (c *coldCache) share(owner string, p *piece) *piece {
 	if p.place != nil {
 		c.unused.Remove(p.place)
 		p.place = nil
+		p.owner = owner
 		c.owner(p).held += p.bytes
 	}
 	p.holders++
