@@ -106,6 +106,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 		return wireError(err)
 	}
 	o.setHeader(out.ResponseHeader())
+	out.ResponseHeader().Set(HeaderHeartbeat, strconv.FormatFloat(s.heartbeat.Seconds(), 'f', -1, 64))
 	if err := out.Conn().Send(nil); err != nil { // the headers
 		return err
 	}

@@ -120,7 +120,8 @@ func (c *serveCmd) withCORS(h http.Handler) http.Handler {
 			"Authorization", chatsvc.HeaderUserName, chatsvc.HeaderUserPassword,
 			chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderIdempotencyKey),
 		ExposedHeaders: slices.Concat(connectcors.ExposedHeaders(),
-			[]string{chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderReset, chatsvc.HeaderDuplicate}),
+			[]string{chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderReset,
+				chatsvc.HeaderHeartbeat, chatsvc.HeaderDuplicate}),
 		MaxAge: int((2 * time.Hour).Seconds()),
 	}).Handler(h)
 }
