@@ -372,3 +372,28 @@ func TestCachedPieceCountsForItsHolder(t *testing.T) {
 	c.broker.leave(s)
 	c.isFree()
 }
+
+// Those that wait for room are told at once that the cache has ended.
+func TestColdWaitersEndWithTheCache(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newColdTest(t, 4*coldBlock, 100, chunkBytes)
+		holder := c.broker.subscribe("holder", 1, c.next)
+		if _, err := c.read(holder); err != nil {
+			t.Fatal(err)
+		}
+		p := c.broker.cold.hold("waiter", 2*coldBlock, c.next, false)
+		synctest.Wait()
+		if p.isLoaded() {
+			t.Fatal("there was room")
+		}
+		c.broker.cold.end()
+		synctest.Wait()
+		if !p.isLoaded() || !errors.Is(p.err, errCold) {
+			t.Errorf("loaded %v, %v", p.isLoaded(), p.err)
+		}
+		c.broker.cold.release(p)
+		c.broker.leave(holder)
+		c.isFree()
+	})
+}
