@@ -170,6 +170,17 @@ func (b batch) jsonParts() (data []byte, ends []int, err error) {
 	if b.count == 0 {
 		return nil, nil, nil
 	}
+	data, err := b.makeJSON()
+	// The chunk may have left while the form was made, and drop does not wait for
+	// that: nobody else will drop the form.
+	if b.chunk.evicted.Load() {
+		b.chunk.json.forget()
+	}
+	return data, err
+}
+
+// makeJSON is json for a batch that has records.
+func (b batch) makeJSON() ([]byte, error) {
 	f := &b.chunk.json
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -192,16 +203,22 @@ func (b batch) jsonParts() (data []byte, ends []int, err error) {
 	}
 	if f.account != nil {
 		f.account.Add(f.size() - before)
-		if b.chunk.evicted.Load() { // nobody will drop it
-			f.account.Add(-f.size())
-			f.account = nil
-		}
 	}
 	return f.data, f.ends[:len(b.ends)], nil
 }
 
 // size returns how many bytes of memory the form takes. The caller holds mu.
 func (f *jsonForm) size() int64 { return int64(cap(f.data) + 8*cap(f.ends)) }
+
+// forget takes the form out of its account.
+func (f *jsonForm) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.account != nil {
+		f.account.Add(-f.size())
+		f.account = nil
+	}
+}
 
 // drop frees the form unless it is being made; the next batch makes it again.
 func (f *jsonForm) drop() {

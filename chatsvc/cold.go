@@ -80,6 +80,11 @@ func newColdCache(log Log, epoch string, limit int64, unreadable func(from, to u
 		owners:     make(map[string]*coldOwner),
 	}
 	c.closed, c.end = context.WithCancel(context.Background())
+	context.AfterFunc(c.closed, func() { // those that wait for room learn it now
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.grant()
+	})
 	return c
 }
 
@@ -94,7 +99,7 @@ func (c *coldCache) hold(owner string, offset, to uint64, continues bool) *piece
 	for _, p := range c.pieces[block] {
 		switch {
 		case p.contains(offset):
-			return c.share(p)
+			return c.share(owner, p)
 		case p.isLoaded() && p.from == from:
 			continues = true // the block is cut, and this is not its first piece
 		}
@@ -132,11 +137,12 @@ func (p *piece) isLoaded() bool {
 	}
 }
 
-// share adds a holder to p. The caller holds mu.
-func (c *coldCache) share(p *piece) *piece {
+// share adds a holder to p, which counts as its owner's if nobody else holds it. The caller holds mu.
+func (c *coldCache) share(owner string, p *piece) *piece {
 	if p.place != nil {
 		c.unused.Remove(p.place)
 		p.place = nil
+		p.owner = owner
 		c.owner(p).held += p.bytes
 	}
 	p.holders++
@@ -211,7 +217,8 @@ func (c *coldCache) uncache(p *piece) {
 	c.pieces[block] = left
 }
 
-// grant begins the reads that there is room for. The caller holds mu.
+// grant begins the reads that there is room for, or all after the end: they fail at
+// once. The caller holds mu.
 func (c *coldCache) grant() {
 	for {
 		name := ""
@@ -221,7 +228,11 @@ func (c *coldCache) grant() {
 				name, next = n, o
 			}
 		}
-		if next == nil || next.held > 0 && (next.held+chunkBytes)*100 > c.limit*ownerShare || !c.makeRoom(chunkBytes) {
+		if next == nil {
+			return
+		}
+		isOpen := c.closed.Err() == nil
+		if isOpen && (next.held > 0 && (next.held+chunkBytes)*100 > c.limit*ownerShare || !c.makeRoom(chunkBytes)) {
 			return
 		}
 		p := next.waiting[0]
@@ -290,6 +301,9 @@ func (c *coldCache) load(p *piece) {
 func (c *coldCache) read(p *piece) (*chunk, uint64, error) {
 	ctx, cancel := context.WithTimeout(c.closed, coldReadTime)
 	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return nil, p.from, fmt.Errorf("%w: %w", errCold, err)
+	}
 	for pause := coldRetry; ; pause = min(2*pause, coldRetryMax) {
 		got, err := c.log.Read(ctx, c.epoch, p.from, p.to, chunkBytes)
 		isGone := err == nil && got.First > p.from // records below First may be removed at any time

@@ -351,3 +351,49 @@ func TestRedaction(t *testing.T) {
 		c.broker.cold.end()
 	})
 }
+
+// A cached piece counts as that of the owner that holds it now, not of the one for
+// which it was read.
+func TestCachedPieceCountsForItsHolder(t *testing.T) {
+	t.Parallel()
+	c := newColdTest(t, coldBlock, 100, 8*chunkBytes)
+	c.readAll("first")
+	s := c.broker.subscribe("second", 1, c.next)
+	if got, err := c.read(s); err != nil || got.count == 0 {
+		t.Fatalf("%d records, %v", got.count, err)
+	}
+	cold := c.broker.cold
+	cold.mu.Lock()
+	first, second := cold.owners["first"], cold.owners["second"]
+	cold.mu.Unlock()
+	if first != nil || second == nil || second.held == 0 {
+		t.Errorf("the first reader has %+v, the holder %+v", first, second)
+	}
+	c.broker.leave(s)
+	c.isFree()
+}
+
+// Those that wait for room are told at once that the cache has ended.
+func TestColdWaitersEndWithTheCache(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newColdTest(t, 4*coldBlock, 100, chunkBytes)
+		holder := c.broker.subscribe("holder", 1, c.next)
+		if _, err := c.read(holder); err != nil {
+			t.Fatal(err)
+		}
+		p := c.broker.cold.hold("waiter", 2*coldBlock, c.next, false)
+		synctest.Wait()
+		if p.isLoaded() {
+			t.Fatal("there was room")
+		}
+		c.broker.cold.end()
+		synctest.Wait()
+		if !p.isLoaded() || !errors.Is(p.err, errCold) {
+			t.Errorf("loaded %v, %v", p.isLoaded(), p.err)
+		}
+		c.broker.cold.release(p)
+		c.broker.leave(holder)
+		c.isFree()
+	})
+}

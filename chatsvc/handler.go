@@ -88,6 +88,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 		return nil
 	}
 	o.setHeader(out.ResponseHeader())
+	out.ResponseHeader().Set(HeaderHeartbeat, strconv.FormatFloat(s.heartbeat.Seconds(), 'f', -1, 64))
 	if err := out.Conn().Send(nil); err != nil { // the headers
 		return err
 	}

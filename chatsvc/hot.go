@@ -69,16 +69,17 @@ func (h *hotEnd) restart(next uint64) {
 }
 
 // evict frees memory until the hot end is within its limit: first JSON forms, then
-// chunks, the oldest first.
+// chunks, the oldest first. It leaves the last chunks and their JSON forms alone,
+// which all that keep up are about to write: each would make the form again.
 func (h *hotEnd) evict() {
-	for _, c := range h.chunks {
+	for _, c := range h.chunks[:max(0, len(h.chunks)-spareChunks)] {
 		if h.json.Load() == 0 || h.bytes+h.json.Load() <= h.limit {
 			break
 		}
 		c.json.drop()
 	}
 	count := 0
-	for count < len(h.chunks)-spareChunks && h.bytes > h.limit {
+	for count < len(h.chunks)-spareChunks && h.bytes+h.json.Load() > h.limit {
 		h.bytes -= h.chunks[count].size()
 		h.drop(h.chunks[count])
 		count++
@@ -97,7 +98,7 @@ func (h *hotEnd) drop(c *chunk) {
 
 // isFull reports whether evict would free memory.
 func (h *hotEnd) isFull() bool {
-	return h.bytes+h.json.Load() > h.limit && (h.json.Load() > 0 || len(h.chunks) > spareChunks)
+	return len(h.chunks) > spareChunks && h.bytes+h.json.Load() > h.limit
 }
 
 // redact replaces the record at offset by an empty one.

@@ -220,3 +220,50 @@ func TestBrokerDrains(t *testing.T) {
 		}
 	})
 }
+
+// The JSON forms of the last chunks stay while the hot end is full: all that keep up
+// share them.
+func TestFullHotEndKeepsItsNewestJSON(t *testing.T) {
+	t.Parallel()
+	hot := &hotEnd{limit: 1, next: 1}
+	for range 4 {
+		hot.add(newRecord(t, strings.Repeat("x", ownChunkBytes)))
+	}
+	hot.evict()
+	if len(hot.chunks) != spareChunks {
+		t.Fatalf("%d chunks are held, %d are due", len(hot.chunks), spareChunks)
+	}
+	b := hot.batch(hot.next-1, hot.next)
+	first, err := b.json()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hot.isFull() {
+		t.Error("it is full, but nothing can be freed")
+	}
+	hot.evict()
+	again, err := b.json()
+	if err != nil || &first[0] != &again[0] {
+		t.Errorf("the newest JSON form was made again (%v)", err)
+	}
+}
+
+// A chunk that leaves while its JSON form is made leaves nothing in the account.
+func TestChunkLeavesWhileItsJSONIsMade(t *testing.T) {
+	t.Parallel()
+	hot := &hotEnd{limit: 1 << 40, next: 1}
+	hot.add(newRecord(t, "x"))
+	b := hot.batch(1, 2)
+	if _, err := b.makeJSON(); err != nil {
+		t.Fatal(err)
+	}
+	b.chunk.json.mu.Lock() // as a subscriber does that makes the form
+	hot.restart(1)
+	b.chunk.json.mu.Unlock()
+	if _, err := b.json(); err != nil {
+		t.Fatal(err)
+	}
+	if n := hot.json.Load(); n != 0 {
+		t.Errorf("%d bytes are counted", n)
+	}
+}

@@ -30,6 +30,10 @@ const (
 	// that was asked for is beyond the end of the log, which went back.
 	// The stream begins with the first retained record, as in another epoch.
 	HeaderReset = "Chat-Reset"
+	// HeaderHeartbeat on a response to messageList is the silence in seconds after
+	// which the server sends an empty batch, such as 25 or 0.5; 0 says that it
+	// sends none. A client that finds no number there assumes [DefaultHeartbeat].
+	HeaderHeartbeat = "Chat-Heartbeat"
 	// HeaderDuplicate is "true" on a response to sendMessage if the
 	// idempotency key was known, and nothing was stored.
 	HeaderDuplicate = "Chat-Duplicate"

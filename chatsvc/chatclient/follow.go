@@ -145,7 +145,8 @@ func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient
 	if err := f.bound(ctx, rpc, stream.ResponseHeader()); err != nil {
 		return err
 	}
-	watch.start(f.client.silence)
+	silence := f.client.silenceOf(stream.ResponseHeader())
+	watch.start(silence)
 	for stream.Receive() {
 		watch.stop()
 		pause.reset()
@@ -155,7 +156,7 @@ func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient
 			}
 			offset++
 		}
-		watch.start(f.client.silence)
+		watch.start(silence)
 	}
 	if stream.Err() == nil {
 		return errEnded

@@ -69,6 +69,7 @@ type config struct {
 	dial              func(ctx context.Context, network, addr string) (net.Conn, error)
 	timeout           time.Duration
 	silence           time.Duration
+	hasSilence        bool // the caller has set silence
 	shortest, longest time.Duration // pauses between attempts
 	logger            *slog.Logger
 	clientOptions     []connect.ClientOption
@@ -171,9 +172,10 @@ func WithTimeout(d time.Duration) Option {
 
 // WithSilence sets for how long a stream may be silent, without even the
 // server's heartbeat, before it is cut and resumed. Zero: for ever. The default
-// is [DefaultSilence].
+// is two heartbeats of the server and 10 s more, for ever if it announces that it
+// sends none, and [DefaultSilence] if it announces nothing.
 func WithSilence(d time.Duration) Option {
-	return optionFunc(func(c *config) { c.silence = d })
+	return optionFunc(func(c *config) { c.silence, c.hasSilence = d, true })
 }
 
 // WithBackoff sets the pauses between attempts: about shortest after the first

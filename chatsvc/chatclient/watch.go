@@ -3,9 +3,12 @@ package chatclient
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
 )
 
 // readSize is how many bytes are read at a time: net/http fills what it is given
@@ -70,4 +73,28 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 		b.watch.heard()
 	}
 	return n, err
+}
+
+const (
+	// silenceSlack is how much longer than two heartbeats a stream may be silent.
+	silenceSlack = 10 * time.Second
+	// longestHeartbeat in seconds is the longest that is believed: a day.
+	longestHeartbeat = 24 * 60 * 60
+)
+
+// silenceOf returns how long a stream with the response header h may be silent, zero
+// for ever.
+func (c *config) silenceOf(h http.Header) time.Duration {
+	if c.hasSilence {
+		return c.silence
+	}
+	beat, err := strconv.ParseFloat(h.Get(chatsvc.HeaderHeartbeat), 64)
+	switch {
+	case err != nil || !(beat >= 0 && beat <= longestHeartbeat): // not a number compares as false
+		return c.silence
+	case beat == 0:
+		return 0
+	default:
+		return 2*time.Duration(beat*float64(time.Second)) + silenceSlack
+	}
 }

@@ -124,7 +124,8 @@ func (c *serveCmd) cors() *cors.Cors {
 			"Authorization", chatsvc.HeaderUserName, chatsvc.HeaderUserPassword, chatsvc.HeaderLastEventID,
 			chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderIdempotencyKey),
 		ExposedHeaders: slices.Concat(connectcors.ExposedHeaders(),
-			[]string{chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderReset, chatsvc.HeaderDuplicate}),
+			[]string{chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderReset,
+				chatsvc.HeaderHeartbeat, chatsvc.HeaderDuplicate}),
 		MaxAge: int((2 * time.Hour).Seconds()),
 	})
 }
