@@ -81,10 +81,12 @@ type encoding struct {
 // contentTypes are those of the files in dist. The machine's own table is not
 // asked: on some a script is text/plain, which nosniff refuses to run.
 var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8",
-	".js":  "text/javascript; charset=utf-8",
-	".md":  "text/plain; charset=utf-8",
-	".svg": "image/svg+xml",
+	".css":         "text/css; charset=utf-8",
+	".js":          "text/javascript; charset=utf-8",
+	".md":          "text/plain; charset=utf-8",
+	".png":         "image/png",
+	".svg":         "image/svg+xml",
+	".webmanifest": "application/manifest+json",
 }
 
 // add takes in a file of dist. What ends in .br or .gz is an encoding of the

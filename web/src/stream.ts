@@ -127,7 +127,8 @@ export class Stream {
 
   /** Tries at once if the connection is lost, and looks whether it still stands if it has been silent. */
   wake(): void {
-    const suspicious = performance.now() - this.heard > (this.heartbeat || timing.heartbeat) + timing.lateness;
+    const suspicious =
+      performance.now() - this.heard > (this.heartbeat || timing.heartbeat) + timing.lateness;
     if (this.status === 'live' && suspicious) {
       if (this.heartbeat > 0) this.reconnect();
       else void this.probe();
