@@ -44,7 +44,7 @@ export function Chat({ tab, user }: { tab: Tab; user: string }) {
       {tab.status === 'down' && tab.why && <p class="trouble">{tab.why}</p>}
       <main>
         <List
-          ref={list}
+          handle={list}
           rows={tab.conversation.shown}
           pending={tab.pending}
           loading={tab.status === 'connecting'}

@@ -1,4 +1,4 @@
-import { Component, createRef } from 'preact';
+import { Component, createRef, type RefObject } from 'preact';
 import { topKey } from '../conversation';
 import { Heights } from '../heights';
 import { isMessage, type Message, type Row } from '../message';
@@ -10,6 +10,8 @@ import { FloatingDay, Jumps } from './overlay';
 import type { Picture } from './viewer';
 
 interface Props {
+  /** Gets the list itself. */
+  handle: RefObject<List | null>;
   rows: readonly Row[];
   pending: readonly Pending[];
   /** The newest messages are coming in. */
@@ -79,6 +81,7 @@ export class List extends Component<Props, State> {
   private readonly marks: Marks = { whole: new Set(), broken: new Set() };
 
   override componentDidMount(): void {
+    this.props.handle.current = this;
     this.width = this.scroller.current!.clientWidth;
     this.observer.observe(this.scroller.current!);
     this.scroller.current!.addEventListener('scrollend', this.onScrolled);
@@ -344,7 +347,7 @@ export class List extends Component<Props, State> {
           <div ref={this.below} class="space" />
           {count === 0 && <p class="empty">{loading ? 'Loading…' : 'Nothing has been said yet.'}</p>}
         </div>
-        <FloatingDay ref={this.day} />
+        <FloatingDay handle={this.day} />
         <Jumps
           stuck={stuck}
           above={news && line === 'above' ? news.count : 0}

@@ -1,4 +1,4 @@
-import { Component, createRef } from 'preact';
+import { Component, createRef, type RefObject } from 'preact';
 import { dayName, numberOf } from './format';
 import { Icon } from './icons';
 
@@ -6,9 +6,13 @@ import { Icon } from './icons';
 const linger = 1_200;
 
 /** The day of what is at the top of the list, while one scrolls. It is drawn apart from the list, for speed. */
-export class FloatingDay extends Component {
+export class FloatingDay extends Component<{ handle: RefObject<FloatingDay | null> }> {
   private readonly words = createRef<HTMLParagraphElement>();
   private timer: ReturnType<typeof setTimeout> | undefined;
+
+  override componentDidMount(): void {
+    this.props.handle.current = this; // the runtime gives a component no ref of itself
+  }
 
   override componentWillUnmount(): void {
     clearTimeout(this.timer);
@@ -21,10 +25,6 @@ export class FloatingDay extends Component {
     el.classList.add('shown');
     clearTimeout(this.timer);
     this.timer = setTimeout(() => el.classList.remove('shown'), linger);
-  }
-
-  override shouldComponentUpdate(): boolean {
-    return false;
   }
 
   override render() {
