@@ -1,5 +1,5 @@
 import { Component, createRef, type RefObject } from 'preact';
-import { topKey } from '../conversation';
+import { dayOf, topKey } from '../conversation';
 import { Heights } from '../heights';
 import { isMessage, type Message, type Row } from '../message';
 import type { Pending } from '../outbox';
@@ -255,8 +255,13 @@ export class List extends Component<Props, State> {
     const stuck = this.state.stuck ? !left : gap < sticky;
     this.top = view.scrollTop;
     this.noteAnchor();
-    const row = this.props.rows[this.heights.at(view.scrollTop - this.drift)];
-    if (row && isMessage(row)) this.day.current!.show(row.timestamp);
+    const at = this.heights.at(view.scrollTop - this.drift);
+    const row = this.props.rows[at];
+    const before = this.before(at);
+    // Not where the rows say it themselves, nor when the list only follows its end.
+    if (!stuck && row && isMessage(row) && before && dayOf(before as Message) === dayOf(row)) {
+      this.day.current!.show(row.timestamp);
+    }
     if (stuck !== this.state.stuck) this.setState({ stuck });
     this.updateRange();
   };
