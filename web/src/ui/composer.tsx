@@ -54,7 +54,7 @@ export function Composer({ handle, draft, onPage, onEnd }: Props) {
       onEnd(); // the cursor goes to the end of the text, too
       return;
     }
-    if (touch.matches) return; // there, the button sends, and Enter is the only way to break a line
+    if (isTouch()) return; // there, the button sends, and Enter is the only way to break a line
     // Enter that ends an input method's composition chooses a word. Safari sends it after the composition, and
     // tells it from other keys by its code alone.
     // eslint-disable-next-line @typescript-eslint/no-deprecated -- nothing else tells
@@ -143,7 +143,7 @@ export function Composer({ handle, draft, onPage, onEnd }: Props) {
           dir="auto"
           aria-label="Message"
           placeholder="Write, or paste an image"
-          enterkeyhint={touch.matches ? 'enter' : 'send'}
+          enterkeyhint={isTouch() ? 'enter' : 'send'}
           onInput={event => {
             draft.type(event.currentTarget.value);
             grow(event.currentTarget);
@@ -158,8 +158,8 @@ export function Composer({ handle, draft, onPage, onEnd }: Props) {
   );
 }
 
-/** A device whose keyboard is on its screen. */
-const touch = matchMedia('(hover: none) and (pointer: coarse)');
+/** Whether the keyboard is on the screen. */
+const isTouch = (): boolean => matchMedia('(hover: none) and (pointer: coarse)').matches;
 
 /** Whether what is typed or pasted at a target is for another field, or a dialog hides the composer. */
 function isElsewhere(target: EventTarget | null): boolean {

@@ -33,7 +33,11 @@ export function Viewer({ picture, rows, user, onPicture, onClose }: Props) {
   const [zoom, setZoom] = useState(1);
   const url = useObjectURL(picture.blob);
   useEffect(() => dialog.current?.showModal(), []);
-  useLayoutEffect(() => setZoom(1), [picture.key]);
+  useLayoutEffect(() => {
+    setZoom(1);
+    // The button that was pressed may be gone, and keys would go nowhere.
+    if (!dialog.current!.contains(document.activeElement)) dialog.current!.focus();
+  }, [picture.key]);
   const { earlier, later } = neighbours(rows, picture.key);
   const turn = (row: Row | undefined): void => {
     const next = row && pictureOf(row, user);
@@ -49,7 +53,14 @@ export function Viewer({ picture, rows, user, onPicture, onClose }: Props) {
     else if (event.key === '0') setZoom(1);
   };
   return (
-    <dialog ref={dialog} class="viewer" aria-label={picture.alt} onClose={onClose} onKeyDown={onKeyDown}>
+    <dialog
+      ref={dialog}
+      tabIndex={-1}
+      class="viewer"
+      aria-label={picture.alt}
+      onClose={onClose}
+      onKeyDown={onKeyDown}
+    >
       <div class="viewer-bar">
         <span>{picture.alt}</span>
         <Tool icon="minus" words="Zoom out" off={zoom <= 1} onClick={() => by(1 / zoomStep)} />
