@@ -31,9 +31,9 @@ func WithMaxContent(n int) Option {
 	return func(o *options) { o.maxContent = n }
 }
 
-// Handler serves the page at / and its files under /assets/. It may stand at
-// another path behind [http.StripPrefix]; the page calls the service at the
-// root of its own origin. Whatever else is asked for is not found. The handler
+// Handler serves the page at / and its files beside it. It may stand below
+// another path behind [http.StripPrefix], together with the service: the page
+// calls the service below its own URL. Whatever else is asked for is not found. The handler
 // is safe for concurrent use, and allocates nothing that lasts for a request.
 func Handler(opts ...Option) http.Handler {
 	o := options{maxContent: 1 << 20}
@@ -81,10 +81,12 @@ type encoding struct {
 // contentTypes are those of the files in dist. The machine's own table is not
 // asked: on some a script is text/plain, which nosniff refuses to run.
 var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8",
-	".js":  "text/javascript; charset=utf-8",
-	".md":  "text/plain; charset=utf-8",
-	".svg": "image/svg+xml",
+	".css":         "text/css; charset=utf-8",
+	".js":          "text/javascript; charset=utf-8",
+	".md":          "text/plain; charset=utf-8",
+	".png":         "image/png",
+	".svg":         "image/svg+xml",
+	".webmanifest": "application/manifest+json",
 }
 
 // add takes in a file of dist. What ends in .br or .gz is an encoding of the

@@ -30,6 +30,8 @@ export interface Opened {
   epoch: string;
   /** The number of the first record that comes. */
   offset: number;
+  /** Milliseconds of silence after which the server sends a sign of life; 0 if it never does. */
+  heartbeat?: number | undefined;
   /** The log lost its end, and the offset that was asked for is beyond it. */
   reset: boolean;
   /** Batches in the log's order; an empty one is a sign of life. Ends or throws with the stream. */
@@ -75,10 +77,13 @@ function authorization({ name, password }: Credentials): string {
 const plain: typeof fetch = (input, init) =>
   fetch(input, { ...init, credentials: 'omit', redirect: 'manual' });
 
+/** The page's own URL, below which the service is: the script, of the page and of the worker, is one folder down. */
+const baseUrl = new URL('..', import.meta.url).href;
+
 function clientOf(fetchFunction: typeof fetch) {
   return createClient(
     SimpleChat,
-    createConnectTransport({ baseUrl: location.origin, useBinaryFormat: true, fetch: ours(fetchFunction) }),
+    createConnectTransport({ baseUrl, useBinaryFormat: true, fetch: ours(fetchFunction) }),
   );
 }
 
@@ -102,7 +107,7 @@ export const open: Open = async (credentials, from, signal, heard) => {
     throw new Error('the server knows no Chat-Until: it is older than this page');
   }
   const reset = early.get('Chat-Reset') === 'true';
-  return { ...positionIn(early), reset, batches: chained(first, batches) };
+  return { ...positionIn(early), heartbeat: heartbeatIn(early), reset, batches: chained(first, batches) };
 };
 
 async function* chained<T extends { messages: ChatMessage[] }>(
@@ -164,6 +169,12 @@ export async function send(
     clearTimeout(timer);
   }
   return positionIn(answer);
+}
+
+/** Returns the milliseconds that Chat-Heartbeat names in decimal seconds, or undefined for an older server. */
+export function heartbeatIn(headers: Headers): number | undefined {
+  const seconds = headers.get('Chat-Heartbeat') ?? '';
+  return /^\d+(\.\d+)?$/.test(seconds) ? Number(seconds) * 1000 : undefined;
 }
 
 function positionIn(headers: Headers): { epoch: string; offset: number } {

@@ -12,6 +12,10 @@ const pageBytes = 4 << 20;
 
 /** Milliseconds between two drawings. */
 const frame = 16;
+/** The same when so much comes that nobody can read it: to draw each frame would leave no time for anything else. */
+const slowFrame = 100;
+/** Messages in a millisecond from which on that is so. */
+const flood = 0.25;
 
 /** One user's stream and conversation, and the tabs that show it. */
 export class Session {
@@ -34,6 +38,8 @@ export class Session {
   /** Ends the request for older messages that is under way. */
   private fetching: AbortController | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  /** Milliseconds until the rows that wait are handed on. */
+  private pace = frame;
 
   constructor(
     private readonly open: Open,
@@ -200,8 +206,9 @@ export class Session {
     this.flush();
     this.timer = setTimeout(() => {
       this.timer = undefined;
+      this.pace = this.queue.length > flood * this.pace ? slowFrame : frame;
       if (this.queue.length > 0) this.append([]);
-    }, frame);
+    }, this.pace);
   }
 
   private flush(): void {

@@ -34,12 +34,14 @@ export interface Listener {
 /** How many of the last messages a stream begins with. */
 export const newest = 200;
 
-/** Milliseconds. The server breaks its silence every 25 s. */
+/** Milliseconds. */
 export const timing = {
-  /** Silence after which a stream is dead. */
+  /** How often a server breaks its silence that does not say how often it does. */
+  heartbeat: 25_000,
+  /** Silence after which a call is dead, and a stream that has no heartbeat is checked. */
   silence: 60_000,
-  /** Silence that makes a stream suspect when the user comes back to it. */
-  suspicion: 30_000,
+  /** What a sign of life may be late: one may be missed before a stream is dead. */
+  lateness: 5_000,
   /** Time that a connection may take. */
   connect: 15_000,
   /** Time that a server may take to answer when there is doubt whether it can be reached. */
@@ -63,6 +65,8 @@ export class Stream {
   private failures = 0;
   /** When something last came, or a try began. All times are of a clock that nobody sets. */
   private heard = 0;
+  /** The server's heartbeat in milliseconds; 0 is none. */
+  private heartbeat = timing.heartbeat;
   /** Whether the server has answered the current try. */
   private opened = false;
   /** Whether the next try is to come at once. */
@@ -123,7 +127,12 @@ export class Stream {
 
   /** Tries at once if the connection is lost, and looks whether it still stands if it has been silent. */
   wake(): void {
-    if (this.status === 'live' && performance.now() - this.heard > timing.suspicion) this.reconnect();
+    const suspicious =
+      performance.now() - this.heard > (this.heartbeat || timing.heartbeat) + timing.lateness;
+    if (this.status === 'live' && suspicious) {
+      if (this.heartbeat > 0) this.reconnect();
+      else void this.probe();
+    }
     this.failures = 0;
     this.endWait();
   }
@@ -150,7 +159,9 @@ export class Stream {
     );
     clearTimeout(timer);
     this.probing = false;
-    if (!answered && this.heard === heard) this.reconnect();
+    if (this.heard !== heard) return;
+    if (answered) this.heard = performance.now();
+    else this.reconnect();
   }
 
   /** Makes one connection and reads it to its end. */
@@ -169,6 +180,7 @@ export class Stream {
       return;
     }
     this.opened = true;
+    this.heartbeat = opened.heartbeat ?? timing.heartbeat;
     this.resume(opened, tail.offset);
     const position = (this.position = { epoch: opened.epoch, next: opened.offset });
     const caughtUp = tail.epoch === opened.epoch ? tail.offset : opened.offset;
@@ -230,13 +242,17 @@ export class Stream {
     if (slept) {
       this.reconnect();
     } else if (!this.waiting && now - this.heard > this.patience()) {
-      this.attempt.abort();
+      // Without a heartbeat, silence says nothing: only a call does.
+      if (this.opened && this.heartbeat === 0 && this.status === 'live') void this.probe();
+      else this.attempt.abort();
     }
   }
 
   /** Returns the milliseconds of silence after which a try has failed. */
   private patience(): number {
-    if (this.opened) return timing.silence;
+    if (this.opened) {
+      return this.heartbeat > 0 ? 2 * (this.heartbeat + timing.lateness) : timing.silence;
+    }
     return this.status === 'live' ? timing.check : timing.connect;
   }
 

@@ -7,8 +7,10 @@ import { Draft } from './draft';
 import { maxContent } from './limit';
 import { Outbox, type Pending, type Send } from './outbox';
 import { prepare } from './shrink';
+import { Notifier } from './notify';
 import { drafts, forgetUser, rememberedUser, rememberUser } from './store';
 import type { Status } from './stream';
+import { Unread } from './unread';
 import type { FromHub, Place } from './wire';
 
 /** Why the login form is there again, or what was wrong with the last try. */
@@ -29,7 +31,8 @@ export class Tab {
   others: string[] = [];
   status: Status = 'connecting';
   conversation = new Conversation();
-  unread = 0;
+  readonly unread = new Unread();
+  readonly notifier = new Notifier();
   /** What a screen reader is to say: the newest messages of others. */
   said: Message[] = [];
 
@@ -48,6 +51,7 @@ export class Tab {
     link.onmessage = msg => this.receive(msg);
     link.onlost = () => this.resume();
     document.addEventListener('visibilitychange', () => this.onVisible());
+    addEventListener('focus', () => this.onReturn());
     for (const event of ['online', 'offline'])
       addEventListener(event, () => link.postMessage({ type: 'break' }));
     addEventListener('pagehide', () => this.leave());
@@ -251,7 +255,10 @@ export class Tab {
     this.outboxes.set(name, this.outbox);
     this.outbox.reopen(credentials);
     if (this.crowd) this.crowd.streaming = true;
-    this.draft.sink = (type, bytes) => this.outbox?.add(type, bytes);
+    this.draft.sink = (type, bytes) => {
+      this.unread.clear(); // one who answers has read
+      this.outbox?.add(type, bytes);
+    };
   }
 
   private reset(): void {
@@ -265,8 +272,7 @@ export class Tab {
     this.why = undefined;
     this.conversation = new Conversation();
     this.said = [];
-    this.unread = 0;
-    this.showUnread();
+    this.unread.clear();
   }
 
   private onRows(at: Place, rows: Row[], fresh: boolean): void {
@@ -276,19 +282,30 @@ export class Tab {
     if (!fresh) return;
     const news = rows.filter(isMessage).filter(msg => msg.from !== this.user);
     this.said = this.said.concat(news).slice(-3);
-    if (document.hidden) this.unread += news.length;
-    this.showUnread();
+    const away = this.unread.add(news.map(msg => msg.key));
+    if (away) this.notifier.show(news, this.unread.count);
+  }
+
+  /** Takes in whether the end of the conversation is in sight. */
+  setAtEnd(atEnd: boolean): void {
+    this.unread.setAtEnd(atEnd);
+  }
+
+  /** Takes in the answer to the offer of notifications, or switches them. */
+  async notify(on: boolean): Promise<void> {
+    await this.notifier.set(on);
+    this.changed();
   }
 
   private onVisible(): void {
     if (document.hidden) return;
     this.link.postMessage({ type: 'wake' });
-    this.unread = 0;
-    this.showUnread();
+    this.onReturn();
   }
 
-  private showUnread(): void {
-    document.title = this.unread > 0 ? `(${this.unread}) SimpleChat` : 'SimpleChat';
+  private onReturn(): void {
+    this.unread.returned();
+    this.changed();
   }
 
   private changed(): void {

@@ -19,6 +19,8 @@ export class FakeServer {
   /** Takes connections and says nothing. */
   mute = false;
   batchSize = 3;
+  /** What it says of its heartbeat, in milliseconds. */
+  heartbeatEvery: number | undefined;
   /** What each call asked for, in order, but for the probes of the log's end. */
   asked: From[] = [];
   calls = 0;
@@ -96,7 +98,7 @@ export class FakeServer {
     });
     if (offset === this.next) stream.push([]);
     this.flush();
-    return { epoch: this.epoch, offset, reset, batches: stream };
+    return { epoch: this.epoch, offset, heartbeat: this.heartbeatEvery, reset, batches: stream };
   }
 
   /** Tells whether an offset is beyond the end of a log that went back. */

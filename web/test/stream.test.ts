@@ -322,7 +322,7 @@ describe('silence', () => {
   it('makes a stream suspect to who comes back to it', async () => {
     start();
     await after(0);
-    await after(timing.suspicion + 1);
+    await after(timing.heartbeat + timing.lateness + 1);
     stream.wake();
     await after(0);
     expect(server.asked).toHaveLength(2);
@@ -348,4 +348,41 @@ it('says nothing after stop', async () => {
   expect(heard.messages).toEqual([]);
   expect(heard.statuses).toEqual(['live']);
   expect(server.connections).toBe(0);
+});
+
+describe("the server's heartbeat", () => {
+  it('decides how long a silence a stream may have', async () => {
+    server.heartbeatEvery = 2_000;
+    start();
+    await after(0);
+    expect(heard.statuses).toEqual(['live']);
+    server.mute = true;
+    await after(2 * (2_000 + timing.lateness) + timing.tick);
+    expect(heard.statuses).toEqual(['live', 'down']);
+  });
+
+  it('may be longer than the default', async () => {
+    server.heartbeatEvery = 120_000;
+    start();
+    await after(0);
+    const { calls } = server;
+    await after(200_000);
+    expect(server.calls).toBe(calls);
+    expect(heard.statuses).toEqual(['live']);
+  });
+
+  it('may be none: then silence is checked, and breaks no stream', async () => {
+    server.heartbeatEvery = 0;
+    start();
+    await after(0);
+    await after(10 * timing.silence);
+    expect(heard.statuses).toEqual(['live']);
+    expect(server.asked.length).toBe(1); // of one stream, with checks beside it
+    server.say('still here');
+    await after(0);
+    expect(heard.messages).toEqual(told('first', 1, 'still here'));
+    server.mute = true;
+    await after(2 * timing.silence);
+    expect(heard.statuses).toEqual(['live', 'down']);
+  });
 });

@@ -1,11 +1,24 @@
 import { isValidElement } from 'preact';
 import { describe, expect, it } from 'vitest';
 import { say } from '../src/ui/format';
-import { linked, shorten } from '../src/ui/text';
+import { patternOf } from '../src/search';
+import { mentionOf } from '../src/ui/marked';
+import { linked, shorten, withCode } from '../src/ui/text';
+
+const plain = { mention: mentionOf('user1') };
+
+/** Returns what is drawn as text, with the elements as tags. */
+function drawn(part: unknown): string {
+  if (typeof part === 'string') return part;
+  if (Array.isArray(part)) return part.map(drawn).join('');
+  if (!isValidElement(part)) return '';
+  const { children } = part.props as { children: unknown };
+  return `<${String(part.type)}>${drawn(children)}</${String(part.type)}>`;
+}
 
 /** Returns the addresses that a text's links lead to. */
 function links(text: string): string[] {
-  return linked(text).flatMap(part =>
+  return linked(text, plain).flatMap(part =>
     isValidElement(part) ? [(part.props as unknown as { href: string }).href] : [],
   );
 }
@@ -31,9 +44,7 @@ it.each([
 
 it('leaves out nothing of the text', () => {
   const text = 'a https://example.com/).. b <b>https://x.example</b> c';
-  const whole = linked(text)
-    .map(part => (isValidElement(part) ? (part.props as { children: string }).children : (part as string)))
-    .join('');
+  const whole = drawn(linked(text, plain)).replace(/<\/?a>/g, '');
   expect(whole).toBe(text);
 });
 
@@ -58,5 +69,38 @@ describe('a cut', () => {
     const content = { kind: 'text' as const, text, size: 0 };
     const said = say({ key: '', offset: 1, timestamp: 0, from: 'a', content });
     expect(whole(said)).toBe(3 + 299);
+  });
+});
+
+describe('code', () => {
+  it.each([
+    ['a `b` c', 'a <code>b</code> c'],
+    ['```\nx = 1\n```\nafter', '<pre><code>x = 1</code></pre>after'],
+    ['before\n```go\nx := 1\n```', 'before<pre><code>x := 1</code></pre>'],
+    ['```a https://example.com @user1```', '<pre><code>a https://example.com @user1</code></pre>'],
+    ['```\nnever closed', '<pre><code>never closed</code></pre>'],
+    ['one ` alone', 'one ` alone'],
+    ['``` ', '``` '],
+    ['*a* _b_ # c', '*a* _b_ # c'],
+  ])('in %j', (text, want) => {
+    expect(drawn(withCode(text, plain))).toBe(want);
+  });
+});
+
+describe('what stands out', () => {
+  it.each([
+    ['hi @user1!', 'user1', 'hi <b>@user1</b>!'],
+    ['@USER1 and @user10', 'user1', '<b>@USER1</b> and @user10'],
+    ['me@user1', 'user1', 'me@user1'],
+    ['@a.b*c', 'a.b*c', '<b>@a.b*c</b>'],
+  ])('%j to %s', (text, name, want) => {
+    expect(drawn(withCode(text, { mention: mentionOf(name) }))).toBe(want);
+  });
+
+  it('is what is searched for, in links and code, too', () => {
+    const standout = { mention: mentionOf('user1'), search: patternOf('ex')! };
+    expect(drawn(withCode('Ex https://example.com `ex` @user1', standout))).toBe(
+      '<mark>Ex</mark> <a>https://<mark>ex</mark>ample.com</a> <code><mark>ex</mark></code> <b>@user1</b>',
+    );
   });
 });

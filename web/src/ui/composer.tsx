@@ -15,10 +15,14 @@ export interface ComposerHandle {
 interface Props {
   handle: Ref<ComposerHandle>;
   draft: Draft;
+  /** Scrolls the conversation by a part of what is seen. */
+  onPage: (part: number) => void;
+  /** Scrolls it to its end. */
+  onEnd: () => void;
 }
 
 /** Where a message is written, and images wait to be sent with it. */
-export function Composer({ handle, draft }: Props) {
+export function Composer({ handle, draft, onPage, onEnd }: Props) {
   const input = useRef<HTMLTextAreaElement>(null);
   const picker = useRef<HTMLInputElement>(null);
   useEffect(() => input.current?.focus(), []);
@@ -41,6 +45,16 @@ export function Composer({ handle, draft }: Props) {
   };
 
   const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.key === 'PageUp' || event.key === 'PageDown') {
+      event.preventDefault();
+      onPage(event.key === 'PageUp' ? -0.9 : 0.9);
+      return;
+    }
+    if (event.key === 'End' && event.ctrlKey) {
+      onEnd(); // the cursor goes to the end of the text, too
+      return;
+    }
+    if (isTouch()) return; // there, the button sends, and Enter is the only way to break a line
     // Enter that ends an input method's composition chooses a word. Safari sends it after the composition, and
     // tells it from other keys by its code alone.
     // eslint-disable-next-line @typescript-eslint/no-deprecated -- nothing else tells
@@ -50,16 +64,31 @@ export function Composer({ handle, draft }: Props) {
   };
 
   useEffect(() => {
-    // Images are pasted wherever the focus is.
+    // Images and text are pasted wherever the focus is.
     const onPaste = (event: ClipboardEvent): void => {
       const files = event.clipboardData ? pastedFiles(event.clipboardData) : [];
-      if (files.length === 0) return;
-      event.preventDefault();
-      addFiles(files);
+      if (files.length > 0) {
+        event.preventDefault();
+        addFiles(files);
+      } else if (!isElsewhere(event.target)) {
+        input.current!.focus(); // the browser puts the text where the focus is by then
+      }
     };
     addEventListener('paste', onPaste);
     return () => removeEventListener('paste', onPaste);
   });
+
+  useEffect(() => {
+    // So is what is typed, unless the key means something where the focus is.
+    const onKey = (event: KeyboardEvent): void => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented)
+        return;
+      if (event.key.length !== 1 || event.key === ' ' || isElsewhere(event.target)) return;
+      input.current!.focus(); // the key goes to where the focus is when this is over
+    };
+    addEventListener('keydown', onKey);
+    return () => removeEventListener('keydown', onKey);
+  }, []);
 
   return (
     <form
@@ -114,7 +143,7 @@ export function Composer({ handle, draft }: Props) {
           dir="auto"
           aria-label="Message"
           placeholder="Write, or paste an image"
-          enterkeyhint="send"
+          enterkeyhint={isTouch() ? 'enter' : 'send'}
           onInput={event => {
             draft.type(event.currentTarget.value);
             grow(event.currentTarget);
@@ -127,6 +156,15 @@ export function Composer({ handle, draft }: Props) {
       </div>
     </form>
   );
+}
+
+/** Whether the keyboard is on the screen. */
+const isTouch = (): boolean => matchMedia('(hover: none) and (pointer: coarse)').matches;
+
+/** Whether what is typed or pasted at a target is for another field, or a dialog hides the composer. */
+function isElsewhere(target: EventTarget | null): boolean {
+  if (document.querySelector('dialog[open]')) return true;
+  return target instanceof Element && target.closest('input, textarea, [contenteditable]') !== null;
 }
 
 /** Makes a text area as high as its text; the style sheet says where that ends. */

@@ -88,3 +88,10 @@ export function gist(content: Content): string {
 export function say({ from, content }: Message): string {
   return content.kind === 'text' ? `${from}: ${gist(content)}` : `${from} sent ${gist(content)}`;
 }
+
+/** Returns the hue of a name's colour, in degrees: the same for everyone, and apart enough to be told from others. */
+export function hueOf(name: string): number {
+  let hash = 0;
+  for (const char of name) hash = (Math.imul(hash, 31) + char.codePointAt(0)!) >>> 0;
+  return (Math.imul(hash, 0x9e3779b1) >>> 28) * 22.5;
+}

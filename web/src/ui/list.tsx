@@ -1,14 +1,17 @@
-import { Component, createRef } from 'preact';
-import { topKey } from '../conversation';
+import { Component, createRef, type RefObject } from 'preact';
+import { dayOf, topKey } from '../conversation';
 import { Heights } from '../heights';
 import { isMessage, type Message, type Row } from '../message';
 import type { Pending } from '../outbox';
-import { numberOf } from './format';
-import { Icon } from './icons';
 import { Bubble, estimate, NoticeRow, type Marks } from './rows';
+import type { News } from '../unread';
+import type { Standout } from './marked';
+import { FloatingDay, Jumps } from './overlay';
 import type { Picture } from './viewer';
 
 interface Props {
+  /** Gets the list itself. */
+  handle: RefObject<List | null>;
   rows: readonly Row[];
   pending: readonly Pending[];
   /** The newest messages are coming in. */
@@ -16,6 +19,11 @@ interface Props {
   /** The user is coming near the first row, or is there. */
   onTop: () => void;
   user: string;
+  standout: Standout;
+  /** What has come unseen. */
+  news: News | undefined;
+  /** Whether the end of the conversation is in sight. */
+  onEnd: (atEnd: boolean) => void;
   onRetry: (key: string) => void;
   onDiscard: (key: string) => void;
   onPicture: (picture: Picture) => void;
@@ -27,8 +35,8 @@ interface State {
   last: number;
   /** Whether the list stays at its end. */
   stuck: boolean;
-  /** Messages of others that came while the end was out of sight. */
-  unseen: number;
+  /** Where the first unread message is, if it has not been in sight yet. */
+  line: 'above' | 'below' | 'seen';
 }
 
 /** Pixels above and below what is seen that are drawn as well. */
@@ -47,11 +55,12 @@ const scrollEnd = 2000;
  * the user has scrolled up: then what is read stays where it is, whatever happens around it.
  */
 export class List extends Component<Props, State> {
-  override state: State = { first: 0, last: 0, stuck: true, unseen: 0 };
+  override state: State = { first: 0, last: 0, stuck: true, line: 'seen' };
 
   private readonly scroller = createRef<HTMLDivElement>();
   private readonly above = createRef<HTMLDivElement>();
   private readonly below = createRef<HTMLDivElement>();
+  private readonly day = createRef<FloatingDay>();
   private readonly heights = new Heights();
   private readonly observer = new ResizeObserver(entries => this.onResize(entries));
   private width = 0;
@@ -72,6 +81,7 @@ export class List extends Component<Props, State> {
   private readonly marks: Marks = { whole: new Set(), broken: new Set() };
 
   override componentDidMount(): void {
+    this.props.handle.current = this;
     this.width = this.scroller.current!.clientWidth;
     this.observer.observe(this.scroller.current!);
     this.scroller.current!.addEventListener('scrollend', this.onScrolled);
@@ -98,17 +108,17 @@ export class List extends Component<Props, State> {
     return this.scroller.current!.contains(focused) ? (focused as HTMLElement) : null;
   }
 
-  override componentDidUpdate(before: Props, _state: State, focused: HTMLElement | null): void {
+  override componentDidUpdate(before: Props, { stuck }: State, focused: HTMLElement | null): void {
     this.keepFocus(focused);
-    const { rows, pending } = this.props;
+    const { pending } = this.props;
     const own = pending.at(-1)?.timestamp ?? 0;
     if (own > this.lastOwn) {
       this.lastOwn = own;
-      this.toEnd();
-    } else if (rows !== before.rows && !this.state.stuck) {
-      const news = this.countNews(before.rows.at(-1)?.key);
-      if (news > 0) this.setState(s => ({ unseen: s.unseen + news }));
+      this.toLast();
+    } else if (this.props.news && this.props.news.key !== before.news?.key) {
+      this.setState({ line: 'below' });
     }
+    if (stuck !== this.state.stuck) this.props.onEnd(this.state.stuck);
     this.settle();
   }
 
@@ -116,17 +126,6 @@ export class List extends Component<Props, State> {
   private keepFocus(focused: HTMLElement | null): void {
     if (!focused || document.activeElement === focused) return;
     (focused.isConnected ? focused : this.scroller.current!).focus({ preventScroll: true });
-  }
-
-  /** Returns how many messages of others stand behind a row. */
-  private countNews(known: string | undefined): number {
-    const { rows, user } = this.props;
-    let news = 0;
-    for (let i = rows.length - 1; i >= 0 && rows[i]!.key !== known; i--) {
-      const row = rows[i]!;
-      if (isMessage(row) && row.from !== user) news++;
-    }
-    return news;
   }
 
   /** Scrolls to where the list should be, and draws what is seen there. */
@@ -209,11 +208,21 @@ export class List extends Component<Props, State> {
       last: Math.min(this.keys.length, this.heights.at(top + view.clientHeight + around) + 1),
     });
     if (this.keys.length > 0 && !this.props.loading && top < nearTop) this.props.onTop();
+    this.lookForLine(top, view.clientHeight);
     const { first, last } = this.state;
     const needed = range(margin / 2);
     const most = range(margin * 2);
     if (needed.first >= first && needed.last <= last && most.first <= first && most.last >= last) return;
     this.setState(range(margin));
+  }
+
+  /** Notes where the first unread message is, until it has been in sight. */
+  private lookForLine(top: number, height: number): void {
+    const { news } = this.props;
+    if (!news || this.state.line === 'seen' || !document.hasFocus()) return;
+    const at = this.heights.top(this.keys.indexOf(news.key));
+    const line = at < top ? 'above' : at > top + height ? 'below' : 'seen';
+    if (line !== this.state.line) this.setState({ line });
   }
 
   private onResize(entries: ResizeObserverEntry[]): void {
@@ -246,7 +255,14 @@ export class List extends Component<Props, State> {
     const stuck = this.state.stuck ? !left : gap < sticky;
     this.top = view.scrollTop;
     this.noteAnchor();
-    if (stuck !== this.state.stuck) this.setState({ stuck, unseen: 0 });
+    const at = this.heights.at(view.scrollTop - this.drift);
+    const row = this.props.rows[at];
+    const before = this.before(at);
+    // Not where the rows say it themselves, nor when the list only follows its end.
+    if (!stuck && row && isMessage(row) && before && dayOf(before as Message) === dayOf(row)) {
+      this.day.current!.show(row.timestamp);
+    }
+    if (stuck !== this.state.stuck) this.setState({ stuck });
     this.updateRange();
   };
 
@@ -254,7 +270,7 @@ export class List extends Component<Props, State> {
   private readonly onKeyDown = (event: KeyboardEvent): void => {
     if (event.key !== 'Home' && event.key !== 'End') return;
     event.preventDefault();
-    if (event.key === 'End') this.toEnd();
+    if (event.key === 'End') this.toLast();
     else this.scroller.current!.scrollTop = 0;
   };
 
@@ -272,13 +288,48 @@ export class List extends Component<Props, State> {
     return { first: Math.min(this.state.first, count), last: Math.min(this.state.last, count) };
   }
 
-  private readonly toEnd = (): void => {
-    this.setState({ stuck: true, unseen: 0 });
+  private readonly toLast = (): void => {
+    this.setState({ stuck: true });
   };
 
+  /** Goes to the end, but first to what is unread before it. */
+  readonly toEnd = (): void => {
+    const { news } = this.props;
+    if (news && this.state.line === 'below' && this.keys.includes(news.key)) this.show(news.key);
+    else this.toLast();
+  };
+
+  /** Scrolls by a part of what is seen. */
+  scrollBy(part: number): void {
+    const view = this.scroller.current!;
+    view.scrollBy({ top: part * view.clientHeight });
+  }
+
+  /** Brings a message into sight, and opens it if its text is cut short. */
+  show(key: string, open = false): void {
+    if (open) this.marks.whole.add(key);
+    this.setState({ stuck: false }, () => this.bring(key, 4));
+  }
+
+  /** Heights are estimates until rows are drawn, so that it may take some tries to get there. */
+  private bring(key: string, tries: number): void {
+    const view = this.scroller.current;
+    const index = this.keys.indexOf(key);
+    if (!view || index < 0) return;
+    const margin = view.clientHeight / 4;
+    const row = view.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    const gap = row
+      ? row.getBoundingClientRect().top - view.getBoundingClientRect().top
+      : this.heights.top(index) + this.drift - view.scrollTop;
+    view.scrollTop += gap - margin;
+    this.anchor = { key, top: this.heights.top(index) + this.drift };
+    this.updateRange();
+    if (tries > 0) requestAnimationFrame(() => this.bring(key, tries - 1));
+  }
+
   override render() {
-    const { loading } = this.props;
-    const { stuck, unseen } = this.state;
+    const { loading, news } = this.props;
+    const { stuck, line } = this.state;
     this.layOut();
     const count = this.keys.length;
     const { first, last } = this.range();
@@ -301,25 +352,27 @@ export class List extends Component<Props, State> {
           <div ref={this.below} class="space" />
           {count === 0 && <p class="empty">{loading ? 'Loading…' : 'Nothing has been said yet.'}</p>}
         </div>
-        {!stuck && (
-          <button type="button" class="to-end" onClick={this.toEnd}>
-            <Icon name="down" />
-            {unseen > 0 ? `${numberOf(unseen)} new ${unseen === 1 ? 'message' : 'messages'}` : 'Newest'}
-          </button>
-        )}
+        <FloatingDay handle={this.day} />
+        <Jumps
+          stuck={stuck}
+          above={news && line === 'above' ? news.count : 0}
+          below={news && !stuck && line === 'below' ? news.count : 0}
+          onAbove={() => this.show(news!.key)}
+          onBelow={this.toEnd}
+        />
       </div>
     );
   }
 
   private item(i: number) {
-    const { rows, pending, user, onRetry, onDiscard, onPicture } = this.props;
+    const { rows, pending, user, standout, news, onRetry, onDiscard, onPicture } = this.props;
     const row = rows[i];
     // Not within the spread: the runtime ignores it there, and rows would take over each other's state.
     const key = this.keys[i]!;
     const place = { index: i, count: this.keys.length };
     if (row && !isMessage(row)) return <NoticeRow key={key} {...place} row={row} />;
     const item = row ?? pending[i - rows.length]!;
-    const kept = { previous: this.before(i), user, marks: this.marks };
+    const kept = { previous: this.before(i), user, marks: this.marks, standout, isNew: key === news?.key };
     return <Bubble key={key} {...place} {...kept} item={item} {...{ onRetry, onDiscard, onPicture }} />;
   }
 

@@ -2,9 +2,11 @@ import { useReducer, useState } from 'preact/hooks';
 import { dayOf } from '../conversation';
 import { type Content, type Message, type Notice, type Row } from '../message';
 import type { Pending } from '../outbox';
-import { dayName, fileName, fullTimeOf, isoTimeOf, sizeName, timeOf } from './format';
+import { Actions, usePointedAt } from './actions';
+import { dayName, fileName, fullTimeOf, hueOf, isoTimeOf, sizeName, timeOf } from './format';
 import { Icon } from './icons';
 import { useObjectURL } from './objecturl';
+import type { Standout } from './marked';
 import { Text } from './text';
 import type { Picture } from './viewer';
 
@@ -78,6 +80,9 @@ interface BubbleProps extends Place {
   previous: Message | Pending | undefined;
   user: string;
   marks: Marks;
+  standout: Standout;
+  /** A line above it says that what follows is new. */
+  isNew: boolean;
   onRetry: (key: string) => void;
   onDiscard: (key: string) => void;
   onPicture: (picture: Picture) => void;
@@ -87,13 +92,19 @@ const sender = (item: Message | Pending, user: string): string => ('from' in ite
 const day = (item: Message | Pending): number => dayOf(item as Message);
 
 export function Bubble(props: BubbleProps) {
-  const { item, previous, user, marks, index, count, onRetry, onDiscard, onPicture } = props;
+  const { item, previous, user, marks, standout, isNew, index, count, onRetry, onDiscard, onPicture } = props;
+  const { at, handlers } = usePointedAt();
   const from = sender(item, user);
   const own = from === user;
   const pending = 'state' in item ? item : undefined;
   const newDay = !previous || !Object.is(day(previous), day(item));
   const joined =
-    !newDay && sender(previous, user) === from && Math.abs(item.timestamp - previous.timestamp) < together;
+    !newDay &&
+    !isNew &&
+    sender(previous, user) === from &&
+    Math.abs(item.timestamp - previous.timestamp) < together;
+  const { content } = item;
+  const isMention = !own && content.kind === 'text' && content.text.search(standout.mention) >= 0;
   return (
     <li
       data-key={item.key}
@@ -106,11 +117,22 @@ export function Bubble(props: BubbleProps) {
           <span>{dayName(item.timestamp)}</span>
         </p>
       )}
-      <div class={`bubble is-${item.content.kind} ${pending ? `pending ${pending.state}` : ''}`}>
-        <p class={joined ? 'visually-hidden' : 'from'}>
+      {isNew && (
+        <p class="day new">
+          <span>New messages</span>
+        </p>
+      )}
+      <div
+        class={`bubble is-${content.kind} ${isMention ? 'mention' : ''} ${pending ? `pending ${pending.state}` : ''}`}
+        {...handlers}
+      >
+        {at && content.kind !== 'file' && (
+          <Actions content={content} name={fileName(content, item.timestamp)} />
+        )}
+        <p class={joined ? 'visually-hidden' : 'from'} style={own ? {} : { '--hue': hueOf(from) }}>
           <bdi>{own ? 'You' : from}</bdi>
         </p>
-        <Body item={item} by={own ? 'you' : from} marks={marks} onPicture={onPicture} />
+        <Body item={item} by={own ? 'you' : from} marks={marks} standout={standout} onPicture={onPicture} />
         <p class="meta">
           <time dateTime={isoTimeOf(item.timestamp)} title={fullTimeOf(item.timestamp)}>
             {timeOf(item.timestamp)}
@@ -154,22 +176,24 @@ interface BodyProps {
   item: Message | Pending;
   by: string;
   marks: Marks;
+  standout: Standout;
   onPicture: (picture: Picture) => void;
 }
 
-function Body({ item, by, marks, onPicture }: BodyProps) {
+function Body({ item, by, marks, standout, onPicture }: BodyProps) {
   const { content } = item;
   const [whole, showWhole] = useMark(marks.whole, item.key);
   const [broken, onBroken] = useMark(marks.broken, item.key);
-  if (content.kind === 'text') return <Text text={content.text} whole={whole} onWhole={showWhole} />;
+  if (content.kind === 'text') {
+    return <Text text={content.text} whole={whole} onWhole={showWhole} standout={standout} />;
+  }
   const name = fileName(content, item.timestamp);
   if (content.kind === 'file' || broken) return <FileCard content={content} name={name} />;
   return (
     <PictureButton
       content={content}
-      name={name}
       alt={`Image from ${by}`}
-      onPicture={onPicture}
+      onPicture={() => onPicture({ key: item.key, blob: content.blob, name, alt: `Image from ${by}` })}
       onBroken={onBroken}
     />
   );
@@ -194,23 +218,17 @@ function FileCard({ content, name }: { content: Exclude<Content, { kind: 'text' 
 
 interface PictureProps {
   content: Extract<Content, { kind: 'image' }>;
-  name: string;
   alt: string;
-  onPicture: (picture: Picture) => void;
+  onPicture: () => void;
   onBroken: () => void;
 }
 
-function PictureButton({ content, name, alt, onPicture, onBroken }: PictureProps) {
+function PictureButton({ content, alt, onPicture, onBroken }: PictureProps) {
   const url = useObjectURL(content.blob);
   const [turned, setTurned] = useState(false);
   const { width, height } = pictureSize(turned ? { width: content.height, height: content.width } : content);
   return (
-    <button
-      type="button"
-      class="picture"
-      aria-label={`${alt}: enlarge`}
-      onClick={() => onPicture({ blob: content.blob, name, alt })}
-    >
+    <button type="button" class="picture" aria-label={`${alt}: enlarge`} onClick={onPicture}>
       <img
         src={url}
         alt=""

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { boundary } from './format';
+import { marked, type Standout } from './marked';
 
 /** Full-width punctuation and quotation marks end a link, as do controls that could hide where it leads. */
 const notInLinks =
@@ -7,15 +8,27 @@ const notInLinks =
 const link = new RegExp(`(?<![a-z0-9_])https?://[^${notInLinks}]+`, 'giu');
 /** The longest address in characters that is a link. */
 const maxLink = 2000;
+/** Finds nothing. */
+const never = /(?!)/g;
 const longText = 3000;
 const longLines = 40;
 
-/** A message's text: its lines, with links. Nothing in it is ever markup. */
-export function Text({ text, whole, onWhole }: { text: string; whole: boolean; onWhole: () => void }) {
+/** A block of code between ``` on lines of their own or not, with the name of its language, or `code` in a line. */
+const code = /```(?:[\w+#-]*\n)?([\s\S]+?)\n?(?:```|$(?![\s\S]))|`([^`\n]+)`/g;
+
+interface TextProps {
+  text: string;
+  whole: boolean;
+  onWhole: () => void;
+  standout: Standout;
+}
+
+/** A message's text: its lines, with links and code. Nothing in it is ever markup. */
+export function Text({ text, whole, onWhole, standout }: TextProps) {
   const short = whole ? text : shorten(text);
   return (
     <div class="text" dir="auto">
-      {linked(short)}
+      {withCode(short, standout)}
       {short.length < text.length && (
         <button type="button" class="more" onClick={onWhole}>
           Show all
@@ -23,6 +36,35 @@ export function Text({ text, whole, onWhole }: { text: string; whole: boolean; o
       )}
     </div>
   );
+}
+
+/** Returns a text with its code in a font of its own. In code, nothing is a link. */
+export function withCode(text: string, standout: Standout): ComponentChildren[] {
+  const parts: ComponentChildren[] = [];
+  const inCode = { ...standout, mention: never };
+  let at = 0;
+  for (const match of text.matchAll(code)) {
+    const [all, block, inline] = match;
+    const isOpen = block !== undefined && !all.endsWith('```');
+    if (isOpen && text.slice(match.index + 3).trim() === '') break; // nothing follows it
+    let before = text.slice(at, match.index);
+    at = match.index + all.length;
+    if (block !== undefined) {
+      before = before.replace(/\n$/, ''); // a block begins and ends a line by itself
+      if (text[at] === '\n') at++;
+    }
+    parts.push(...linked(before, standout));
+    parts.push(
+      block === undefined ? (
+        <code>{marked(inline!, inCode)}</code>
+      ) : (
+        <pre>
+          <code>{marked(block, inCode)}</code>
+        </pre>
+      ),
+    );
+  }
+  return [...parts, ...linked(text.slice(at), standout)];
 }
 
 /** Returns the beginning of a text that would fill the screen many times. */
@@ -41,21 +83,21 @@ export function shorten(text: string): string {
 }
 
 /** Returns the text with its http and https links as links. */
-export function linked(text: string): ComponentChildren[] {
+export function linked(text: string, standout: Standout): ComponentChildren[] {
   const parts: ComponentChildren[] = [];
   let at = 0;
   for (const match of text.matchAll(link)) {
     const address = trimEnd(match[0]);
     if (address.length > maxLink || !URL.canParse(address)) continue;
-    parts.push(text.slice(at, match.index));
+    parts.push(...marked(text.slice(at, match.index), standout));
     parts.push(
       <a href={address} target="_blank" rel="noopener noreferrer nofollow">
-        {address}
+        {marked(address, { ...standout, mention: never })}
       </a>,
     );
     at = match.index + address.length;
   }
-  parts.push(text.slice(at));
+  parts.push(...marked(text.slice(at), standout));
   return parts;
 }
 

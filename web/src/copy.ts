@@ -1,0 +1,39 @@
+/** Copies a text. It throws where the browser does not allow it. */
+export async function copyText(text: string): Promise<void> {
+  // Pages that came without TLS have no clipboard, only the command of old.
+  if (typeof navigator.clipboard?.writeText === 'function') return navigator.clipboard.writeText(text);
+  const focused = document.activeElement as HTMLElement | null;
+  const area = document.createElement('textarea');
+  area.value = text;
+  area.className = 'visually-hidden';
+  document.body.append(area);
+  area.select();
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is nothing else
+  const done = document.execCommand('copy');
+  area.remove();
+  focused?.focus({ preventScroll: true });
+  if (!done) throw new Error('the browser does not copy');
+}
+
+/** Whether images can be copied here. */
+export function canCopyImages(): boolean {
+  return typeof ClipboardItem === 'function' && typeof navigator.clipboard?.write === 'function';
+}
+
+/** Copies an image as PNG, the one format that every browser's clipboard takes. */
+export async function copyImage(blob: Blob): Promise<void> {
+  // A promise, as Safari wants it: the click that allows this is over when the image is converted.
+  const png = blob.type === 'image/png' ? Promise.resolve(blob) : pngOf(blob);
+  await navigator.clipboard.write([new ClipboardItem({ 'image/png': png })]);
+}
+
+async function pngOf(blob: Blob): Promise<Blob> {
+  const image = await createImageBitmap(blob);
+  try {
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    canvas.getContext('2d')!.drawImage(image, 0, 0);
+    return await canvas.convertToBlob({ type: 'image/png' });
+  } finally {
+    image.close();
+  }
+}
