@@ -170,17 +170,17 @@ func (b batch) jsonParts() (data []byte, ends []int, err error) {
 	if b.count == 0 {
 		return nil, nil, nil
 	}
-	data, err := b.makeJSON()
+	data, ends, err = b.makeJSON()
 	// The chunk may have left while the form was made, and drop does not wait for
 	// that: nobody else will drop the form.
 	if b.chunk.evicted.Load() {
 		b.chunk.json.forget()
 	}
-	return data, err
+	return data, ends, err
 }
 
-// makeJSON is json for a batch that has records.
-func (b batch) makeJSON() ([]byte, error) {
+// makeJSON is jsonParts for a batch that has records.
+func (b batch) makeJSON() ([]byte, []int, error) {
 	f := &b.chunk.json
 	f.mu.Lock()
 	defer f.mu.Unlock()
