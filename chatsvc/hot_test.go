@@ -254,7 +254,7 @@ func TestChunkLeavesWhileItsJSONIsMade(t *testing.T) {
 	hot := &hotEnd{limit: 1 << 40, next: 1}
 	hot.add(newRecord(t, "x"))
 	b := hot.batch(1, 2)
-	if _, err := b.makeJSON(); err != nil {
+	if _, _, err := b.makeJSON(); err != nil {
 		t.Fatal(err)
 	}
 	b.chunk.json.mu.Lock() // as a subscriber does that makes the form

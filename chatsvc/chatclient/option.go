@@ -69,7 +69,7 @@ type config struct {
 	dial              func(ctx context.Context, network, addr string) (net.Conn, error)
 	timeout           time.Duration
 	silence           time.Duration
-	hasSilence        bool // the caller has set silence
+	hasSilence        bool          // the caller has set silence
 	shortest, longest time.Duration // pauses between attempts
 	logger            *slog.Logger
 	clientOptions     []connect.ClientOption
