@@ -74,6 +74,7 @@ type watchedFiles struct {
 	databaseWas, walWas   os.FileInfo // nil before the file was seen
 	databaseSize, walSize int64       // the least that they must have
 	walFile               *os.File    // the write-ahead log, to sync it; nil before it is needed
+	proof                 walProof
 }
 
 func newWatchedFiles(dir string) *watchedFiles {
@@ -116,8 +117,21 @@ func (w *watchedFiles) openWAL() (*os.File, error) {
 	return file, nil
 }
 
+// prove fails unless what was committed last is in the write-ahead log.
+func (w *watchedFiles) prove() error {
+	wal, err := w.openWAL()
+	if err != nil {
+		return err
+	}
+	if err := w.proof.next(wal); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(w.wal), err)
+	}
+	return nil
+}
+
 // close closes the write-ahead log's file.
 func (w *watchedFiles) close() {
+	w.proof = walProof{}
 	if w.walFile != nil {
 		_ = w.walFile.Close() // it was only synced
 		w.walFile = nil

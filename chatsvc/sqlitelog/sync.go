@@ -47,6 +47,9 @@ func (w *writer) land(err error) {
 	if err == nil {
 		err = w.files.check()
 	}
+	if err == nil && len(f.transaction.entries) > 0 {
+		err = w.files.prove()
+	}
 	if err == nil {
 		err = w.note(f.transaction)
 	}

@@ -1,0 +1,107 @@
+package sqlitelog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Sizes of the write-ahead log's parts in bytes, and where they are
+// (https://www.sqlite.org/fileformat2.html, section 4.1).
+const (
+	walHeaderSize   = 32
+	frameHeaderSize = 24
+	frameSize       = frameHeaderSize + pageSize
+	// littleEndianWAL is the magic number of a write-ahead log whose checksums read
+	// words of the host's order on most machines.
+	littleEndianWAL = 0x377f0682
+)
+
+// walProof follows the write-ahead log by its checksums, each of which covers all frames
+// before. SQLite does not read what it wrote: where somebody cuts the file between two
+// writes, the next one leaves a hole of zeros, and what was in it is gone without an
+// error. It is not safe for concurrent use.
+type walProof struct {
+	salts  uint64      // of the file's header; they change when it begins from its start
+	frames int64       // up to the last commit that was proven
+	before walChecksum // of the frames before the last of those
+	buffer []byte
+}
+
+type walChecksum struct{ a, b uint32 }
+
+// errHole says that a part of the write-ahead log is not what was written.
+var errHole = errors.New("it was cut or overwritten by somebody else")
+
+// next fails unless the file holds the last proven commit still, and a new one behind
+// it.
+func (p *walProof) next(wal io.ReaderAt) error {
+	var head [walHeaderSize]byte
+	if _, err := wal.ReadAt(head[:], 0); err != nil {
+		return fmt.Errorf("header: %w", holeFor(err))
+	}
+	order := binary.ByteOrder(binary.BigEndian)
+	if binary.BigEndian.Uint32(head[:]) == littleEndianWAL {
+		order = binary.LittleEndian
+	}
+	if salts := binary.BigEndian.Uint64(head[16:]); salts != p.salts || p.frames == 0 {
+		p.salts, p.frames = salts, 0
+		p.before = walChecksum{binary.BigEndian.Uint32(head[24:]), binary.BigEndian.Uint32(head[28:])}
+	}
+	if p.buffer == nil {
+		p.buffer = make([]byte, frameSize)
+	}
+	sum, proven, first := p.before, p.frames, max(p.frames-1, 0)
+	for i := first; ; i++ {
+		_, err := wal.ReadAt(p.buffer, walHeaderSize+i*frameSize)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		was := sum
+		if err != nil || !sum.add(p.buffer, order, p.salts) {
+			break
+		}
+		if isCommit := binary.BigEndian.Uint32(p.buffer[4:]) != 0; isCommit {
+			proven, p.before = i+1, was
+		}
+	}
+	if proven <= p.frames {
+		return errHole
+	}
+	p.frames = proven
+	return nil
+}
+
+// add adds a frame, and reports whether its header has that checksum and these salts.
+func (c *walChecksum) add(frame []byte, order binary.ByteOrder, salts uint64) bool {
+	if binary.BigEndian.Uint64(frame[8:]) != salts {
+		return false
+	}
+	c.words(frame[:8], order)
+	c.words(frame[frameHeaderSize:], order)
+	return binary.BigEndian.Uint32(frame[16:]) == c.a && binary.BigEndian.Uint32(frame[20:]) == c.b
+}
+
+func (c *walChecksum) words(data []byte, order binary.ByteOrder) {
+	a, b := c.a, c.b
+	if order == binary.ByteOrder(binary.LittleEndian) { // nearly everywhere; the compiler makes loads of it
+		for ; len(data) >= 8; data = data[8:] {
+			a += binary.LittleEndian.Uint32(data) + b
+			b += binary.LittleEndian.Uint32(data[4:]) + a
+		}
+	}
+	for ; len(data) >= 8; data = data[8:] {
+		a += order.Uint32(data) + b
+		b += order.Uint32(data[4:]) + a
+	}
+	c.a, c.b = a, b
+}
+
+// holeFor returns errHole for a file that is too short.
+func holeFor(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errHole
+	}
+	return err
+}
