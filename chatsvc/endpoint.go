@@ -4,6 +4,7 @@ import (
 	"context"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -46,8 +47,8 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path != chatconnect.SimpleChatMessageListProcedure && r.URL.Path != chatconnect.SimpleChatSendMessageProcedure:
 		http.Error(answer, "no such procedure: there are messageList and sendMessage", http.StatusNotFound)
-	case !strings.Contains(f.methods(), r.Method):
-		w.Header().Set("Allow", f.methods())
+	case !slices.Contains(f.methods(), r.Method):
+		w.Header().Set("Allow", strings.Join(f.methods(), ", "))
 		http.Error(answer, "use POST: every call is one, and messageList takes GET as well", http.StatusMethodNotAllowed)
 	default:
 		if err := e.guard.check(r, f); err != nil {

@@ -60,11 +60,11 @@ func faceOf(r *http.Request, mediaType string, params map[string]string) face {
 func (f face) isStream() bool { return f == faceLines || f == faceEvents || f == faceText }
 
 // methods returns the methods that a call of this face may have.
-func (f face) methods() string {
+func (f face) methods() []string {
 	if f.isStream() {
-		return http.MethodGet + ", " + http.MethodPost
+		return []string{http.MethodGet, http.MethodPost}
 	}
-	return http.MethodPost
+	return []string{http.MethodPost}
 }
 
 // acceptedFace returns the face that a request's Accept prefers, or else faceLines: a

@@ -175,6 +175,7 @@ func TestRawRequests(t *testing.T) {
 	tests := []rawCall{
 		{name: "unknown procedure", path: "noSuchThing", contentType: "application/json", body: "{}", status: 404},
 		{name: "GET", method: "GET", contentType: "application/json", status: 405},
+		{name: "a method that begins like one", method: "POS", path: list, contentType: "application/json", body: "{}", status: 405},
 		{name: "PUT to the stream", method: "PUT", path: list, contentType: "application/json", body: "{}", status: 405},
 		{name: "form", contentType: "multipart/form-data; boundary=x", body: "{}", status: 415},
 		{name: "text in another charset", contentType: "text/plain; charset=latin1", body: "hi", status: 415},
