@@ -40,6 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.Name("simplechat"),
 		kong.Description("A chat server for Qt's gRPC chat example, gRPC, gRPC-Web, Connect and curl."),
 		kong.DefaultEnvars("SIMPLECHAT"),
+		durationMapper(),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "storage", Title: "Storage:"},
 			{Key: "history", Title: "History:"},

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -58,7 +59,7 @@ func (m *syncMode) UnmarshalText(text []byte) error {
 		*m = syncMode{set: true}
 		return nil
 	}
-	interval, err := time.ParseDuration(string(text))
+	interval, err := parseDuration(string(text))
 	if err != nil || interval < time.Millisecond {
 		return fmt.Errorf("%q is neither always nor a duration of at least 1ms, such as 200ms", text)
 	}
@@ -153,9 +154,17 @@ func (f *storageFlags) openDurable(ctx context.Context, retention chatsvc.Retent
 		Logger:       logger,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("--data: %w", err)
+		return nil, fmt.Errorf("--data: %w", explainDirectory(err))
 	}
 	return log, nil
+}
+
+// explainDirectory adds to an error what to do.
+func explainDirectory(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: let this user write there, give another directory, or keep messages in memory with --memory", err)
+	}
+	return err
 }
 
 // connect opens the log in a NATS cluster.
