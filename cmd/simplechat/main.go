@@ -46,6 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			{Key: "history", Title: "History:"},
 			{Key: "limits", Title: "Limits:"},
 			{Key: "web", Title: "Browsers and TLS:"},
+			{Key: "ops", Title: "Operations:"},
 			{Key: "log", Title: "Log:"},
 		}),
 	)

@@ -53,6 +53,10 @@ type serveCmd struct {
 	NoPage     bool     `group:"web" help:"Do not serve the chat page at /."`
 	CORSOrigin []string `group:"web" placeholder:"ORIGIN" help:"Origin of a page that may call from a browser, such as https://chat.example.com; may be repeated. * is any."`
 
+	Ops opsFlags `embed:"" group:"ops"`
+
+	Drain drainFlags `embed:"" group:"ops"`
+
 	LogFormat string     `group:"log" enum:"auto,text,json" default:"auto" placeholder:"FORMAT" help:"text, json, or auto: text on a terminal, and json elsewhere (${default})."`
 	LogLevel  slog.Level `group:"log" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
 }
@@ -74,7 +78,7 @@ func (c *serveCmd) Validate() error {
 			return err
 		}
 	}
-	return errors.Join(c.History.check(), c.Storage.check(), c.Limits.check(int64(c.MaxContent)))
+	return errors.Join(c.History.check(), c.Storage.check(), c.Limits.check(int64(c.MaxContent)), c.Drain.check())
 }
 
 // Run serves until ctx is done.
@@ -87,6 +91,7 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 		return err
 	}
 	defer r.close()
+	c.Storage.onCommit = func(took time.Duration) { r.metrics.commits.Observe(took.Seconds()) }
 	messages, closeLog, err := c.openLog(ctx, logger)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was told to end while it waited
 		logger.Info("stopped")
@@ -117,6 +122,7 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 	logger.Info("shutting down")
 	r.front.shutdown()
+	c.Drain.drain(svc, logger)
 	shutdown(svc, r.http, logger)
 	logger.Info("stopped")
 	return nil
@@ -126,6 +132,7 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 // given a service.
 type running struct {
 	front     *front
+	metrics   *metrics
 	options   []chatsvc.Option // of the service, apart from its log
 	listeners []net.Listener
 	http      httpServer
@@ -136,11 +143,12 @@ type running struct {
 // prepare does all that can be done before the log is open, which comes last: a
 // mistake in any other flag leaves no directory behind.
 func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, error) {
-	r := &running{front: newFront()}
+	r := &running{front: newFront(), metrics: newMetrics()}
+	r.front.data = c.Storage.directory()
 	files := new(reloader)
 	limits := c.Limits.limits(logger)
 	var err error
-	if r.options, err = c.serviceOptions(logger, limits); err != nil {
+	if r.options, err = c.serviceOptions(logger, limits, r.metrics); err != nil {
 		return nil, err
 	}
 	tlsConfig, err := c.TLS.load(files, logger)
@@ -150,12 +158,20 @@ func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, 
 	if r.listeners, err = c.listen(ctx, logger); err != nil {
 		return nil, err
 	}
+	ops, err := c.Ops.listen(ctx, logger)
+	if err != nil {
+		return nil, err
+	}
+	r.metrics.watch(r.front, limits)
 	r.http = c.newServer(r.front, limits, tlsConfig, logger)
 	r.served = make(chan error, len(r.listeners))
 	for _, l := range r.listeners {
 		go func() { r.served <- r.http.Serve(limits.Listener(quickACK(l))) }()
 	}
-	ctx, r.stop = context.WithCancel(ctx)
+	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx)) // metrics also tell how it ends
+	if ops != nil {
+		go serveOps(ctx, ops, newOpsHandler(r.front, r.metrics), logger)
+	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	context.AfterFunc(ctx, func() { signal.Stop(hangup) })
@@ -193,7 +209,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 // serviceOptions returns what the flags say of the service, apart from its log.
-func (c *serveCmd) serviceOptions(logger *slog.Logger, limits *limit.Limits) ([]chatsvc.Option, error) {
+func (c *serveCmd) serviceOptions(logger *slog.Logger, limits *limit.Limits, m *metrics) ([]chatsvc.Option, error) {
 	users := chatsvc.DemoUsers()
 	if c.Users != "" {
 		data, err := os.ReadFile(c.Users)
@@ -219,7 +235,8 @@ func (c *serveCmd) serviceOptions(logger *slog.Logger, limits *limit.Limits) ([]
 		chatsvc.WithHeartbeat(c.Heartbeat),
 		chatsvc.WithWriteDeadline(c.WriteDeadline),
 		chatsvc.WithLogger(logger),
-		chatsvc.WithAuthenticator(limits.Authenticator(authenticator)),
+		chatsvc.WithAuthenticator(m.authenticator(limits.Authenticator(authenticator))),
+		chatsvc.WithAppendObserver(m.observeAppend),
 	}, nil
 }
 

@@ -260,6 +260,9 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		"acme-domain":             "", // no value is bad before a client asks
 		"acme-cache":              "",
 		"acme-directory":          "",
+		"ops-listen":              "127.0.0.1:65536",
+		"drain-delay":             "-1s",
+		"drain-spread":            "-1s",
 		"no-page":                 "perhaps",
 		"cors-origin":             "https://a.example/",
 		"log-format":              "xml",

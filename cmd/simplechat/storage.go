@@ -30,6 +30,8 @@ const (
 type storageFlags struct {
 	natsFlags
 
+	onCommit func(took time.Duration) // called after each transaction in --data
+
 	Data   string   `type:"path" placeholder:"DIR" help:"Directory to keep messages in; it is made if it is missing, and one process uses it (./simplechat-data)."`
 	Memory bool     `help:"Keep messages in memory, gone when the server ends."`
 	Sync   syncMode `placeholder:"always|DURATION" help:"When messages in --data reach the disk. always: before a send is answered, so an acknowledged message survives a power cut. A duration: that often, so a power cut may take that much; a crash of the server alone takes nothing (always)."`
@@ -148,9 +150,10 @@ func (f *storageFlags) openDurable(ctx context.Context, retention chatsvc.Retent
 	if len(f.NATS) > 0 {
 		return f.connect(ctx, maxContent, jetlog.Options{Retention: retention, Logger: logger})
 	}
-	log, err := sqlitelog.Open(ctx, cmp.Or(f.Data, defaultData), sqlitelog.Options{
+	log, err := sqlitelog.Open(ctx, f.directory(), sqlitelog.Options{
 		Retention:    retention,
 		SyncInterval: f.Sync.interval,
+		OnCommit:     f.onCommit,
 		Logger:       logger,
 	})
 	if err != nil {
@@ -165,6 +168,14 @@ func explainDirectory(err error) error {
 		return fmt.Errorf("%w: let this user write there, give another directory, or keep messages in memory with --memory", err)
 	}
 	return err
+}
+
+// directory returns where the log's files are, empty if there are none.
+func (f *storageFlags) directory() string {
+	if f.Memory || len(f.NATS) > 0 {
+		return ""
+	}
+	return cmp.Or(f.Data, defaultData)
 }
 
 // connect opens the log in a NATS cluster.
