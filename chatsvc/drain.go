@@ -26,12 +26,22 @@ func (s *Service) Drain(ctx context.Context, spread time.Duration) error {
 		timer.Reset(time.Until(began.Add(time.Duration(i) * pause)))
 		select {
 		case <-timer.C:
+			s.awaitAcknowledged(ctx)
 			w.leave()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	return nil
+}
+
+// awaitAcknowledged returns when subscribers can get what senders were told is stored,
+// or after drainTime.
+func (s *Service) awaitAcknowledged(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	b := s.broker.Load()
+	_ = b.await(ctx, b.acknowledged.Load()) // the stream ends all the same
 }
 
 // all returns the streams, in no order.

@@ -224,13 +224,17 @@ func (b *broker) nextBatch(ctx context.Context, sub *subscriber, beat *heartbeat
 		if err != nil || next.count > 0 || first && sub.piece == nil {
 			return next, err
 		}
+		if sub.leaving && sub.piece == nil {
+			return batch{}, errShutdown
+		}
 		select {
 		case <-more:
 		case <-done:
 			return batch{}, ctx.Err()
 		case <-beat.timer.C:
 			if beat.leaving.Load() {
-				return batch{}, errShutdown
+				b.seeAll(sub)
+				continue
 			}
 			if beat.isDue() {
 				return batch{}, nil
