@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -15,6 +16,10 @@ import (
 
 func main() {
 	ignoreEmptyVariables()
+	if err := readFileVariables(); err != nil {
+		fmt.Fprintf(os.Stderr, "simplechat: %v\n", err)
+		os.Exit(2)
+	}
 	cli.Main(run)
 }
 
@@ -30,6 +35,7 @@ func ignoreEmptyVariables() {
 
 type commands struct {
 	Serve   serveCmd       `cmd:"" help:"Run the server."`
+	Check   checkCmd       `cmd:"" help:"Look at all that serve would use with the same flags, without serving."`
 	Log     logCmd         `cmd:"" help:"Check, copy, move and repair what a server has stored."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }

@@ -32,7 +32,7 @@ type opsFlags struct {
 
 // listen opens the address, or returns nil if there is none. That the default one is in
 // use is no error: several servers on one machine need no flag.
-func (f *opsFlags) listen(ctx context.Context, logger *slog.Logger) (net.Listener, error) {
+func (f *opsFlags) listen(ctx context.Context) (net.Listener, error) {
 	address := f.OpsListen
 	switch address {
 	case opsOff:
@@ -45,10 +45,19 @@ func (f *opsFlags) listen(ctx context.Context, logger *slog.Logger) (net.Listene
 	case err == nil:
 		return listener, nil
 	case f.OpsListen == "":
-		logger.Info("no metrics: the default address is in use, give --ops-listen HOST:PORT", "addr", address)
 		return nil, nil //nolint:nilnil // none is no error
 	default:
 		return nil, fmt.Errorf("--ops-listen: %w", explainListen(err))
+	}
+}
+
+// report logs where the pages are.
+func (f *opsFlags) report(l net.Listener, logger *slog.Logger) {
+	switch {
+	case l != nil:
+		logger.Info("metrics and health", "ops", "http://"+l.Addr().String()+"/metrics")
+	case f.OpsListen == "":
+		logger.Info("no metrics: the default address is in use, give --ops-listen HOST:PORT", "addr", defaultOps)
 	}
 }
 
@@ -78,7 +87,6 @@ func newOpsHandler(front *front, m *metrics) http.Handler {
 func serveOps(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: opsHeaderTime, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes}
 	context.AfterFunc(ctx, func() { _ = srv.Close() })
-	logger.Info("metrics and health", "ops", "http://"+l.Addr().String()+"/metrics")
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		logger.Error("serve --ops-listen", "error", err)
 	}

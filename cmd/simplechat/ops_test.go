@@ -218,7 +218,8 @@ func TestNotReadyBeforeLog(t *testing.T) {
 	ports := freePorts(t, 2)
 	cmd := shell(t, `exec "$0" serve --nats nats://127.0.0.1:`+ports[0]+` --listen 127.0.0.1:0 --ops-listen 127.0.0.1:`+ports[1])
 	p := startProcess(t, cmd, cmd.Start)
-	if status, body := get(t, p.ops()+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "the log is not open yet") {
+	p.waitLog(regexp.MustCompile("the log is not open yet")) // it takes calls by then
+	if status, body := get(t, "http://127.0.0.1:"+ports[1]+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "the log is not open yet") {
 		t.Errorf("%d: %s", status, body)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/alecthomas/kong"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/term"
 
@@ -57,6 +58,8 @@ type serveCmd struct {
 
 	Drain drainFlags `embed:"" group:"ops"`
 
+	PrintConfig bool `group:"ops" help:"Print each flag with its value, without passwords, and where that comes from; then exit."`
+
 	LogFormat string     `group:"log" enum:"auto,text,json" default:"auto" placeholder:"FORMAT" help:"text, json, or auto: text on a terminal, and json elsewhere (${default})."`
 	LogLevel  slog.Level `group:"log" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
 }
@@ -82,7 +85,10 @@ func (c *serveCmd) Validate() error {
 }
 
 // Run serves until ctx is done.
-func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
+func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, out *cli.Output) error {
+	if c.PrintConfig {
+		return printConfig(out.Stdout, parsed)
+	}
 	defer runtime.KeepAlive(newHeapFloor())
 	signal.Ignore(syscall.SIGPIPE) // the log's reader may end before the server
 	logger := c.newLogger(out.Stderr)
@@ -107,6 +113,7 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 	}
 	defer svc.Close()
 	r.front.open(svc, messages)
+	c.Ops.report(r.ops, logger)
 	for _, l := range r.listeners {
 		logger.Info("listening", "addr", l.Addr().String(), "tls", c.TLS.isOn(), "version", cli.Version())
 	}
@@ -135,6 +142,7 @@ type running struct {
 	metrics   *metrics
 	options   []chatsvc.Option // of the service, apart from its log
 	listeners []net.Listener
+	ops       net.Listener // of the pages for operators; nil: none
 	http      httpServer
 	served    chan error // why it no longer serves a listener
 	stop      context.CancelFunc
@@ -158,8 +166,7 @@ func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, 
 	if r.listeners, err = c.listen(ctx, logger); err != nil {
 		return nil, err
 	}
-	ops, err := c.Ops.listen(ctx, logger)
-	if err != nil {
+	if r.ops, err = c.Ops.listen(ctx); err != nil {
 		return nil, err
 	}
 	r.metrics.watch(r.front, limits)
@@ -169,8 +176,8 @@ func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, 
 		go func() { r.served <- r.http.Serve(limits.Listener(quickACK(l))) }()
 	}
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx)) // metrics also tell how it ends
-	if ops != nil {
-		go serveOps(ctx, ops, newOpsHandler(r.front, r.metrics), logger)
+	if r.ops != nil {
+		go serveOps(ctx, r.ops, newOpsHandler(r.front, r.metrics), logger)
 	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)

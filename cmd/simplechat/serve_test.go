@@ -261,6 +261,7 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		"acme-cache":              "",
 		"acme-directory":          "",
 		"ops-listen":              "127.0.0.1:65536",
+		"print-config":            "perhaps",
 		"drain-delay":             "-1s",
 		"drain-spread":            "-1s",
 		"no-page":                 "perhaps",
