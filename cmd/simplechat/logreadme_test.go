@@ -34,6 +34,9 @@ func TestREADMELog(t *testing.T) {
 	stop := sync.OnceFunc(p.stop)
 	ran := 0
 	for _, s := range snippets {
+		if strings.HasPrefix(s.name, "ops-") { // see TestREADMEOps
+			continue
+		}
 		if strings.HasPrefix(s.name, "log-move") || strings.HasPrefix(s.name, "log-repair") {
 			stop()
 		}
@@ -48,6 +51,42 @@ func TestREADMELog(t *testing.T) {
 		if got.code != 0 || !strings.Contains(got.stdout, is) {
 			t.Errorf("%s: %+v", dir, got)
 		}
+	}
+}
+
+// TestREADMEOps runs the commands of cmd/simplechat/README.md that are about a running
+// server, which has three messages.
+func TestREADMEOps(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snippets, err := parseSnippets(string(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startServer(t, "--ops-listen=127.0.0.1:0")
+	send(t.Context(), t, p.client("user1"), text("one"), text("two"), text("three"))
+	r := recipe{dir: t.TempDir(), path: toolPath(t, snippets), ports: strings.NewReplacer(
+		"http://127.0.0.1:65010", p.ops(), "serve --memory", "serve --listen 127.0.0.1:0 --memory")}
+	ran := 0
+	for _, s := range snippets {
+		if !strings.HasPrefix(s.name, "ops-") {
+			continue
+		}
+		ran++
+		if s.output == nil {
+			r.run(t, s)
+			continue
+		}
+		got, err := r.command(t, s, "").Output()
+		if want := strings.Join(s.output, "\n") + "\n"; err != nil || string(got) != want {
+			t.Errorf("%s: %v: %q, README has %q", s, err, got, want)
+		}
+	}
+	if ran != 4 {
+		t.Errorf("%d commands ran", ran)
 	}
 }
 

@@ -146,6 +146,7 @@ type running struct {
 	http      httpServer
 	served    chan error // why it no longer serves a listener
 	stop      context.CancelFunc
+	endTraces func()
 }
 
 // prepare does all that can be done before the log is open, which comes last: a
@@ -170,6 +171,14 @@ func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, 
 		return nil, err
 	}
 	r.metrics.watch(r.front, limits)
+	interceptor, endTraces, err := tracing(ctx, logger)
+	if err != nil {
+		return nil, err
+	}
+	if interceptor != nil {
+		r.options = append(r.options, chatsvc.WithHandlerOptions(connect.WithInterceptors(interceptor)))
+	}
+	r.endTraces = endTraces
 	r.http = c.newServer(r.front, limits, tlsConfig, logger)
 	r.served = make(chan error, len(r.listeners))
 	for _, l := range r.listeners {
@@ -189,6 +198,7 @@ func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, 
 // close ends what is left.
 func (r *running) close() {
 	_ = r.http.Close() // it is shut down by then, unless it never came to serve
+	r.endTraces()
 	r.stop()
 }
 
