@@ -36,6 +36,7 @@ func ignoreEmptyVariables() {
 type commands struct {
 	Serve   serveCmd       `cmd:"" help:"Run the server."`
 	Check   checkCmd       `cmd:"" help:"Look at all that serve would use with the same flags, without serving."`
+	Health  healthCmd      `cmd:"" help:"Ask a server on this machine whether it is ready."`
 	Log     logCmd         `cmd:"" help:"Check, copy, move and repair what a server has stored."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }
