@@ -30,6 +30,12 @@ type User struct {
 	// Name is what the messages that the user sends are from: UTF-8, 1 to 256
 	// bytes.
 	Name string
+	// Revoked is closed when the credentials of the call are no longer valid:
+	// the user was removed, the password was changed, a session has ended. The
+	// streams that were opened with them then end with unauthenticated at once.
+	// It must never be sent on. Nil, the zero value: they stay valid as long as
+	// the stream lives.
+	Revoked <-chan struct{}
 }
 
 // Authenticator tells who makes a call. Implementations are safe for
@@ -41,8 +47,8 @@ type Authenticator interface {
 	// caller, who is asked for Basic credentials by WWW-Authenticate. An error
 	// with a connect code goes to the caller as it is, its metadata included:
 	// that is the way to ask for others. Any other becomes internal, and its
-	// text goes to the server's log. It runs in connect's request gate, where
-	// connect.WithRecover does not catch a panic.
+	// text goes to the server's log. To end the caller's streams later, set
+	// [User.Revoked]. See [AuthInterceptor] for where Authenticate runs.
 	Authenticate(ctx context.Context, header http.Header) (User, error)
 }
 
@@ -128,21 +134,59 @@ type authenticated struct {
 //
 //	auth := chatsvc.NewAuthInterceptor(authenticator)
 //	mux.Handle(otherconnect.NewOtherHandler(other, auth.Option()))
+//
+// With [AuthInterceptor.Option] the [Authenticator] runs in connect's request
+// gate: after the headers of a request and before its message. Calls without a
+// user are refused there, so no interceptor sees them, and neither does
+// connect.WithRecover: net/http catches a panic. The interceptor comes after
+// the gate. It finds the user in the context and does not ask again, and it
+// ends a stream's context when [User.Revoked] is closed.
+//
+// With connect.WithInterceptors alone the Authenticator runs in the interceptor,
+// at its place in the chain: connect has read and decoded the message of a unary
+// call by then, whoever sent it. An interceptor never sees a call that connect
+// refuses itself, such as one with a message that cannot be decoded.
 type AuthInterceptor struct {
 	authenticator Authenticator
 	logger        *slog.Logger
+	// endsStreams tells that the handler looks at User.Revoked by itself, which
+	// takes no goroutine for each stream.
+	endsStreams bool
 }
 
 var _ connect.Interceptor = (*AuthInterceptor)(nil)
 
+// AuthOption configures an [AuthInterceptor].
+type AuthOption interface {
+	applyAuth(i *AuthInterceptor)
+}
+
+type authOptionFunc func(*AuthInterceptor)
+
+func (f authOptionFunc) applyAuth(i *AuthInterceptor) { f(i) }
+
+// WithAuthLogger sets where the errors of an [Authenticator] are logged that
+// callers see as internal. No credential is logged. Without it, or with nil,
+// nothing is.
+func WithAuthLogger(logger *slog.Logger) AuthOption {
+	return authOptionFunc(func(i *AuthInterceptor) {
+		if logger != nil {
+			i.logger = logger
+		}
+	})
+}
+
 // NewAuthInterceptor returns an interceptor that asks a who is calling.
-func NewAuthInterceptor(a Authenticator) *AuthInterceptor {
-	return &AuthInterceptor{authenticator: a, logger: slog.New(slog.DiscardHandler)}
+func NewAuthInterceptor(a Authenticator, opts ...AuthOption) *AuthInterceptor {
+	i := &AuthInterceptor{authenticator: a, logger: slog.New(slog.DiscardHandler)}
+	for _, opt := range opts {
+		opt.applyAuth(i)
+	}
+	return i
 }
 
 // Option installs the interceptor on a handler, and makes it run before the
-// request's message is read: without that, connect reads and decodes the
-// message of a unary call first, whoever sent it.
+// request's message is read.
 func (i *AuthInterceptor) Option() connect.HandlerOption {
 	return connect.WithHandlerOptions(
 		connect.WithRequestGate(func(ctx context.Context, _ connect.Spec, peer connect.Peer, header http.Header) (context.Context, error) {
@@ -173,8 +217,30 @@ func (i *AuthInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc
 		if err != nil {
 			return err
 		}
+		if user, _ := UserFromContext(ctx); user.Revoked != nil && !i.endsStreams {
+			return untilRevoked(ctx, user.Revoked, conn, next)
+		}
 		return next(ctx, conn)
 	}
+}
+
+// untilRevoked calls next with a context that ends when revoked is closed. The
+// stream's error is unauthenticated then, whatever next makes of it.
+func untilRevoked(ctx context.Context, revoked <-chan struct{}, conn connect.StreamingHandlerConn, next connect.StreamingHandlerFunc) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-revoked:
+			cancel(errRevoked)
+		case <-ctx.Done():
+		}
+	}()
+	err := next(ctx, conn)
+	if errors.Is(context.Cause(ctx), errRevoked) {
+		return wireError(errRevoked)
+	}
+	return err
 }
 
 // WrapStreamingClient implements [connect.Interceptor]; it changes nothing.
@@ -200,8 +266,13 @@ func (i *AuthInterceptor) authenticate(ctx context.Context, peer connect.Peer, h
 		err = fmt.Errorf("the authenticator returned the user name %q", user.Name)
 	}
 	if err != nil {
-		i.logger.Error("authenticate", "error", err)
-		return ctx, wireError(err)
+		seen := wireError(err)
+		// Of other errors the caller learns the text, and could fill the log with them;
+		// one who is gone waits for no answer.
+		if connect.CodeOf(seen) == connect.CodeInternal && ctx.Err() == nil {
+			i.logger.Error("authenticate", "error", err)
+		}
+		return ctx, seen
 	}
 	if res, ok := ctx.Value(responseKey{}).(*response); ok {
 		res.body.held.user = user.Name

@@ -29,7 +29,10 @@
 // or user-name and user-password as Qt's client does. Without an option the
 // users are those of Qt's example, user1 to user5 with the password qwerty.
 // [WithUsers] replaces them, [WithAuthenticator] the whole way to tell who is
-// calling. [UserFromContext] tells the embedder's own interceptors.
+// calling: package userfile is one, with hashed passwords and tokens in a file.
+// [UserFromContext] tells the embedder's own interceptors, and [User.Revoked]
+// ends the streams of credentials that are no longer valid. [AuthInterceptor]
+// puts further handlers behind the same users.
 //
 // # Delivery
 //

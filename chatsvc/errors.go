@@ -28,6 +28,8 @@ var (
 	errReplaced = errors.New("the history was replaced by another one: call messageList again to begin with it")
 	// errMeanwhile refuses a send during which the log got another epoch.
 	errMeanwhile = errors.New("the history was replaced by another one meanwhile: send the message again")
+	// errRevoked ends the streams of credentials that are no longer valid.
+	errRevoked = errors.New("the user was removed or its password changed: log in again")
 	// errGone says that a stream cannot be written to any more.
 	errGone = errors.New("the subscriber is gone")
 	// errGap says that the log left offsets out.
@@ -84,7 +86,7 @@ func wireError(err error) error {
 		return connect.NewError(connect.CodeCanceled, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return connect.NewError(connect.CodeDeadlineExceeded, err)
-	case errors.Is(err, ErrUnauthenticated):
+	case errors.Is(err, ErrUnauthenticated), errors.Is(err, errRevoked):
 		return connect.NewError(connect.CodeUnauthenticated, err)
 	default:
 		return connect.NewError(connect.CodeInternal, errors.New("internal error: the server's log has the cause"))

@@ -173,6 +173,11 @@ func ExampleService_Close() {
 func try(svc *chatsvc.Service, header http.Header) string {
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
+	return tryMux(mux, header)
+}
+
+// tryMux is try for a service in a mux.
+func tryMux(mux *http.ServeMux, header http.Header) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err.Error()

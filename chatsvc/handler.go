@@ -187,15 +187,16 @@ func ownerOf(ctx context.Context) string {
 }
 
 // serve writes the batches for sub until it has all that it asked for, ctx is done,
-// the subscriber is gone or b closes. It returns why it ended. The first batch
+// the subscriber is gone, its credentials are revoked or b closes. It returns why it ended. The first batch
 // leaves at once, even if it is empty: a client counts itself connected at the first
 // message.
 func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, to *stream) error {
 	beat := newHeartbeat(firstTime)
 	defer beat.timer.Stop()
 	to.watch.attach(beat)
+	user, _ := UserFromContext(ctx)
 	for first := true; ; first = false {
-		next, err := b.nextBatch(ctx, sub, beat, first)
+		next, err := b.nextBatch(ctx, user.Revoked, sub, beat, first)
 		if err != nil && (!first || !errors.Is(err, errUntil)) {
 			return err
 		}
@@ -212,12 +213,14 @@ func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, to *str
 // nextBatch returns the next batch for sub, or an empty one when the stream has been
 // silent for too long. For the first batch it waits only where records must be read
 // from the log.
-func (b *broker) nextBatch(ctx context.Context, sub *subscriber, beat *heartbeat, first bool) (batch, error) {
+func (b *broker) nextBatch(ctx context.Context, revoked <-chan struct{}, sub *subscriber, beat *heartbeat, first bool) (batch, error) {
 	done := ctx.Done()
 	for {
 		select {
 		case <-done:
 			return batch{}, ctx.Err()
+		case <-revoked:
+			return batch{}, errRevoked
 		default:
 		}
 		next, more, err := b.read(sub)
@@ -231,6 +234,8 @@ func (b *broker) nextBatch(ctx context.Context, sub *subscriber, beat *heartbeat
 		case <-more:
 		case <-done:
 			return batch{}, ctx.Err()
+		case <-revoked:
+			return batch{}, errRevoked
 		case <-beat.timer.C:
 			if beat.leaving.Load() {
 				b.seeAll(sub)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -254,6 +255,32 @@ func TestAuthenticator(t *testing.T) {
 				}
 			}, chatsvc.WithAuthenticator(authenticator), chatsvc.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
 		})
+	}
+}
+
+// A call that its caller has given up is no fault of the authenticator's: strangers
+// could fill the log.
+func TestAuthenticatorOfEndedCall(t *testing.T) {
+	t.Parallel()
+	log := &lockedBuffer{}
+	var calls int
+	svc, err := chatsvc.New(chatsvc.WithLogger(slog.New(slog.NewTextHandler(log, nil))),
+		chatsvc.WithAuthenticator(chatsvc.AuthenticatorFunc(func(ctx context.Context, _ http.Header) (chatsvc.User, error) {
+			calls++
+			return chatsvc.User{}, ctx.Err()
+		})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { svc.Close() })
+	_, handler := svc.Handler()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, chatconnect.SimpleChatSendMessageProcedure, strings.NewReader("{}"))
+	req.Header.Set("Content-Type", "application/json")
+	handler.ServeHTTP(httptest.NewRecorder(), req)
+	if calls != 1 || strings.Contains(log.String(), "authenticate") {
+		t.Errorf("%d calls, the log: %q", calls, log.String())
 	}
 }
 

@@ -79,8 +79,8 @@ func New(opts ...Option) (*Service, error) {
 }
 
 func newHandler(s *Service, c *config) (string, http.Handler) {
-	auth := NewAuthInterceptor(c.authenticator)
-	auth.logger = c.logger
+	auth := NewAuthInterceptor(c.authenticator, WithAuthLogger(c.logger))
+	auth.endsStreams = true // see nextBatch
 	options := slices.Concat([]connect.HandlerOption{
 		// Qt's clients offer gzip but cannot inflate, batches are shared, and
 		// inflating requests is a bomb. The name identity makes connect say so.

@@ -64,7 +64,7 @@ func validateUsers(users *chatpb.Users) error {
 	}
 	seen := make(map[string]bool, len(users.GetUsers()))
 	for i, user := range users.GetUsers() {
-		if err := validateUser(user); err != nil {
+		if err := ValidateUser(user); err != nil {
 			return fmt.Errorf("user %d: %w", i+1, err)
 		}
 		if seen[user.GetName()] {
@@ -75,7 +75,10 @@ func validateUsers(users *chatpb.Users) error {
 	return nil
 }
 
-func validateUser(user *chatpb.User) error {
+// ValidateUser returns an error that says why nobody could log in as user. A name has
+// 1 to 256 bytes, a password 1 to 1,024; both are UTF-8 without control characters,
+// and a name has no colon and no space around it. The error does not hold the password.
+func ValidateUser(user *chatpb.User) error {
 	name, password := user.GetName(), user.GetPassword()
 	switch {
 	case name == "":

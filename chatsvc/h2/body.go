@@ -157,5 +157,6 @@ func (b requestBody) Close() error {
 	b.s.bodyClosed = true
 	b.s.cond.Broadcast()
 	b.s.drop()
-	return b.s.c.out.flush(false)
+	b.s.c.out.flushLater()
+	return nil
 }

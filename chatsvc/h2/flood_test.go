@@ -1,12 +1,17 @@
 package h2_test
 
 import (
+	"bytes"
+	"net"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
 	"golang.org/x/net/http2"
+
+	"example.com/simplechat/chatsvc/h2"
 )
 
 // A client that sends what must be answered, and reads no answer, is cut off
@@ -191,4 +196,56 @@ func TestManyResets(t *testing.T) {
 			t.Errorf("answer %q", got)
 		}
 	})
+}
+
+// countedConn notes how many goroutines there are whenever more is read.
+type countedConn struct {
+	net.Conn
+
+	most *atomic.Int64
+}
+
+func (c countedConn) Read(p []byte) (int, error) {
+	c.most.Store(max(c.most.Load(), int64(runtime.NumGoroutine())))
+	return c.Conn.Read(p)
+}
+
+// countedListener makes every connection a countedConn.
+type countedListener struct {
+	net.Listener
+
+	most *atomic.Int64
+}
+
+func (l countedListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	return countedConn{nc, l.most}, err
+}
+
+// Many frames that come together and are to be answered start no goroutine each. It
+// counts the goroutines of the process, and so runs alone.
+func TestAnswersStartFewGoroutines(t *testing.T) {
+	const pings = 5000
+	var most atomic.Int64
+	srv := &http.Server{Handler: http.HandlerFunc(describe)}
+	s := &server{log: logTo(srv), h2: h2.New(srv)}
+	l := listen(t)
+	s.addr = l.Addr().String()
+	run(t, s.h2.Close, func() error { return s.h2.Serve(countedListener{l, &most}) })
+	p := s.dial(t)
+	p.request(1, true, get)
+	p.answer(1)
+	before := most.Swap(0)
+	var all bytes.Buffer
+	out := http2.NewFramer(&all, nil)
+	for range pings {
+		p.check(out.WritePing(false, [8]byte{}))
+	}
+	go func() { _, _ = p.nc.Write(all.Bytes()) }()
+	for range pings {
+		p.until(func(f http2.Frame) bool { ping, ok := f.(*http2.PingFrame); return ok && ping.IsAck() })
+	}
+	if got := most.Load(); got > before+10 {
+		t.Errorf("%d goroutines, %d before", got, before)
+	}
 }

@@ -52,6 +52,7 @@ type queue struct {
 	next    uint64 // number of the write that will take what is queued
 	written uint64 // number of the last write that has ended
 	writing bool
+	later   bool      // a goroutine has been started that will flush
 	answers int       // frames among those queued that answer the client's
 	done    sync.Cond // a write has ended
 	waiters int
@@ -183,14 +184,17 @@ func (q *queue) finish() {
 	q.flushLater()
 }
 
-// flushLater is flush for who must not wait.
+// flushLater is flush for callers that must not wait. One goroutine at a time does
+// it: a client that sends many frames to answer would start one for each.
 func (q *queue) flushLater() {
-	if q.writing || q.waiters > 0 || q.waiting() == 0 || q.err != nil {
+	if q.later || q.writing || q.waiters > 0 || q.waiting() == 0 || q.err != nil {
 		return
 	}
+	q.later = true
 	go func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
+		q.later = false
 		_ = q.flush(false)
 	}()
 }

@@ -46,8 +46,7 @@ type appendQueue struct {
 
 	mu      sync.Mutex // guards all below
 	waiting []*pendingAppend
-	spare   []*pendingAppend // the slice that was taken last, to be used again
-	closed  error            // why nothing more is taken
+	closed  error // why nothing more is taken
 }
 
 // add puts p into the queue.
@@ -67,12 +66,12 @@ func (q *appendQueue) add(p *pendingAppend) error {
 	return nil
 }
 
-// take returns all that wait. They are valid until the next take.
+// take returns all that wait.
 func (q *appendQueue) take() []*pendingAppend {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	taken := q.waiting
-	q.waiting, q.spare = q.spare[:0], taken
+	q.waiting = make([]*pendingAppend, 0, len(taken))
 	return taken
 }
 

@@ -92,7 +92,7 @@ func (b *builder) begin(from uint64) error {
 // that are there are kept in the directory aside, unless that is empty. Next is the
 // offset that the next message will get.
 func (b *builder) finish(next uint64, aside string) error {
-	last, isThere, err := lastRow(b.conn)
+	checksum, isThere, err := lastChecksum(b.conn)
 	if err == nil && !isThere && next > 1 {
 		err = b.begin(next) // an empty log continues at the beginning of its epoch
 	}
@@ -111,9 +111,14 @@ func (b *builder) finish(next uint64, aside string) error {
 	}
 	mark := evidence{Epoch: b.epoch, Offset: next - 1, Closed: true}
 	if isThere {
-		mark.Checksum = last.checksum
+		mark.Checksum = checksum
 	}
 	return errors.Join(b.install(mark, aside), os.RemoveAll(b.work))
+}
+
+// lastChecksum returns the checksum of the last row.
+func lastChecksum(conn *sqlite.Conn) (checksum int64, isThere bool, err error) {
+	return queryInt(conn, `SELECT checksum FROM messages ORDER BY "offset" DESC LIMIT 1`)
 }
 
 // makeDurable syncs a file that only its owner may read.

@@ -48,4 +48,5 @@ type system struct {
 	boot    func() string        // names the run of the operating system; empty where it is not known
 	elapsed func() time.Duration // of the monotonic clock, which does not stop while the machine sleeps
 	wall    func() time.Time
+	room    func(dir string) error // why nothing more can be written, nil if it can
 }

@@ -73,6 +73,7 @@ type watchedFiles struct {
 	database, wal         string
 	databaseWas, walWas   os.FileInfo // nil before the file was seen
 	databaseSize, walSize int64       // the least that they must have
+	walFile               *os.File    // the write-ahead log, to sync it; nil before it is needed
 }
 
 func newWatchedFiles(dir string) *watchedFiles {
@@ -100,6 +101,27 @@ func (w *watchedFiles) begin() error {
 	var err error
 	w.databaseWas, w.databaseSize, err = checkFile(w.database, nil, 0)
 	return err
+}
+
+// openWAL returns the write-ahead log's file, to be synced. It stays open until close.
+func (w *watchedFiles) openWAL() (*os.File, error) {
+	if w.walFile != nil {
+		return w.walFile, nil
+	}
+	file, err := os.OpenFile(w.wal, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	w.walFile = file
+	return file, nil
+}
+
+// close closes the write-ahead log's file.
+func (w *watchedFiles) close() {
+	if w.walFile != nil {
+		_ = w.walFile.Close() // it was only synced
+		w.walFile = nil
+	}
 }
 
 // isSame reports whether f is the database's file as it was opened.

@@ -54,7 +54,7 @@ func NewImport(dir, epoch string) (*Import, error) {
 }
 
 // Add adds a message. Offsets must grow; what lies between two of them is a message
-// that cannot be read.
+// that cannot be read, and there may be 65,536 of those.
 func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -65,6 +65,8 @@ func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
 		return fmt.Errorf("offset %d: %w", e.Offset, err)
 	case e.Offset < i.next || e.Offset>>63 != 0:
 		return fmt.Errorf("offset %d: it must be at least %d, and below 2^63", e.Offset, i.next)
+	case i.next > 1 && e.Offset-i.next > maxFilled:
+		return fmt.Errorf("offset %d: %w", e.Offset, i.errGap(e.Offset))
 	}
 	i.stored = max(i.stored, e.Time.UnixMilli())
 	i.total += int64(message.Size())
@@ -75,11 +77,20 @@ func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
 	return nil
 }
 
+// errGap says that too much is missing before an offset: subscribers would get an empty
+// message for each.
+func (i *Import) errGap(offset uint64) error {
+	return fmt.Errorf("%d messages are missing before it, more than %d: leave out those up to %d, or those from there on", offset-i.next, maxFilled, i.next-1)
+}
+
 // Finish makes the log, and ends the import also if it fails. Next is the offset that
 // the next message will get; messages before it that were not added cannot be read.
 func (i *Import) Finish(ctx context.Context, next uint64) error {
 	if next < i.next || next>>63 != 0 {
 		return errors.Join(fmt.Errorf("the next offset is %d: it must be at least %d, and below 2^63", next, i.next), i.Abort(ctx))
+	}
+	if i.next > 1 && next-i.next > maxFilled {
+		return errors.Join(fmt.Errorf("the next offset is %d: %w", next, i.errGap(next)), i.Abort(ctx))
 	}
 	err := ctx.Err()
 	if err == nil && i.next > 1 && next > i.next { // the end of a log is its last row

@@ -1,6 +1,7 @@
 package sqlitelog
 
 import (
+	"errors"
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
@@ -17,7 +18,7 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 		return err
 	}
 	aside := ""
-	if loss != nil && w.next > 1 {
+	if loss != nil && (w.next > 1 || w.hasDamagedEnd) {
 		if aside, err = w.copyAside(); err != nil {
 			return fmt.Errorf("%w; copy the files aside: %w", loss, err)
 		}
@@ -56,22 +57,13 @@ func (w *writer) readEnd(mark evidence, hasMark bool) error {
 	if w.epochs, err = readEpochs(w.conn); err != nil {
 		return err
 	}
-	last, found, err := lastRow(w.conn)
+	w.rows = newScanner(w.epochs)
+	last, next, isDamaged, err := w.rows.end(w.conn, mark, hasMark)
 	if err != nil {
 		return err
 	}
-	w.next, w.total, w.last, w.stored = 1, 0, 0, 0
-	if found {
-		w.next, w.total, w.last, w.stored = last.offset+1, last.total, last.checksum, last.stored
-	}
-	// An empty log that had records continues behind them.
-	if from := w.epochs[len(w.epochs)-1].from; w.next < from {
-		w.next = from
-	}
-	if hasMark && !found && mark.Epoch == w.epochs[len(w.epochs)-1].epoch && mark.Closed {
-		w.next = max(w.next, mark.Offset+1) // all were removed by age
-		w.last = mark.Checksum
-	}
+	w.next, w.total, w.last, w.stored = next, last.total, last.checksum, last.stored
+	w.hasDamagedEnd = isDamaged
 	if w.keys, err = readKeys(w.conn); err != nil {
 		return err
 	}
@@ -79,48 +71,30 @@ func (w *writer) readEnd(mark evidence, hasMark bool) error {
 	return w.findEdges()
 }
 
-// lastRow returns the last row.
-func lastRow(conn *sqlite.Conn) (edgeLast, bool, error) {
-	stmt, err := conn.Prepare(`SELECT "offset", stored, total, checksum FROM messages ORDER BY "offset" DESC LIMIT 1`)
-	if err != nil {
-		return edgeLast{}, false, err
-	}
-	defer stmt.Reset() //nolint:errcheck // it repeats the error of Step
-	more, err := stmt.Step()
-	if err != nil || !more {
-		return edgeLast{}, false, err
-	}
-	return edgeLast{uint64(stmt.ColumnInt64(0)), stmt.ColumnInt64(1), stmt.ColumnInt64(2), stmt.ColumnInt64(3)}, true, nil
-}
-
-// edgeLast is what the end needs of the last row.
-type edgeLast struct {
-	offset        uint64
-	stored, total int64
-	checksum      int64
-}
-
 // findEdges finds the oldest records that are reported and stored.
 func (w *writer) findEdges() error {
-	lowest, found, err := queryInt(w.conn, `SELECT min("offset") FROM messages`)
+	lowest, err := w.rows.lowest(w.conn)
 	if err != nil {
 		return err
 	}
-	if !found || lowest == 0 {
-		lowest = int64(w.next)
+	if lowest == 0 {
+		lowest = w.next
 	}
-	w.floor = edge{retention: w.log.retention.Stored(), offset: uint64(lowest)}
-	before, _, err := totalBefore(w.conn, w.floor.offset)
+	w.floor = edge{retention: w.log.retention.Stored(), rows: w.rows, offset: lowest}
+	before, _, err := w.rows.totalBefore(w.conn, w.floor.offset)
 	if err != nil {
 		return err
 	}
 	w.floor.before = before
-	w.first = edge{retention: w.log.retention, offset: w.floor.offset, before: before}
+	w.first = edge{retention: w.log.retention, rows: w.rows, offset: w.floor.offset, before: before}
 	return w.first.jump(w.conn, end{w.next, w.total, max(w.clock.now(), w.stored)})
 }
 
 // loss returns what says that acknowledged records are missing, nil if nothing does.
 func (w *writer) loss(mark evidence, hasMark bool) (error, error) {
+	if w.hasDamagedEnd {
+		return fmt.Errorf("what was stored behind message %d is damaged", w.next-1), nil
+	}
 	if !hasMark {
 		if w.next == 1 {
 			return nil, nil //nolint:nilnil // nothing is missing, and nothing has failed
@@ -160,7 +134,7 @@ func (w *writer) copyAside() (string, error) {
 // copied to aside, if there was anything.
 func (w *writer) newEpoch(cause error, aside string) error {
 	e := epochStart{w.next, newEpoch()}
-	if err := addEpoch(w.conn, e); err != nil {
+	if err := errors.Join(w.deleteFrom(w.next), addEpoch(w.conn, e)); err != nil {
 		return err
 	}
 	epochs, err := readEpochs(w.conn)
@@ -168,7 +142,7 @@ func (w *writer) newEpoch(cause error, aside string) error {
 		return err
 	}
 	was := w.epochs[len(w.epochs)-1].epoch
-	w.epochs = epochs
+	w.epochs, w.rows.epochs, w.hasDamagedEnd = epochs, epochs, false
 	w.log.logger.Error("acknowledged messages are missing: the log gets another epoch", "error", cause,
 		"was", was, "is", e.epoch, "next", w.next, "aside", aside, "command", "simplechat log repair --data "+aside)
 	return nil

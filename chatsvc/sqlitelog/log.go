@@ -199,6 +199,14 @@ func (l *Log) check(epoch string) error {
 	return nil
 }
 
+// raiseFloor notes that the records below an offset are about to be removed, so that
+// nobody takes them for damaged. All of them are below what the log reports.
+func (l *Log) raiseFloor(offset uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.floor = max(l.floor, offset)
+}
+
 // announce wakes those that wait for a change. The caller holds mu.
 func (l *Log) announce() {
 	close(l.changed)

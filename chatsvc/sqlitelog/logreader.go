@@ -22,6 +22,8 @@ type Reader struct {
 	conn *readerConn
 	mark evidence // what was acknowledged when the reader was opened
 	has  bool     // there is one
+	// hasDamagedEnd tells that nothing proves what is stored behind the last message.
+	hasDamagedEnd bool
 }
 
 // OpenReader opens the log in a directory for reading. While no server has the
@@ -108,15 +110,10 @@ func (r *Reader) State(ctx context.Context) (chatsvc.State, error) {
 	}
 	epochs := r.conn.scanner.epochs
 	current := epochs[len(epochs)-1]
-	state := chatsvc.State{Epoch: current.epoch, Next: current.from}
-	last, isThere, err := lastRow(r.conn.conn)
-	if err != nil {
+	state := chatsvc.State{Epoch: current.epoch}
+	var err error
+	if _, state.Next, r.hasDamagedEnd, err = r.conn.scanner.end(r.conn.conn, r.mark, r.has); err != nil {
 		return state, explain(err)
-	}
-	if isThere {
-		state.Next = max(state.Next, last.offset+1)
-	} else if r.has && r.mark.Epoch == current.epoch && r.mark.Closed {
-		state.Next = max(state.Next, r.mark.Offset+1)
 	}
 	state.First, err = r.floor(state.Next)
 	return state, err
@@ -124,14 +121,14 @@ func (r *Reader) State(ctx context.Context) (chatsvc.State, error) {
 
 // floor returns the lowest stored offset, or next if there is none.
 func (r *Reader) floor(next uint64) (uint64, error) {
-	lowest, _, err := queryInt(r.conn.conn, `SELECT min("offset") FROM messages`)
+	lowest, err := r.conn.scanner.lowest(r.conn.conn)
 	if err != nil {
 		return 0, explain(err)
 	}
-	if lowest <= 0 {
+	if lowest == 0 {
 		return next, nil
 	}
-	return uint64(lowest), nil
+	return lowest, nil
 }
 
 // Read is [chatsvc.Log.Read], but for what a server would not report. It reads at most
@@ -168,6 +165,9 @@ func (r *Reader) Read(ctx context.Context, epoch string, from, to uint64, maxByt
 
 // loss returns what says that acknowledged messages are missing, nil if nothing does.
 func (r *Reader) loss(state chatsvc.State) error {
+	if r.hasDamagedEnd {
+		return fmt.Errorf("what was stored behind message %d is damaged", state.Next-1)
+	}
 	if !r.has {
 		return nil
 	}

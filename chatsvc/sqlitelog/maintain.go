@@ -103,9 +103,7 @@ func (w *writer) look() {
 	isCommitted, err := w.transact(t, change)
 	switch {
 	case err == nil:
-		w.isFull = false
-		w.log.setDown(nil)
-		w.publish(t)
+		w.launch(&flight{t, nil}) // it lands here, as nobody waits
 	case isCommitted:
 		w.fail(err)
 	default:
@@ -176,28 +174,6 @@ func (w *writer) pragmaInt(text string) (int64, bool, error) {
 		return 0, false, err
 	}
 	return stmt.ColumnInt64(0), true, nil
-}
-
-// sync writes what was acknowledged to the disk, where --sync is an interval: a
-// transaction with synchronous=FULL syncs the whole write-ahead log.
-func (w *writer) sync() {
-	w.syncedAt = time.Now()
-	err := w.exec("PRAGMA synchronous = FULL")
-	if err == nil {
-		err = w.exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
-	}
-	if err == nil {
-		err = w.exec("PRAGMA synchronous = NORMAL")
-	}
-	if err != nil {
-		if isFullError(err) {
-			_ = w.refused(err)
-			return
-		}
-		w.fail(err)
-		return
-	}
-	w.unsynced = false
 }
 
 // checkpoint copies the write-ahead log into the database.

@@ -55,10 +55,10 @@ func beginEpoch(dir string, e epochStart, mark evidence) (evidence, error) {
 	if err == nil {
 		err = truncateWAL(conn)
 	}
-	last, isThere, lastErr := lastRow(conn)
+	checksum, isThere, lastErr := lastChecksum(conn)
 	mark.Epoch, mark.Offset, mark.Closed, mark.Failed = e.epoch, e.from-1, true, false
 	if isThere {
-		mark.Checksum = last.checksum
+		mark.Checksum = checksum
 	}
 	return mark, errors.Join(err, lastErr, conn.Close())
 }

@@ -101,13 +101,10 @@ func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
 		w.abandon(conn, err)
 		return nil, err
 	}
-	mode := "FULL"
-	if w.log.interval > 0 {
-		mode = "NORMAL"
-	}
-	// A backup is in another journal mode. What is removed is overwritten where that
+	// A backup is in another journal mode. The writer syncs the write-ahead log itself.
+	// What is removed is overwritten where that
 	// writes no page more, so that a redacted message leaves no copy.
-	if err := pragma(conn, "PRAGMA journal_mode = WAL", "PRAGMA wal_autocheckpoint = 0", "PRAGMA secure_delete = FAST", "PRAGMA synchronous = "+mode); err != nil {
+	if err := pragma(conn, "PRAGMA journal_mode = WAL", "PRAGMA wal_autocheckpoint = 0", "PRAGMA secure_delete = FAST", "PRAGMA synchronous = NORMAL"); err != nil {
 		w.abandon(conn, err)
 		return nil, err
 	}

@@ -40,6 +40,7 @@ func (m *machine) system() *system {
 		boot:    func() string { return m.bootID },
 		elapsed: func() time.Duration { return time.Duration(m.mono.Load()) * time.Millisecond },
 		wall:    func() time.Time { return time.UnixMilli(m.mono.Load() + m.offset.Load()) },
+		room:    func(string) error { return nil },
 	}
 }
 

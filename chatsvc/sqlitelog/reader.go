@@ -25,9 +25,7 @@ func (l *Log) Read(ctx context.Context, epoch string, from, to uint64, maxBytes 
 	if err != nil {
 		return chunk, err
 	}
-	if conn.scanner == nil || len(conn.scanner.epochs) != len(epochs) {
-		conn.scanner = newScanner(epochs)
-	}
+	conn.use(epochs)
 	chunk.Entries, chunk.Next, err = conn.read(ctx, from, to, maxBytes)
 	l.readers.release(conn)
 	if err != nil {
@@ -56,36 +54,45 @@ func (l *Log) trimmed(c *chatsvc.Chunk) {
 	}
 }
 
+// use makes the connection prove rows of the log's epochs.
+func (c *readerConn) use(epochs []epochStart) {
+	if c.scanner == nil || len(c.scanner.epochs) != len(epochs) {
+		c.scanner = newScanner(epochs)
+	}
+}
+
+// maxLookups is how many records one read looks up by themselves.
+const maxLookups = 4096
+
 // read returns the records in [from, to) that can be read, and the offset behind
 // them. It leaves out what is damaged.
 func (c *readerConn) read(ctx context.Context, from, to uint64, maxBytes int) ([]chatsvc.Entry, uint64, error) {
 	c.conn.SetInterrupt(ctx.Done())
 	defer c.conn.SetInterrupt(nil)
-	got := found{maxBytes: maxBytes}
-	if maxBytes > 0 {
-		got.buffer = make([]byte, 0, min(maxBytes, 64<<10)+256)
-	}
-	err := c.scan(selectRows+` WHERE "offset" >= ? AND "offset" < ? ORDER BY "offset"`, from, to, &got)
-	if err == nil || got.full {
-		return got.entries, got.next(to), nil
-	}
-	if ctx.Err() != nil || !isDamage(err) {
+	got := newFound(maxBytes)
+	err := c.scan(selectRows+` WHERE "offset" >= ? AND "offset" < ? ORDER BY "offset"`, from, to, got)
+	switch next := got.next(to); {
+	case ctx.Err() != nil || err != nil && !isDamage(err):
 		return nil, from, errors.Join(err, ctx.Err())
+	case uint64(got.count) == next-from:
+		return got.entries, next, nil
+	default:
+		return c.lookUp(ctx, from, min(to, from+maxLookups), maxBytes)
 	}
-	// A page cannot be read: look for each record by itself.
-	for offset := got.last + 1; offset < to && ctx.Err() == nil; offset++ {
-		if offset < from {
-			offset = from
-		}
-		err := c.scan(selectRows+` WHERE "offset" >= ? AND "offset" < ?`, offset, offset+1, &got)
-		if err != nil && !isDamage(err) {
+}
+
+// lookUp is read where something is damaged. It looks for each record by itself: a page
+// may be unreadable, and on one that is not, SQLite believes a damaged offset and ends
+// or passes over what is intact.
+func (c *readerConn) lookUp(ctx context.Context, from, to uint64, maxBytes int) ([]chatsvc.Entry, uint64, error) {
+	got := newFound(maxBytes)
+	for offset := from; offset < to && !got.full; offset++ {
+		err := c.scan(selectRows+` WHERE "offset" >= ? AND "offset" < ?`, offset, offset+1, got)
+		if ctx.Err() != nil || err != nil && !isDamage(err) {
 			return nil, from, errors.Join(err, ctx.Err())
 		}
-		if got.full {
-			break
-		}
 	}
-	return got.entries, got.next(to), ctx.Err()
+	return got.entries, got.next(to), nil
 }
 
 // isDamage reports whether err says that a part of the file cannot be read. Other
@@ -107,8 +114,17 @@ type found struct {
 	buffer   []byte
 	bytes    int
 	entries  []chatsvc.Entry
-	last     uint64 // offset that was looked at last
+	count    int    // of the rows that are proven, empty ones included
+	last     uint64 // offset of the last one
 	full     bool   // the record at last did not fit
+}
+
+func newFound(maxBytes int) *found {
+	f := &found{maxBytes: maxBytes}
+	if maxBytes > 0 {
+		f.buffer = make([]byte, 0, min(maxBytes, 64<<10)+256)
+	}
+	return f
 }
 
 // next returns the offset behind what was found.
@@ -119,7 +135,7 @@ func (f *found) next(to uint64) uint64 {
 	return to
 }
 
-// scan adds the rows of a query to got, until they exceed its bound.
+// scan adds the rows of a query to got that are proven, until they exceed its bound.
 func (c *readerConn) scan(query string, from, to uint64, got *found) error {
 	stmt, err := c.conn.Prepare(query)
 	if err != nil {
@@ -134,22 +150,23 @@ func (c *readerConn) scan(query string, from, to uint64, got *found) error {
 			return err
 		}
 		r, err := c.scanner.scan(stmt)
-		if r.offset <= got.last && got.last > 0 { // a broken index repeats itself
-			continue
-		}
-		if err != nil {
-			got.last = r.offset
+		isEmptied := err != nil && r.isEmptied()
+		if err != nil && !isEmptied || r.offset <= got.last { // a broken tree repeats itself
 			continue
 		}
 		size := r.message().Size()
-		if len(got.entries) > 0 && got.bytes+size > got.maxBytes {
+		if !isEmptied && len(got.entries) > 0 && got.bytes+size > got.maxBytes {
 			got.last, got.full = r.offset, true
 			return nil
+		}
+		got.last = r.offset
+		got.count++
+		if isEmptied {
+			continue
 		}
 		var e chatsvc.Entry
 		e, got.buffer = r.entry(got.buffer)
 		got.bytes += size
-		got.last = r.offset
 		got.entries = append(got.entries, e)
 	}
 }

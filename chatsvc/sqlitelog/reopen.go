@@ -115,6 +115,7 @@ func (w *writer) lockAgain() error {
 // discard forgets the connection and the evidence's file.
 func (w *writer) discard() {
 	w.conn = nil
+	w.files.close()
 	if w.evidence != nil {
 		_ = w.evidence.close()
 		w.evidence = nil

@@ -39,8 +39,8 @@ const maxFilled = 1 << 16
 // Repair reads the pages of a directory's database and the frames of its write-ahead
 // log one by one, and makes a new database of all messages that their checksums prove.
 // The files as they were are kept in a directory of their own. Messages that are
-// missing become empty ones, so all others keep their offsets. Idempotency keys are
-// forgotten.
+// missing become empty ones, so all others keep their offsets. Idempotency keys that
+// SQLite can read are kept.
 //
 // It fails with [ErrInUse] while a server has the directory. After any error the
 // files are as they were. Progress is given bytes.
@@ -79,6 +79,7 @@ type known struct {
 	epochs   []epochStart
 	floor    uint64 // the lowest offset; 0: not known
 	redacted map[uint64]struct{}
+	keys     recentKeys
 }
 
 func (r *repair) run(ctx context.Context) error {
@@ -99,6 +100,9 @@ func (r *repair) run(ctx context.Context) error {
 	if err := r.chooseEpoch(); err != nil {
 		return err
 	}
+	if err := r.keepKeys(); err != nil {
+		return err
+	}
 	r.done.Aside = filepath.Join(r.dir, "before-repair-"+time.Now().UTC().Format("20060102T150405.000"))
 	return r.build.finish(r.done.Next, r.done.Aside)
 }
@@ -117,6 +121,9 @@ func readKnown(ctx context.Context, dir string) known {
 	}
 	if k.redacted, err = readRedactions(conn); err != nil {
 		k.redacted = nil
+	}
+	if k.keys, err = readKeys(conn); err != nil {
+		k.keys = recentKeys{}
 	}
 	// With a damaged page above the leaves, the lowest offset may be another.
 	var pages Checked
@@ -327,6 +334,23 @@ func (r *repair) fillGap(before row) error {
 			if err := r.build.add(empty.emptied()); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// keepKeys keeps the keys of messages that are kept.
+func (r *repair) keepKeys() error {
+	for _, k := range r.known.keys.order {
+		if _, isThere, err := r.rowAt(k.offset); err != nil || !isThere {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		err := sqlitex.Execute(r.build.conn, insertKeyRow, &sqlitex.ExecOptions{Args: []any{int64(k.offset), k.key[:], k.used}})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

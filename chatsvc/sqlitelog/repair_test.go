@@ -212,3 +212,24 @@ func TestRepairOfACopy(t *testing.T) {
 		t.Error("an empty directory was repaired")
 	}
 }
+
+// A send that is repeated after a repair is known by its key.
+func TestRepairKeepsKeys(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	log := openLog(t, dir)
+	appendTo(t, log, 1, 10)
+	want, err := log.Append(t.Context(), testRecord(10), "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, log)
+	if _, err := sqlitelog.Repair(t.Context(), dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	log = openLog(t, dir)
+	defer closeLog(t, log)
+	if got, err := log.Append(t.Context(), testRecord(10), "key"); err != nil || !got.Duplicate || got.Offset != want.Offset {
+		t.Errorf("repeated: %+v, %v; the first time %+v", got, err, want)
+	}
+}

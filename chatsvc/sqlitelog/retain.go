@@ -1,6 +1,7 @@
 package sqlitelog
 
 import (
+	"slices"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -12,6 +13,7 @@ import (
 // reads a part of them ahead. It is not safe for concurrent use.
 type edge struct {
 	retention chatsvc.Retention
+	rows      *scanner
 	offset    uint64 // of the oldest record that is allowed
 	before    int64  // sum of the sizes of the records before it
 	ahead     []edgeRow
@@ -43,7 +45,7 @@ func (e *edge) advance(conn *sqlite.Conn, to end, limit int) error {
 	for n := 0; e.offset < to.next; n++ {
 		if len(e.ahead) == 0 {
 			var err error
-			if e.ahead, err = readEdge(conn, e.offset); err != nil {
+			if e.ahead, err = e.rows.readEdge(conn, e.offset, to); err != nil {
 				return err
 			}
 			if len(e.ahead) == 0 { // what is left cannot be read
@@ -66,22 +68,56 @@ func (e *edge) advance(conn *sqlite.Conn, to end, limit int) error {
 	return nil
 }
 
-// readEdge returns the rows from an offset on.
-func readEdge(conn *sqlite.Conn, from uint64) ([]edgeRow, error) {
-	stmt, err := conn.Prepare(`SELECT "offset", stored, total FROM messages WHERE "offset" >= ? ORDER BY "offset" LIMIT ?`)
+// readEdge returns the rows from the first proven one at an offset or above it.
+func (s *scanner) readEdge(conn *sqlite.Conn, from uint64, to end) ([]edgeRow, error) {
+	first, found, err := s.from(conn, from)
+	if err != nil || !found {
+		return nil, err
+	}
+	stmt, err := conn.Prepare(`SELECT "offset", stored, total FROM messages WHERE "offset" > ? ORDER BY "offset" LIMIT ?`)
 	if err != nil {
 		return nil, err
 	}
 	defer stmt.Reset() //nolint:errcheck // it repeats the error of Step
-	stmt.BindInt64(1, int64(from))
-	stmt.BindInt64(2, edgeAhead)
-	var rows []edgeRow
+	stmt.BindInt64(1, int64(first.offset))
+	stmt.BindInt64(2, edgeAhead-1)
+	proven := edgeRow{first.offset, first.stored, first.total}
+	rows := []edgeRow{proven}
 	for {
 		more, err := stmt.Step()
-		if err != nil || !more {
-			return rows, err
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
 		}
 		rows = append(rows, edgeRow{uint64(stmt.ColumnInt64(0)), stmt.ColumnInt64(1), stmt.ColumnInt64(2)})
+	}
+	if rows = plausible(rows, to); len(rows) == 0 {
+		rows = []edgeRow{proven}
+	}
+	return rows, nil
+}
+
+// plausible returns the rows that fit to their neighbours: offsets, times and sums
+// never go down, and none is above that of the end. Where two neighbours contradict each
+// other, one of them is damaged, and both are left out: they count as missing, which is
+// as old as the row behind. To prove each row by its checksum would read all content
+// that is about to be removed.
+func plausible(rows []edgeRow, to end) []edgeRow {
+	follows := func(a, b edgeRow) bool { return a.offset < b.offset && a.stored <= b.stored && a.total <= b.total }
+	rows = slices.DeleteFunc(rows, func(r edgeRow) bool { return !follows(r, edgeRow{to.next, to.now, to.total}) })
+	for {
+		kept := make([]edgeRow, 0, len(rows))
+		for i, r := range rows {
+			if (i == 0 || follows(rows[i-1], r)) && (i == len(rows)-1 || follows(r, rows[i+1])) {
+				kept = append(kept, r)
+			}
+		}
+		if len(kept) == len(rows) {
+			return kept
+		}
+		rows = kept
 	}
 }
 
@@ -92,20 +128,20 @@ func (e *edge) jump(conn *sqlite.Conn, to end) error {
 		e.offset = max(e.offset, to.next-uint64(r.Messages))
 	}
 	if r.Bytes > 0 && e.offset < to.next {
-		offset, err := lastBytes(conn, e.offset, to.next, r.Bytes)
+		offset, err := e.rows.lastBytes(conn, e.offset, to.next, r.Bytes)
 		if err != nil {
 			return err
 		}
 		e.offset = max(e.offset, offset)
 	}
 	if r.Age > 0 && e.offset < to.next {
-		offset, err := youngerThan(conn, e.offset, to.next, to.now-r.Age.Milliseconds())
+		offset, err := e.rows.youngerThan(conn, e.offset, to.next, to.now-r.Age.Milliseconds())
 		if err != nil {
 			return err
 		}
 		e.offset = max(e.offset, offset)
 	}
-	before, known, err := totalBefore(conn, e.offset)
+	before, known, err := e.rows.totalBefore(conn, e.offset)
 	if err != nil {
 		return err
 	}
@@ -117,34 +153,18 @@ func (e *edge) jump(conn *sqlite.Conn, to end) error {
 
 // youngerThan returns the lowest offset in [from, next] from which on records were
 // stored after a time: they were stored in the order of their offsets.
-func youngerThan(conn *sqlite.Conn, from, next uint64, stored int64) (uint64, error) {
+func (s *scanner) youngerThan(conn *sqlite.Conn, from, next uint64, stored int64) (uint64, error) {
 	for from < next {
 		middle := from + (next-from)/2
-		rows, err := readStored(conn, middle)
+		r, found, err := s.from(conn, middle)
 		if err != nil {
 			return 0, err
 		}
-		if rows > stored {
+		if !found || r.stored > stored {
 			next = middle
 		} else {
 			from = middle + 1
 		}
 	}
 	return from, nil
-}
-
-// readStored returns when the record at offset was stored, or the next one that there
-// is.
-func readStored(conn *sqlite.Conn, offset uint64) (int64, error) {
-	stmt, err := conn.Prepare(`SELECT stored FROM messages WHERE "offset" >= ? ORDER BY "offset" LIMIT 1`)
-	if err != nil {
-		return 0, err
-	}
-	defer stmt.Reset() //nolint:errcheck // it repeats the error of Step
-	stmt.BindInt64(1, int64(offset))
-	more, err := stmt.Step()
-	if err != nil || !more {
-		return 1<<63 - 1, err
-	}
-	return stmt.ColumnInt64(0), nil
 }

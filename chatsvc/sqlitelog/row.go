@@ -45,6 +45,11 @@ func (r *row) sum(epoch string) int64 {
 	return int64(crc64.Update(sum, crcTable, r.content))
 }
 
+// isEmptied reports whether the row is what emptied returns.
+func (r *row) isEmptied() bool {
+	return r.timestamp == 0 && r.sender == "" && r.kind == 0 && len(r.content) == 0 && r.sum("") == r.checksum
+}
+
 // newRow returns the row of a record at offset.
 func newRow(m record.Message, epoch string, offset uint64, stored, total int64) row {
 	r := row{offset: offset, stored: stored, timestamp: m.Timestamp, sender: m.From, kind: m.Type, total: total, content: m.Content}

@@ -12,6 +12,7 @@ func realSystem() system {
 	return system{
 		boot:    func() string { return "" },
 		wall:    time.Now,
+		room:    tryRoom,
 		elapsed: func() time.Duration { return time.Since(started) },
 	}
 }

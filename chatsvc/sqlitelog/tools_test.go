@@ -276,6 +276,9 @@ func TestImport(t *testing.T) {
 	if err := in.Add(t.Context(), chatsvc.Entry{Offset: 59, Record: testRecord(59)}); err == nil {
 		t.Error("an offset was added again")
 	}
+	if err := in.Add(t.Context(), chatsvc.Entry{Offset: 60 + 1<<16 + 1, Record: testRecord(59)}); err == nil {
+		t.Error("a gap of more than 65,536 messages was taken")
+	}
 	if _, err := os.Stat(filepath.Join(dir, "chat.db")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("before the end the log is there: %v", err)
 	}

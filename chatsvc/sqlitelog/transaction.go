@@ -2,7 +2,11 @@ package sqlitelog
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"time"
+
+	"zombiezen.com/go/sqlite"
 
 	"example.com/simplechat/chatsvc"
 )
@@ -29,8 +33,10 @@ func (w *writer) begin() *transaction {
 }
 
 // transact runs change in a transaction, which also removes what the retention does
-// not allow. It reports whether the transaction may have been committed if it fails.
+// not allow. It reports whether the transaction may have been committed if it fails. It
+// is not on the disk yet.
 func (w *writer) transact(t *transaction, change func() error) (mayBeCommitted bool, err error) {
+	defer func() { err = w.explain(err) }()
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		return false, err
 	}
@@ -42,15 +48,40 @@ func (w *writer) transact(t *transaction, change func() error) (mayBeCommitted b
 		_ = w.rollback()
 		return false, err
 	}
+	w.log.raiseFloor(t.floor.offset)
 	if err := w.exec("COMMIT"); err != nil {
-		isKnown := isFullError(err) || isBusyError(err)
+		// What SQLite writes last makes the transaction valid: where a write has failed, that
+		// was not written, or not as a whole.
+		isKnown := isFullError(err) || isBusyError(err) || sqlite.ErrCode(err) == sqlite.ResultIOErrWrite
 		return !isKnown || w.rollback() != nil, err
 	}
 	w.unsynced = true
-	if err := w.files.check(); err != nil {
-		return true, err
+	return true, nil
+}
+
+// explain says of a failed write that there is no room, if that is why: SQLite does so
+// for a full disk alone, and not for a quota.
+func (w *writer) explain(err error) error {
+	if err == nil || sqlite.ErrCode(err) != sqlite.ResultIOErrWrite {
+		return err
 	}
-	return true, w.note(t)
+	if cause := w.log.system.room(w.log.dir); isNoSpace(cause) {
+		return fmt.Errorf("%w: %w", sqlite.ResultFull.ToError(), cause)
+	}
+	return err
+}
+
+// tryRoom returns why a few kilobytes cannot be written to a directory, nil if they can.
+func tryRoom(dir string) (err error) {
+	file, err := os.CreateTemp(dir, "room-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
+	if _, err := file.Write(make([]byte, 4*pageSize)); err != nil {
+		return err
+	}
+	return file.Sync()
 }
 
 // insert stores the records of a batch that are new.
@@ -103,8 +134,10 @@ func (w *writer) insert(t *transaction, batch []*pendingAppend) error {
 	return nil
 }
 
+const insertKeyRow = `INSERT OR REPLACE INTO keys ("offset", key, used) VALUES (?, ?, ?)`
+
 func (w *writer) insertKey(t *transaction, key keySum) error {
-	stmt, err := w.conn.Prepare(`INSERT OR REPLACE INTO keys ("offset", key, used) VALUES (?, ?, ?)`)
+	stmt, err := w.conn.Prepare(insertKeyRow)
 	if err != nil {
 		return err
 	}
@@ -162,6 +195,11 @@ func (w *writer) deleteBelow(table string, offset uint64) error {
 		return err
 	}
 	return stmt.Reset()
+}
+
+// deleteFrom removes what nothing proves behind the end of the log.
+func (w *writer) deleteFrom(offset uint64) error {
+	return pragma(w.conn, fmt.Sprintf(`DELETE FROM messages WHERE "offset" >= %d`, offset))
 }
 
 // vacuum gives some free pages back to the file system.

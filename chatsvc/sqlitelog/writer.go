@@ -17,11 +17,13 @@ const (
 	maxCommitBytes = 4 << 20
 	// tickTime is how often the writer looks what there is to do while nobody sends.
 	tickTime = 250 * time.Millisecond
-	// A transaction of gatherFrom records or more is followed by a pause of gatherTime,
-	// in which those that were answered send again: a transaction costs as much as some
-	// twenty records do. A single sender never waits.
+	// A transaction of gatherFrom records or more is followed by a pause, in which those
+	// that were answered send again: a transaction costs as much as some twenty records
+	// do. It is as long as that takes, gatherTime for each, and at most maxGather. A
+	// single sender never waits.
 	gatherFrom = 4
-	gatherTime = 500 * time.Microsecond
+	gatherTime = 10 * time.Microsecond
+	maxGather  = time.Millisecond
 	// trimRows is how many rows a transaction removes beyond twice the number that it
 	// stores, so that a lower retention is reached in the end.
 	trimRows = 64
@@ -40,13 +42,18 @@ type writer struct {
 	evidence *evidenceStore // nil while conn is
 	keys     recentKeys
 	clock    *clock
+	flight   *flight // nil while no sync is under way
+	synced   chan error
 	first    edge // what is reported
 	floor    edge // what is stored
-	epochs   []epochStart
-	next     uint64
-	total    int64 // sum of the sizes of all records
-	stored   int64 // when the last one was stored, in log time
-	last     int64 // its checksum
+	rows     *scanner
+	// hasDamagedEnd tells that nothing proves what is stored behind the last message.
+	hasDamagedEnd bool
+	epochs        []epochStart
+	next          uint64
+	total         int64 // sum of the sizes of all records
+	stored        int64 // when the last one was stored, in log time
+	last          int64 // its checksum
 
 	broken     error // why conn must be opened again; nil while it need not
 	triedAt    time.Time
@@ -62,7 +69,7 @@ type writer struct {
 }
 
 func newWriter(l *Log) *writer {
-	return &writer{log: l, files: newWatchedFiles(l.dir)}
+	return &writer{log: l, files: newWatchedFiles(l.dir), synced: make(chan error, 1)}
 }
 
 // run serves appends until the log is closed.
@@ -70,12 +77,23 @@ func (w *writer) run() {
 	defer close(w.log.ended)
 	tick := time.NewTicker(tickTime)
 	defer tick.Stop()
+	gathered := time.NewTimer(0)
+	defer gathered.Stop()
 	for {
 		select {
 		case <-w.log.appends.arrived:
+			if w.served >= gatherFrom {
+				gathered.Reset(min(time.Duration(w.served)*gatherTime, maxGather))
+				continue
+			}
 			w.serve()
+		case <-gathered.C:
+			w.serve()
+		case err := <-w.synced:
+			w.land(err)
 		case <-tick.C:
 		case <-w.log.stop:
+			w.settle()
 			w.log.appends.close(ErrClosed)
 			for _, p := range w.log.appends.take() {
 				p.end(chatsvc.Appended{}, ErrClosed)
@@ -83,15 +101,14 @@ func (w *writer) run() {
 			w.log.closeErr = w.close()
 			return
 		}
-		w.maintain()
+		if w.flight == nil {
+			w.maintain()
+		}
 	}
 }
 
 // serve stores what waits.
 func (w *writer) serve() {
-	if w.served >= gatherFrom {
-		time.Sleep(gatherTime)
-	}
 	batch := w.log.appends.take()
 	w.served = len(batch)
 	for len(batch) > 0 {
@@ -105,8 +122,9 @@ func (w *writer) serve() {
 	}
 }
 
-// commit stores a batch and answers it.
+// commit stores a batch, which is answered when it is on the disk.
 func (w *writer) commit(batch []*pendingAppend) {
+	w.settle()
 	if err := w.ready(); err != nil {
 		answer(batch, refusal(err))
 		return
@@ -118,10 +136,7 @@ func (w *writer) commit(batch []*pendingAppend) {
 	isCommitted, err := w.transact(t, func() error { return w.insert(t, batch) })
 	switch {
 	case err == nil:
-		w.isFull = false
-		w.log.setDown(nil)
-		w.publish(t)
-		answer(batch, nil)
+		w.launch(&flight{t, batch})
 	case isCommitted:
 		w.fail(err)
 		answer(batch, connect.NewError(connect.CodeUnavailable, errUnknown))
@@ -152,7 +167,7 @@ func (w *writer) evidenceNow() evidence {
 	}
 }
 
-// publish makes a committed transaction visible.
+// publish makes a transaction visible.
 func (w *writer) publish(t *transaction) {
 	w.total, w.next, w.last, w.first, w.floor = t.total, t.next, t.last, t.first, t.floor
 	w.stored = t.now

@@ -64,7 +64,7 @@ func newBench(w workload, addr string, who login) *bench {
 		state: &runState{
 			id:    rand.Uint32() >> 4, //nolint:gosec // it tells runs apart, and is no secret
 			base:  time.Now(),
-			ready: make(chan struct{}, w.Subscribers),
+			ready: make(chan struct{}, w.Subscribers+w.Toggling),
 			done:  make(chan struct{}),
 		},
 		tallies: newTallies(max(1, min(w.Connections, 4*runtime.NumCPU()))),
@@ -85,7 +85,7 @@ func (b *bench) execute(ctx context.Context) (*result, error) {
 	if b.workload.Transport == transportHTTP1 {
 		senders *= b.workload.Window
 	}
-	if err := raiseFiles(b.workload.Connections + senders); err != nil {
+	if err := raiseFiles(b.workload.Connections + b.workload.Toggling + senders); err != nil {
 		return nil, err
 	}
 	defer b.close()

@@ -14,6 +14,8 @@ const (
 	figSends      = "sends/s"
 	figSendCPU    = "CPU per send"
 	figSendP99    = "send p99"
+	figSendP999   = "send p99.9"
+	figSendMax    = "send max"
 	figIdle       = "memory per idle subscriber"
 	figPeak       = "peak memory above rest"
 	figSendP50    = "send p50"
@@ -42,6 +44,8 @@ var figures = map[string]figure{
 	figSends:      {func(r *result) float64 { return r.SendsPerSecond }, humanCount},
 	figSendCPU:    {func(r *result) float64 { return r.Server.NanosPerSend }, micros},
 	figSendP99:    {func(r *result) float64 { return float64(r.SendLatency.P99) }, humanTime},
+	figSendP999:   {func(r *result) float64 { return float64(r.SendLatency.P999) }, humanTime},
+	figSendMax:    {func(r *result) float64 { return float64(r.SendLatency.Max) }, humanTime},
 	figIdle:       {func(r *result) float64 { return float64(r.Server.BytesPerSubscriber) }, humanBytes},
 	figPeak:       {func(r *result) float64 { return float64(r.Server.PeakBytes - r.Server.RestBytes) }, humanBytes},
 	figSendP50:    {func(r *result) float64 { return float64(r.SendLatency.P50) }, humanTime},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -23,9 +24,10 @@ const (
 
 // h2Wire is a dialect over HTTP/2.
 type h2Wire struct {
-	dialect dialect
-	list    []hpack.HeaderField
-	send    []hpack.HeaderField
+	dialect    dialect
+	list       []hpack.HeaderField
+	send       []hpack.HeaderField
+	toggleTime time.Duration // of subscribers that toggle their windows
 }
 
 // pseudoFields returns the header fields of a request.

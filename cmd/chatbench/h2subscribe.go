@@ -9,7 +9,7 @@ import (
 
 // subscribe implements [wire].
 func (w h2Wire) subscribe(conn net.Conn, subs []*subscriber) error {
-	c, err := newH2Conn(conn, subs[0].kind != healthy)
+	c, err := newH2Conn(conn, subs[0].kind.isLazy())
 	if err != nil {
 		return err
 	}
@@ -25,6 +25,11 @@ func (w h2Wire) subscribe(conn net.Conn, subs []*subscriber) error {
 	}
 	if err := c.out.Flush(); err != nil {
 		return err
+	}
+	if subs[0].kind == toggling {
+		ended := make(chan struct{})
+		defer close(ended)
+		go c.toggle(w.toggleTime, ended)
 	}
 	return c.read(&h2Streams{c, w.dialect, subs})
 }
@@ -75,7 +80,7 @@ func (h *h2Streams) data(stream uint32, p []byte, flow int, end bool) error {
 		s.end(nil)
 		return nil
 	}
-	if s.kind != healthy {
+	if s.kind.isLazy() {
 		return h.small(stream, flow)
 	}
 	return h.conn.consumed(stream, flow, &s.credit)

@@ -110,7 +110,7 @@ const defaultInFlight = 4 * 60
 func crowd(subscribers int, rate float64) workload {
 	return workload{
 		Transport: transportH2C, Subscribers: subscribers, Publishers: 4, Window: 60, Rate: rate, Size: smallContent,
-		History: historyEnd, SlowRate: defaultSlowRate,
+		History: historyEnd, SlowRate: defaultSlowRate, ToggleTime: defaultToggleTime,
 	}
 }
 
@@ -160,6 +160,9 @@ func (l load) title() string {
 	if w.Size != smallContent {
 		parts = append(parts, humanBytes(float64(w.Size)))
 	}
+	if w.Toggling > 0 {
+		parts = append(parts, thousands(w.Toggling)+" toggling")
+	}
 	if w.Stuck > 0 {
 		parts = append(parts, fmt.Sprintf("%d %% stuck", w.Stuck))
 	}
@@ -193,7 +196,7 @@ func (l load) shrunk() load {
 		l.history = &h
 	}
 	w := &l.workload
-	w.Subscribers = min(w.Subscribers, few)
+	w.Subscribers, w.Toggling = min(w.Subscribers, few), min(w.Toggling, few)
 	w.Size = min(w.Size, small)
 	if w.Rate > 0 {
 		w.Rate = max(10, min(w.Rate, slowly))

@@ -2,11 +2,13 @@
 // with its peers: the same chat over connect-go and grpc-go as one would write
 // it by the book, a core NATS server, and the floor, which is one write per
 // delivery. It also measures what it costs to keep messages on the disk instead
-// of in memory, and what a server does with a long history.
+// of in memory, what a server does with a long history, and what a few slow clients
+// cost the others.
 //
 //	chatbench run --addr 127.0.0.1:65002 --subscribers 1000 --rate 1000
 //	chatbench compare
 //	chatbench storage
+//	chatbench slow
 //
 // Publishers send numbered messages that carry the time when they were due, so
 // that a run finds every message that was lost, came twice or came out of order,
@@ -34,6 +36,7 @@ type commands struct {
 	Run     runCmd         `cmd:"" help:"Load a running server, and report what came of it."`
 	Compare compareCmd     `cmd:"" help:"Run the same workloads on simplechat and on its peers, and report the ratios."`
 	Storage storageCmd     `cmd:"" help:"Run the same workloads on simplechat with its messages on the disk and in memory, measure it with a history of 2 million messages, and report what is required and what was reached."`
+	Slow    slowCmd        `cmd:"" help:"Measure what clients that close and reopen their windows cost the others, and report what is required and what was reached."`
 	Peer    peerCmd        `cmd:"" hidden:"" help:"Run a peer that compare measures."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }
@@ -44,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return cli.Run(ctx, &commands{}, args, &cli.Output{Stdout: stdout, Stderr: stderr},
 		kong.Name("chatbench"),
 		kong.Description("Measure a SimpleChat server under load, and compare it with its peers."),
-		kong.Vars{"loads": loadNames(loads()), "storageLoads": loadNames(storageLoads()), "slowRate": strconv.Itoa(defaultSlowRate)},
+		kong.Vars{"loads": loadNames(loads()), "storageLoads": loadNames(storageLoads()), "slowLoads": loadNames(slowLoads()), "slowRate": strconv.Itoa(defaultSlowRate), "toggleTime": defaultToggleTime.String()},
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "server", Title: "The server:"},
 			{Key: "crowd", Title: "Subscribers:"},

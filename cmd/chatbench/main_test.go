@@ -93,12 +93,15 @@ func TestUsage(t *testing.T) {
 		{"compare", "--rounds", "0"},
 		{"storage", "--only", "10000x100"},
 		{"storage", "--rounds", "0"},
+		{"run", "--toggling", "-1"},
+		{"run", "--toggling", "1", "--transport", "http1", "--protocol", protocolNDJSON},
+		{"slow", "--only", "nothing"},
 	} {
 		if code, stdout, stderr := chatbench(t, args...); code != 2 || stdout != "" || stderr == "" {
 			t.Errorf("%q: exit code %d, %q, %q", args, code, stdout, stderr)
 		}
 	}
-	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"compare", "--help"}, {"storage", "--help"}, {"version"}} {
+	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"compare", "--help"}, {"storage", "--help"}, {"slow", "--help"}, {"version"}} {
 		if code, stdout, stderr := chatbench(t, args...); code != 0 || stdout == "" || stderr != "" {
 			t.Errorf("%q: exit code %d, %q, %q", args, code, stdout, stderr)
 		}

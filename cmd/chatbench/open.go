@@ -58,12 +58,12 @@ func (b *bench) newSubscribers(l line, t *tally) []*subscriber {
 // read opens a connection for subs, and reads it to its end.
 func (b *bench) read(ctx context.Context, subs []*subscriber, turns chan struct{}) {
 	turns <- struct{}{}
-	conn, err := b.dialer.dial(ctx, subs[0].kind != healthy, &subs[0].tally.received)
+	conn, err := b.dialer.dial(ctx, subs[0].kind.isLazy(), &subs[0].tally.received)
 	<-turns
 	if err == nil {
 		b.keep(conn)
 		switch subs[0].kind {
-		case healthy:
+		case healthy, toggling:
 		case slow:
 			conn = &lazyConn{Conn: conn, subs: subs, rate: b.workload.SlowRate, done: b.state.done}
 		case stuck:

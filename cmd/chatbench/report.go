@@ -93,11 +93,19 @@ func (cmp *comparison) ratioRow(b *strings.Builder, l load, name string) {
 		texts = append(texts, g.text())
 		verdict := "?" // its reference was not measured
 		if reached, known := cmp.reached(l.name, g); known {
-			verdict = map[bool]string{true: "yes", false: "**no**"}[reached]
+			verdict = yesOrNo(reached)
 		}
 		verdicts = append(verdicts, verdict)
 	}
 	fmt.Fprintf(b, " %s | %s |\n", strings.Join(texts, ", "), strings.Join(verdicts, ", "))
+}
+
+// yesOrNo is a verdict.
+func yesOrNo(reached bool) string {
+	if reached {
+		return "yes"
+	}
+	return "**no**"
 }
 
 // text is a goal in words.

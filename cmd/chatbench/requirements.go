@@ -145,5 +145,5 @@ func (r requirement) verdict(cmp *comparison) string {
 		return "–"
 	}
 	reached := map[string]bool{"≥": value >= limit, "≤": value <= limit, "<": value < limit}[r.sign]
-	return map[bool]string{true: "yes", false: "**no**"}[reached]
+	return yesOrNo(reached)
 }

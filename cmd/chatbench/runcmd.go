@@ -26,6 +26,9 @@ type runCmd struct {
 	Slow        int    `group:"crowd" placeholder:"PERCENT" help:"Subscribers that read slowly."`
 	SlowRate    int    `group:"crowd" default:"${slowRate}" placeholder:"BYTES" help:"What they read in a second, each connection (${default})."`
 
+	Toggling   int           `group:"crowd" placeholder:"N" help:"Further subscribers that close and reopen their HTTP/2 windows again and again; they are counted apart."`
+	ToggleTime time.Duration `group:"crowd" default:"${toggleTime}" placeholder:"DURATION" help:"How long these windows stay closed, and then open (${default})."`
+
 	Publishers int           `group:"load" short:"p" default:"4" placeholder:"N" help:"Connections to send on (${default}); 0: subscribers stay idle."`
 	Window     int           `group:"load" short:"w" default:"60" placeholder:"N" help:"Sends in flight on each (${default}); over HTTP/1.1 each has a connection of its own."`
 	Rate       float64       `group:"load" short:"r" default:"0" placeholder:"N" help:"Messages a second to offer in all; 0: the next one when one is answered (${default})."`
@@ -43,7 +46,7 @@ func (c *runCmd) workload() workload {
 		Subscribers: c.Subscribers, Connections: c.Connections,
 		Publishers: c.Publishers, Window: c.Window, Rate: c.Rate, Size: c.Size,
 		Warmup: c.Warmup, Duration: c.Duration, History: c.History,
-		Stuck: c.Stuck, Slow: c.Slow, SlowRate: c.SlowRate,
+		Stuck: c.Stuck, Slow: c.Slow, SlowRate: c.SlowRate, Toggling: c.Toggling, ToggleTime: c.ToggleTime,
 	}.normalized()
 }
 

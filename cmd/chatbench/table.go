@@ -31,6 +31,9 @@ func writeTable(w io.Writer, r *result) error {
 	if n := r.Workload.Stuck + r.Workload.Slow; n > 0 {
 		row("slow, stuck", "%d per cent of the subscribers; the server cut %d of the slow, the stuck do not look", n, r.Faults.Cut)
 	}
+	if n := r.Workload.Toggling; n > 0 {
+		row("toggling", "%d further subscribers, windows closed and open for %v each; the server cut %d", n, r.Workload.ToggleTime, r.Faults.Cut)
+	}
 	if s := r.Server; s != nil {
 		cost := micros(s.NanosPerDelivery) + " of CPU per delivery, sends included"
 		if r.Deliveries == 0 {

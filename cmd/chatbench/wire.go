@@ -55,9 +55,10 @@ func newWire(w workload, addr, user, password string) wire {
 			scheme = "https"
 		}
 		return h2Wire{
-			dialect: d,
-			list:    pseudoFields(scheme, addr, listPath, d.header(user, password, true, w.History)),
-			send:    pseudoFields(scheme, addr, sendPath, d.header(user, password, false, w.History)),
+			dialect:    d,
+			list:       pseudoFields(scheme, addr, listPath, d.header(user, password, true, w.History)),
+			send:       pseudoFields(scheme, addr, sendPath, d.header(user, password, false, w.History)),
+			toggleTime: w.ToggleTime,
 		}
 	}
 }

@@ -16,6 +16,10 @@ const (
 // defaultSlowRate is what slow readers take, in bytes a second.
 const defaultSlowRate = 16 << 10
 
+// defaultToggleTime is how long the windows of toggling clients stay closed, and then
+// open.
+const defaultToggleTime = 20 * time.Millisecond
+
 // workload is what a run offers to a server.
 type workload struct {
 	Protocol    string        `json:"protocol"`
@@ -32,6 +36,8 @@ type workload struct {
 	Stuck       int           `json:"stuck"`       // per cent of the subscribers that stop to read
 	Slow        int           `json:"slow"`        // per cent that read slowRate bytes a second
 	SlowRate    int           `json:"slowRate"`
+	Toggling    int           `json:"toggling"`   // further subscribers, that close and reopen their windows
+	ToggleTime  time.Duration `json:"toggleTime"` // for which these stay closed, and then open
 }
 
 // normalized sets what follows from the rest.
@@ -68,6 +74,10 @@ func (w workload) check() error {
 		return errors.New("--stuck and --slow are parts of 100")
 	case w.SlowRate < 1:
 		return errors.New("--slow-rate must be positive")
+	case w.Toggling < 0 || w.ToggleTime <= 0:
+		return errors.New("--toggling must not be negative, --toggle-time must be positive")
+	case w.Toggling > 0 && !w.multiplexes():
+		return errors.New("--toggling needs HTTP/2, which has windows: choose --transport h2c or tls, and a protocol over HTTP")
 	}
 	return nil
 }
@@ -76,10 +86,14 @@ func (w workload) check() error {
 type kind int
 
 const (
-	healthy kind = iota
-	slow         // at most slowRate bytes a second
-	stuck        // nothing after its first batch
+	healthy  kind = iota
+	slow          // at most slowRate bytes a second
+	stuck         // nothing after its first batch
+	toggling      // all, but closes and reopens its windows
 )
+
+// isLazy reports whether the kernel and flow control are to hold little for k.
+func (k kind) isLazy() bool { return k == slow || k == stuck }
 
 // line is the plan of one connection of subscribers. They are all of a kind:
 // who is stuck stops its whole connection.
@@ -106,5 +120,8 @@ func (w workload) lines() []line {
 	share(healthy, w.Subscribers-stuckOnes-slowOnes)
 	share(slow, slowOnes)
 	share(stuck, stuckOnes)
+	for range w.Toggling {
+		all = append(all, line{toggling, 1})
+	}
 	return all
 }

@@ -49,9 +49,9 @@ func (c *checkCmd) Run(ctx context.Context, out *cli.Output) error {
 	return nil
 }
 
-func (c *checkCmd) lookAtUsers(context.Context) (string, error) {
+func (c *checkCmd) lookAtUsers(ctx context.Context) (string, error) {
 	discard := slog.New(slog.DiscardHandler)
-	if _, err := c.serviceOptions(discard, c.Limits.limits(discard), newMetrics()); err != nil {
+	if _, err := c.serviceOptions(ctx, discard, c.Limits.limits(discard), newMetrics()); err != nil {
 		return "", err
 	}
 	if c.Users == "" {

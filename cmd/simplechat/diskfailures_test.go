@@ -364,3 +364,37 @@ func copyDir(tb testing.TB, to, from string) {
 		tb.Fatal(err)
 	}
 }
+
+// A write that the system refuses, as for a file that may not be larger, is answered
+// with the truth: that message was not stored, and everything before it was.
+func TestFileSizeLimit(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	// In blocks of 512 bytes: 3 MiB, less than the write-ahead log grows to.
+	cmd := exec.Command("sh", "-c", `ulimit -f 6144 && exec "$0" serve --listen 127.0.0.1:0 --data "$1"`, simplechat(t), dir)
+	p := startProcess(t, cmd, cmd.Start)
+	p.awaitListening()
+	client := p.client("user1")
+	var taken []string
+	for refused := 0; refused < 3; {
+		content := fmt.Sprint(len(taken)+refused, strings.Repeat("x", 1<<18))
+		_, err := client.SendMessage(testContext(t), text(content))
+		if err == nil {
+			if taken = append(taken, content); len(taken) > 100 {
+				t.Fatal("no write was refused")
+			}
+			continue
+		}
+		if refused++; codeOf(t, err) != connect.CodeUnavailable || !strings.Contains(err.Error(), "this one was not") {
+			t.Errorf("a send whose write fails: %v", err)
+		}
+	}
+	if got := history(t, p); !slices.Equal(got, taken) {
+		t.Errorf("%d messages are served, %d were acknowledged", len(got), len(taken))
+	}
+	p.signal(syscall.SIGKILL)
+	p.wait(patience)
+	if got := history(t, startServer(t, "--data", dir)); !slices.Equal(got, taken) {
+		t.Errorf("%d messages are there after another start, %d were acknowledged", len(got), len(taken))
+	}
+}

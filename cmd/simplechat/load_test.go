@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -46,21 +45,11 @@ const crowd = 24
 // the demo users' password.
 func crowdFile(tb testing.TB) string {
 	tb.Helper()
-	type user struct {
-		Name     string `json:"name"`
-		Password string `json:"password"`
-	}
-	var users struct {
-		Users []user `json:"users"`
-	}
+	var users []string
 	for i := range crowd {
-		users.Users = append(users.Users, user{fmt.Sprintf("user%d", i+1), "qwerty"})
+		users = append(users, fmt.Sprintf("user%d:qwerty", i+1))
 	}
-	data, err := json.Marshal(users)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return tempFile(tb, "users.json", string(data))
+	return usersFile(tb, users...)
 }
 
 // pause is how long a client waits before it tries again.

@@ -38,6 +38,7 @@ type commands struct {
 	Check   checkCmd       `cmd:"" help:"Look at all that serve would use with the same flags, without serving."`
 	Health  healthCmd      `cmd:"" help:"Ask a server on this machine whether it is ready."`
 	Log     logCmd         `cmd:"" help:"Check, copy, move and repair what a server has stored."`
+	Users   usersCmd       `cmd:"" help:"Add, change, list and remove users, and tokens for programs. A server may run."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }
 

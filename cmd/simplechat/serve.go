@@ -34,7 +34,7 @@ const (
 
 type serveCmd struct {
 	Listen    []string `default:"127.0.0.1:65002" placeholder:"ADDRESS" help:"HOST:PORT to listen on, or unix:PATH; port 0 picks one; may be repeated. Sockets that systemd hands over take its place. Qt's example client dials the default (${default})."`
-	Users     string   `type:"path" placeholder:"FILE" help:"User database: {\"users\": [{\"name\": \"...\", \"password\": \"...\"}]}. Without it: user1 to user5 with the password qwerty."`
+	Users     string   `type:"path" placeholder:"FILE" help:"User database, which simplechat users makes and changes. It is read again when it changes and on SIGHUP. Without it: user1 to user5 with the password qwerty."`
 	DemoUsers bool     `help:"Allow those five users on an address that is not loopback."`
 
 	Storage storageFlags `embed:"" group:"storage"`
@@ -157,7 +157,7 @@ func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, 
 	files := new(reloader)
 	limits := c.Limits.limits(logger)
 	var err error
-	if r.options, err = c.serviceOptions(logger, limits, r.metrics); err != nil {
+	if r.options, err = c.serviceOptions(ctx, logger, limits, r.metrics); err != nil {
 		return nil, err
 	}
 	tlsConfig, err := c.TLS.load(files, logger)
@@ -226,18 +226,8 @@ func isTerminal(w io.Writer) bool {
 }
 
 // serviceOptions returns what the flags say of the service, apart from its log.
-func (c *serveCmd) serviceOptions(logger *slog.Logger, limits *limit.Limits, m *metrics) ([]chatsvc.Option, error) {
-	users := chatsvc.DemoUsers()
-	if c.Users != "" {
-		data, err := os.ReadFile(c.Users)
-		if err != nil {
-			return nil, fmt.Errorf("--users: %w", err)
-		}
-		if users, err = chatsvc.ParseUsers(data); err != nil {
-			return nil, fmt.Errorf("--users: %s: %w", c.Users, err)
-		}
-	}
-	authenticator, err := chatsvc.NewUserAuthenticator(users)
+func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limits *limit.Limits, m *metrics) ([]chatsvc.Option, error) {
+	authenticator, err := c.openUsers(ctx, logger)
 	if err != nil {
 		return nil, err
 	}

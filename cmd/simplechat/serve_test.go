@@ -78,6 +78,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"users: a name twice", []string{"serve", users(`{"users":[{"name":"ada","password":"s3cr3t"},{"name":"ada","password":"x"}]}`)}, 1, []string{"users.json", "user 2", `"ada"`, "twice"}},
 		{"users: no password", []string{"serve", users(`{"users":[{"name":"ada","password":""}]}`)}, 1, []string{"users.json", "user 1", `"ada"`, "no password"}},
 		{"users: no name", []string{"serve", users(`{"users":[{"password":"s3cr3t"}]}`)}, 1, []string{"users.json", "user 1", "name"}},
+		{"users: a plain password", []string{"serve", users(`{"users":[{"name":"ada","password":"s3cr3t"}]}`)}, 1, []string{"users.json", "user 1", `"ada"`, "not hashed", "simplechat users hash --users /"}},
+		{"users: a broken hash", []string{"serve", users(`{"users":[{"name":"ada","password":"$argon2id$v=19$s3cr3t"}]}`)}, 1, []string{"users.json", "user 1", `"ada"`, "no valid argon2id hash", "simplechat users passwd"}},
 		{"users: a colon", []string{"serve", users(`{"users":[{"name":"a:b","password":"s3cr3t"}]}`)}, 1, []string{"users.json", "user 1", "a:b", "colon"}},
 
 		{"certificate without key", []string{"serve", "--tls-cert", cert}, 1, []string{"--tls-cert", "--tls-key", "both"}},
@@ -154,7 +156,7 @@ func checkOneLine(tb testing.TB, got result, want ...string) {
 // explicitly allowed. On loopback: always.
 func TestDemoUsersWhereAllowed(t *testing.T) {
 	t.Parallel()
-	own := "--users=" + tempFile(t, "users.json", `{"users":[{"name":"ada","password":"s3cr3t"}]}`)
+	own := "--users=" + usersFile(t, "ada:s3cr3t")
 	for _, tt := range []struct {
 		name, user string
 		args       []string

@@ -399,7 +399,7 @@ func TestMaxStreams(t *testing.T) {
 func TestNoCredentialInLog(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	p := startServer(t, "--log-level", "debug", "--users", tempFile(t, "users.json", `{"users":[{"name":"ada","password":"s3cr3t"}]}`))
+	p := startServer(t, "--log-level", "debug", "--users", usersFile(t, "ada:s3cr3t"))
 	client := p.client("ada:s3cr3t", connect.WithGRPC())
 	send(ctx, t, client, text("content"))
 	subscribe(ctx, t, client)

@@ -10,8 +10,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"example.com/simplechat/chatsvc"
@@ -150,6 +152,9 @@ func (f *storageFlags) openDurable(ctx context.Context, retention chatsvc.Retent
 	if len(f.NATS) > 0 {
 		return f.connect(ctx, maxContent, jetlog.Options{Retention: retention, Logger: logger})
 	}
+	if f.Sync.interval == 0 {
+		addProcessor()
+	}
 	log, err := sqlitelog.Open(ctx, f.directory(), sqlitelog.Options{
 		Retention:    retention,
 		SyncInterval: f.Sync.interval,
@@ -177,6 +182,15 @@ func (f *storageFlags) directory() string {
 	}
 	return cmp.Or(f.Data, defaultData)
 }
+
+// addProcessor lets one more goroutine run at a time than there are cores, unless the
+// environment says how many: one that syncs a file keeps its place for up to 10 ms,
+// until the scheduler takes it away, and a core would have nothing to do.
+var addProcessor = sync.OnceFunc(func() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	}
+})
 
 // connect opens the log in a NATS cluster.
 func (f *natsFlags) connect(ctx context.Context, maxContent int, options jetlog.Options) (*jetlog.Log, error) {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { ChatMessage_ContentType as Type } from '../src/gen/qtgrpc/examples/chat/simplechat_pb';
 import { bubbles, expect, field, login, sent, test } from './harness';
@@ -77,6 +78,7 @@ test.describe('users with names like markup', () => {
           ],
         }),
       );
+      execFileSync(process.env.SIMPLECHAT_BINARY!, ['users', 'hash', '--users', file]);
       await use(['--users', file]);
     },
   });

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/userfile"
 )
 
 const (
@@ -45,7 +46,8 @@ func newPasswords(perMinute int) *passwords {
 // Authenticator bounds the wrong passwords that an address can try against a. A user is
 // never locked out at an address where it logged in before. Elsewhere its logins are
 // delayed, right or wrong, while somebody tries its password. Names that do not exist
-// are treated as those that do.
+// are treated as those that do. Bearer tokens are not bounded: nobody can guess them, and
+// they cost no more than a look into a map.
 func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 	return chatsvc.AuthenticatorFunc(func(ctx context.Context, header http.Header) (chatsvc.User, error) {
 		address := addressOf(ctx)
@@ -53,6 +55,7 @@ func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 		if err != nil || l.isExempt(address) || l.config.WrongPasswords <= 0 {
 			return a.Authenticate(ctx, header)
 		}
+		name = userfile.NormalizeName(name) // or each way to compose it would have attempts of its own
 		p, who := l.passwords, login{name, network(address)}
 		if p.isKnown(who) {
 			// Its own mistakes count here, not against those who share the address.

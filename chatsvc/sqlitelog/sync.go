@@ -1,0 +1,79 @@
+package sqlitelog
+
+import (
+	"time"
+
+	"connectrpc.com/connect"
+)
+
+// flight is a transaction that is committed, and on its way to the disk.
+type flight struct {
+	transaction *transaction
+	batch       []*pendingAppend
+}
+
+// launch syncs a transaction: SQLite does not (synchronous=NORMAL), as it would sync in
+// COMMIT, and the file's times too. While the disk works, this goroutine takes part in
+// nothing else but gathers the next batch. A transaction of few senders is synced here,
+// without the switch to another goroutine.
+func (w *writer) launch(f *flight) {
+	w.flight = f
+	if w.log.interval > 0 {
+		w.land(nil)
+		return
+	}
+	wal, err := w.files.openWAL()
+	switch {
+	case err != nil:
+		w.land(err)
+	case len(f.batch) < gatherFrom:
+		w.land(syncData(wal))
+	default:
+		go func() { w.synced <- syncData(wal) }()
+	}
+}
+
+// settle waits until no sync is under way.
+func (w *writer) settle() {
+	if w.flight != nil {
+		w.land(<-w.synced)
+	}
+}
+
+// land answers the batch of the transaction that was synced.
+func (w *writer) land(err error) {
+	f := w.flight
+	w.flight = nil
+	if err == nil {
+		err = w.files.check()
+	}
+	if err == nil {
+		err = w.note(f.transaction)
+	}
+	if err != nil {
+		w.fail(err)
+		answer(f.batch, connect.NewError(connect.CodeUnavailable, errUnknown))
+		return
+	}
+	if w.log.interval == 0 {
+		w.unsynced = false
+	}
+	w.isFull = false
+	w.log.setDown(nil)
+	w.publish(f.transaction)
+	answer(f.batch, nil)
+}
+
+// sync writes what was acknowledged to the disk, where --sync is an interval.
+func (w *writer) sync() {
+	w.syncedAt = time.Now()
+	wal, err := w.files.openWAL()
+	if err == nil {
+		err = syncData(wal)
+	}
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	w.unsynced = false
+}

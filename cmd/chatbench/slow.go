@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"example.com/simplechat/cmd/internal/cli"
+)
+
+type slowCmd struct {
+	roundFlags
+
+	Only []string `group:"load" placeholder:"LOAD" help:"Workloads to run, without it all: ${slowLoads}. A ratio needs the one with +0, too."`
+	Out  string   `group:"report" type:"path" placeholder:"FILE.md" help:"Write the report there."`
+}
+
+const (
+	// slowSmall and slowLarge are what the honest latency may be of that without
+	// toggling clients, in a small crowd and in a large one.
+	slowSmall, slowLarge = 1.3, 1.5
+	// Rates of messages a second.
+	slowOften, slowSeldom = 200, 20
+)
+
+// slowLoads are the workloads, in the order of the report: each crowd without
+// toggling clients and then with them.
+func slowLoads() []load {
+	var all []load
+	add := func(honest int, rate, most float64, toggling ...int) {
+		name := func(n int) string { return fmt.Sprintf("%d+%d", honest, n) }
+		for _, n := range append([]int{0}, toggling...) {
+			l := load{name: name(n), workload: crowd(honest, rate), systems: []string{ours}, figures: []string{figP50, figP99}}
+			l.workload.Toggling = n
+			if n > 0 {
+				l.goals = []goal{{figure: figP50, factor: most, load: name(0)}, {figure: figP99, factor: most, load: name(0)}}
+			}
+			all = append(all, l)
+		}
+	}
+	for _, honest := range []int{1, 5, 20, 100} {
+		add(honest, slowOften, slowSmall, 1, 2, 3)
+	}
+	add(900, slowOften, slowLarge, 100)
+	add(9000, slowSeldom, slowLarge, 1000)
+	return all
+}
+
+// Validate implements kong's hook.
+func (c *slowCmd) Validate() error { return c.check(c.Only, slowLoads()) }
+
+// Run measures, prints the table, and writes the report. It returns an error if
+// an honest subscriber lost something.
+func (c *slowCmd) Run(ctx context.Context, out *cli.Output) error {
+	cmp := c.choose(c.Only, slowLoads())
+	cmp.systems = []string{ours}
+	defer cmp.clean()
+	if err := cmp.prepare(ctx); err != nil {
+		return err
+	}
+	if err := cmp.measure(ctx, out); err != nil {
+		return err
+	}
+	table := cmp.faultList() + cmp.caution() + cmp.slowTable()
+	if _, err := io.WriteString(out.Stdout, table); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if c.Out != "" {
+		text := "# A few slow clients among others\n\n" + cmp.origin("slow") + table + "\n## What was measured\n\n" + cmp.occasion() +
+			fmt.Sprintf("- %s: `simplechat serve --memory`, a new process for each run\n", cmp.version) +
+			fmt.Sprintf("- gRPC over h2c, content of %d bytes, a connection each; toggling clients set their initial window to 0 "+
+				"for %v, and then to the largest for as long, again and again; latency of the others, from when a message was due\n", smallContent, defaultToggleTime)
+		if err := os.WriteFile(c.Out, []byte(text), 0o644); err != nil { //nolint:gosec // a report is for everybody
+			return fmt.Errorf("report: %w", err)
+		}
+	}
+	return cmp.faults(ours)
+}
+
+// slowTable has the honest latencies without and with toggling clients.
+func (cmp *comparison) slowTable() string {
+	var b strings.Builder
+	b.WriteString("| workload | figure | without toggling | with | ratio | to reach | reached |\n|---|---|--:|--:|--:|---|---|\n")
+	for _, l := range cmp.loads {
+		for _, g := range l.goals {
+			without, known := cmp.median(g.load, ours, g.figure)
+			with, _ := cmp.median(l.name, ours, g.figure)
+			human := figures[g.figure].human
+			if !known {
+				fmt.Fprintf(&b, "| %s | %s | ? | %s | ? | ≤ %s | ? |\n", l.title(), g.figure, human(with), ratio(g.factor))
+				continue
+			}
+			verdict := yesOrNo(with <= g.factor*without)
+			if cmp.flags.Quick {
+				verdict = "–"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | ≤ %s | %s |\n",
+				l.title(), g.figure, human(without), human(with), ratio(with/without), ratio(g.factor), verdict)
+		}
+	}
+	return b.String()
+}
