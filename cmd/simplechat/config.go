@@ -45,7 +45,7 @@ func readFileVariables() error {
 }
 
 func readSecret(path string) (string, error) {
-	file, err := os.Open(path)
+	file, err := os.Open(path) //nolint:gosec // the operator names it
 	if err != nil {
 		return "", err
 	}
@@ -102,7 +102,7 @@ func formatValue(v reflect.Value) string {
 		}
 		return formatValue(v.Elem())
 	}
-	if _, isText := v.Interface().(fmt.Stringer); v.Kind() == reflect.Slice && !isText {
+	if _, isText := reflect.TypeAssert[fmt.Stringer](v); v.Kind() == reflect.Slice && !isText {
 		parts := make([]string, v.Len())
 		for i := range parts {
 			parts[i] = formatValue(v.Index(i))

@@ -13,6 +13,13 @@ import (
 	"example.com/simplechat/cmd/simplechat/internal/limit"
 )
 
+// The values of the label result.
+const (
+	resultOK      = "ok"
+	resultRefused = "refused"
+	resultError   = "error"
+)
+
 // metrics is what Prometheus sees of a server. No label has a value that a client
 // chooses. It is safe for concurrent use.
 type metrics struct {
@@ -41,10 +48,10 @@ func newMetrics() *metrics {
 			Help: "Calls by what their credentials were worth: ok, refused, or error where that could not be told.",
 		}, []string{"result"}),
 	}
-	for _, result := range []string{"ok", "refused", "error"} { // a rate needs the zero
+	for _, result := range []string{resultOK, resultRefused, resultError} { // a rate needs the zero
 		m.logins.WithLabelValues(result)
 	}
-	for _, result := range []string{"ok", "error"} {
+	for _, result := range []string{resultOK, resultError} {
 		m.appends.WithLabelValues(result)
 	}
 	m.registry.MustRegister(m.appends, m.commits, m.logins,
@@ -54,16 +61,16 @@ func newMetrics() *metrics {
 
 // observeAppend counts a send that reached the log.
 func (m *metrics) observeAppend(took time.Duration, err error) {
-	result := "ok"
+	result := resultOK
 	if err != nil {
-		result = "error"
+		result = resultError
 	}
 	m.appends.WithLabelValues(result).Observe(took.Seconds())
 }
 
 // authenticator counts the results of a.
 func (m *metrics) authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
-	ok, refused, failed := m.logins.WithLabelValues("ok"), m.logins.WithLabelValues("refused"), m.logins.WithLabelValues("error")
+	ok, refused, failed := m.logins.WithLabelValues(resultOK), m.logins.WithLabelValues(resultRefused), m.logins.WithLabelValues(resultError)
 	return chatsvc.AuthenticatorFunc(func(ctx context.Context, h http.Header) (chatsvc.User, error) {
 		user, err := a.Authenticate(ctx, h)
 		switch {

@@ -33,7 +33,7 @@ func TestUnits(t *testing.T) {
 	for _, name := range []string{"simplechat.service", "simplechat.socket"} {
 		text := strings.ReplaceAll(packaged(t, "systemd/"+name), "/usr/local/bin/simplechat", simplechat(t))
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // as units are
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		args = append(args, path)

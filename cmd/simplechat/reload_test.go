@@ -94,7 +94,7 @@ func TestSelfSigned(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--tls-self-signed")
 	logged := p.waitLog(regexp.MustCompile(`level=WARN .*sha256=([0-9A-F:]+)`))[1]
-	conn, err := tls.Dial("tcp", p.addr, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}) //nolint:gosec // it is compared below
+	conn, err := tls.Dial("tcp", p.addr, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
 	if err != nil {
 		t.Fatal(err)
 	}

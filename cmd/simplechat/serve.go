@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -133,73 +132,6 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, out *cli.Outpu
 	shutdown(svc, r.http, logger)
 	logger.Info("stopped")
 	return nil
-}
-
-// running is a server that accepts connections. It refuses calls until front is
-// given a service.
-type running struct {
-	front     *front
-	metrics   *metrics
-	options   []chatsvc.Option // of the service, apart from its log
-	listeners []net.Listener
-	ops       net.Listener // of the pages for operators; nil: none
-	http      httpServer
-	served    chan error // why it no longer serves a listener
-	stop      context.CancelFunc
-	endTraces func()
-}
-
-// prepare does all that can be done before the log is open, which comes last: a
-// mistake in any other flag leaves no directory behind.
-func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, error) {
-	r := &running{front: newFront(), metrics: newMetrics()}
-	r.front.data = c.Storage.directory()
-	files := new(reloader)
-	limits := c.Limits.limits(logger)
-	var err error
-	if r.options, err = c.serviceOptions(ctx, logger, limits, r.metrics); err != nil {
-		return nil, err
-	}
-	tlsConfig, err := c.TLS.load(files, logger)
-	if err != nil {
-		return nil, err
-	}
-	if r.listeners, err = c.listen(ctx, logger); err != nil {
-		return nil, err
-	}
-	if r.ops, err = c.Ops.listen(ctx); err != nil {
-		return nil, err
-	}
-	r.metrics.watch(r.front, limits)
-	interceptor, endTraces, err := tracing(ctx, logger)
-	if err != nil {
-		return nil, err
-	}
-	if interceptor != nil {
-		r.options = append(r.options, chatsvc.WithHandlerOptions(connect.WithInterceptors(interceptor)))
-	}
-	r.endTraces = endTraces
-	r.http = c.newServer(r.front, limits, tlsConfig, logger)
-	r.served = make(chan error, len(r.listeners))
-	for _, l := range r.listeners {
-		go func() { r.served <- r.http.Serve(limits.Listener(quickACK(l))) }()
-	}
-	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx)) // metrics also tell how it ends
-	if r.ops != nil {
-		go serveOps(ctx, r.ops, newOpsHandler(r.front, r.metrics), logger)
-	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	context.AfterFunc(ctx, func() { signal.Stop(hangup) })
-	go files.run(ctx, hangup, logger)
-	return r, nil
-}
-
-// close ends what is left.
-func (r *running) close() {
-	_ = r.http.Close() // it is shut down by then, unless it never came to serve
-	r.endTraces()
-	r.stop()
 }
 
 // openLog opens the log, and tells when that takes long: calls are refused until
