@@ -62,13 +62,15 @@ type memoryBounds struct{ hot, cold int64 }
 
 // subscriber is a place in the log. It is guarded by the broker's mu.
 type subscriber struct {
-	owner  string // its user and address
-	next   uint64 // offset of the record to read next
-	until  uint64 // offset before which the stream ends
-	begun  bool   // it has read something
-	piece  *piece // that it waits for or writes, of the cold cache
-	round  *round // that it parked in, if it has not read since
-	census uint64 // of the crowd that it belongs to; 0: none
+	owner string // its user and address
+	next  uint64 // offset of the record to read next
+	until uint64 // offset before which the stream ends
+	begun bool   // it has read something
+	// leaving tells that it ends when it has read all. Only its own goroutine sets it.
+	leaving bool
+	piece   *piece // that it waits for or writes, of the cold cache
+	round   *round // that it parked in, if it has not read since
+	census  uint64 // of the crowd that it belongs to; 0: none
 	// absentUntil is how long it stays out of the crowd, after it was late so many
 	// times in a row.
 	absentUntil time.Time
@@ -219,9 +221,10 @@ var errUntil = errors.New("all that was asked for was sent")
 func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 	b.mu.Lock()
 	b.unpark(s)
-	// A new subscriber sees all, and those that keep up what is released.
+	// A subscriber sees all when it begins and when it ends, and what is released
+	// while it keeps up.
 	end := b.visible
-	if !s.begun {
+	if !s.begun || s.leaving {
 		end = b.hot.next
 	}
 	end = min(end, s.until)
@@ -261,6 +264,13 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 	s.next += uint64(got.count)
 	s.begun = true
 	return got, b.round.released, nil
+}
+
+// seeAll shows s what is not released yet: its stream ends next.
+func (b *broker) seeAll(s *subscriber) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.leaving = true
 }
 
 // readCold is read for records that are not in memory.

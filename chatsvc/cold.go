@@ -41,6 +41,8 @@ type coldCache struct {
 	closed     context.Context       //nolint:containedctx // reads outlive the calls of the subscribers that wait for them
 	end        context.CancelFunc    // ends all reads
 	json       atomic.Int64          // memory of the JSON forms
+	reads      atomic.Uint64         // of the log
+	hits       atomic.Uint64         // pieces that were cached or being read already
 	mu         sync.Mutex            // guards all below, and the fields of all pieces
 	pieces     map[uint64][]*piece   // by block; pieces of one block may overlap
 	unused     *list.List            // loaded pieces that no subscriber holds, the one unused for longest first
@@ -99,6 +101,7 @@ func (c *coldCache) hold(owner string, offset, to uint64, continues bool) *piece
 	for _, p := range c.pieces[block] {
 		switch {
 		case p.contains(offset):
+			c.hits.Add(1)
 			return c.share(owner, p)
 		case p.isLoaded() && p.from == from:
 			continues = true // the block is cut, and this is not its first piece
@@ -305,6 +308,7 @@ func (c *coldCache) read(p *piece) (*chunk, uint64, error) {
 		return nil, p.from, fmt.Errorf("%w: %w", errCold, err)
 	}
 	for pause := coldRetry; ; pause = min(2*pause, coldRetryMax) {
+		c.reads.Add(1)
 		got, err := c.log.Read(ctx, c.epoch, p.from, p.to, chunkBytes)
 		isGone := err == nil && got.First > p.from // records below First may be removed at any time
 		switch {

@@ -43,6 +43,8 @@ type crowdState struct {
 	releasedAt time.Time // when the crowd was woken last; zero when it has parked since
 	large      bool      // the last release was
 	restsUntil time.Time // when it may be woken again
+
+	releases, wakeups uint64 // how often records were released, and to how many that waited
 }
 
 // round is one wait of parked subscribers.
@@ -93,6 +95,8 @@ func (b *broker) release() {
 	if b.waiting == 0 {
 		return
 	}
+	b.releases++
+	b.wakeups += uint64(b.waiting)
 	b.round.census = b.census
 	close(b.round.released)
 	b.round = &round{released: make(chan struct{})}

@@ -71,7 +71,7 @@ func (s *stream) end() error {
 		_, err := w.WriteString("event: end\nid: " + eventID(s.epoch, s.next) + eventEnd + "\ndata: {}\n\n")
 		return err
 	})
-	if cut := s.watch.stop(); cut != nil {
+	if cut := s.watch.stop(batch{}, 0, false); cut != nil {
 		return cut
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -49,6 +50,13 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 		header.Set(HeaderDuplicate, "true")
 	}
 	return &chatpb.None{}, nil
+}
+
+// observe tells the embedder of an append.
+func (s *Service) observe(took time.Duration, err error) {
+	if s.onAppend != nil {
+		s.onAppend(took, err)
+	}
 }
 
 // appendError returns what the sender sees of the log's error.
@@ -101,30 +109,48 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	defer o.broker.leave(sub)
 	s.pending.add(&to.watch, sub.owner)
 	defer s.pending.remove(&to.watch)
-	s.logStream(ctx, slog.LevelDebug, "subscribed", slog.Uint64("offset", o.from))
+	began := time.Now()
+	s.logStream(ctx, slog.LevelInfo, "subscribed", slog.Uint64("offset", o.from))
 	err = s.serve(ctx, o.broker, sub, to)
 	if errors.Is(err, errUntil) {
 		err = to.end()
 	}
 	seen := wireError(err)
+	sent, _ := to.watch.progress()
+	duration, delivered := slog.Duration("duration", time.Since(began)), slog.Uint64("delivered", sent.messages)
 	switch {
 	case errors.Is(err, errSlow), errors.Is(err, errHeld):
-		s.logStream(ctx, slog.LevelWarn, "subscriber cut", slog.Any("error", err))
+		s.logStream(ctx, slog.LevelWarn, "subscriber cut", duration, delivered, slog.Any("reason", err))
 	case connect.CodeOf(seen) == connect.CodeInternal:
-		s.logStream(ctx, slog.LevelError, "stream", slog.Any("error", err))
+		s.logStream(ctx, slog.LevelError, "stream", duration, delivered, slog.Any("reason", err))
 	default:
-		s.logStream(ctx, slog.LevelDebug, "subscriber left", slog.Any("reason", err))
+		s.logStream(ctx, slog.LevelInfo, "subscriber left", duration, delivered, slog.String("reason", reasonOf(err)))
 	}
 	return seen
 }
 
+// reasonOf returns why a stream has ended, for the log.
+func reasonOf(err error) string {
+	switch {
+	case err == nil:
+		return "it has all that it asked for"
+	case errors.Is(err, context.Canceled), errors.Is(err, errGone):
+		return "the client left"
+	default:
+		return err.Error()
+	}
+}
+
 // logStream logs what happened to a subscriber. There is no logger for each of
 // them: it would cost every idle one a kilobyte.
-func (s *Service) logStream(ctx context.Context, level slog.Level, msg string, what slog.Attr) {
+func (s *Service) logStream(ctx context.Context, level slog.Level, msg string, what ...slog.Attr) {
+	if !s.logger.Enabled(ctx, level) {
+		return
+	}
 	user, _ := UserFromContext(ctx)
 	call, _ := connect.CallInfoForHandlerContext(ctx)
-	s.logger.LogAttrs(ctx, level, msg, slog.String("user", user.Name),
-		slog.String("peer", call.Peer().Addr), slog.String("protocol", call.Peer().Protocol), what)
+	s.logger.LogAttrs(ctx, level, msg, append([]slog.Attr{slog.String("user", user.Name),
+		slog.String("peer", call.Peer().Addr), slog.String("protocol", call.Peer().Protocol)}, what...)...)
 }
 
 // ownerOf returns the caller's user and address, which share what is bounded.
@@ -145,6 +171,7 @@ func ownerOf(ctx context.Context) string {
 func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, to *stream) error {
 	beat := newHeartbeat(firstTime)
 	defer beat.timer.Stop()
+	to.watch.attach(beat)
 	user, _ := UserFromContext(ctx)
 	for first := true; ; first = false {
 		next, err := b.nextBatch(ctx, user.Revoked, sub, beat, first)
@@ -178,6 +205,9 @@ func (b *broker) nextBatch(ctx context.Context, revoked <-chan struct{}, sub *su
 		if err != nil || next.count > 0 || first && sub.piece == nil {
 			return next, err
 		}
+		if sub.leaving && sub.piece == nil {
+			return batch{}, errShutdown
+		}
 		select {
 		case <-more:
 		case <-done:
@@ -185,6 +215,10 @@ func (b *broker) nextBatch(ctx context.Context, revoked <-chan struct{}, sub *su
 		case <-revoked:
 			return batch{}, errRevoked
 		case <-beat.timer.C:
+			if beat.leaving.Load() {
+				b.seeAll(sub)
+				continue
+			}
 			if beat.isDue() {
 				return batch{}, nil
 			}
@@ -197,19 +231,40 @@ type heartbeat struct {
 	limit time.Duration
 	last  time.Time // when something was sent
 	timer *time.Timer
+	// leaving tells that the stream is to end. It is set before the timer, which
+	// wakes the stream's goroutine; so whoever sets the timer to another time looks
+	// at it afterwards.
+	leaving atomic.Bool
 }
 
 func newHeartbeat(limit time.Duration) *heartbeat {
 	return &heartbeat{limit: limit, last: time.Now(), timer: time.NewTimer(limit)}
 }
 
+// leave makes the timer fire, for the last time. It may be called by any goroutine.
+func (h *heartbeat) leave() {
+	h.leaving.Store(true)
+	h.timer.Reset(0)
+}
+
+// reset sets the timer, unless it fires for the last time.
+func (h *heartbeat) reset(d time.Duration) {
+	h.timer.Reset(d)
+	if h.leaving.Load() {
+		h.timer.Reset(0)
+	}
+}
+
 // start begins with another limit, zero for none.
 func (h *heartbeat) start(limit time.Duration) {
 	h.limit = limit
 	if limit > 0 {
-		h.timer.Reset(limit)
-	} else {
-		h.timer.Stop()
+		h.reset(limit)
+		return
+	}
+	h.timer.Stop()
+	if h.leaving.Load() {
+		h.timer.Reset(0)
 	}
 }
 
@@ -218,9 +273,9 @@ func (h *heartbeat) start(limit time.Duration) {
 func (h *heartbeat) isDue() bool {
 	silent := time.Since(h.last)
 	if silent < h.limit {
-		h.timer.Reset(h.limit - silent)
+		h.reset(h.limit - silent)
 		return false
 	}
-	h.timer.Reset(h.limit)
+	h.reset(h.limit)
 	return true
 }

@@ -212,7 +212,12 @@ func (m *manySend) store(batch *lineBatch) (isReplaced bool) {
 		refuse(connect.NewError(connect.CodeUnavailable, errMeanwhile))
 		return true
 	}
+	began := time.Now()
 	outcomes := appendBatch(m.ctx, m.log, records)
+	took := time.Since(began)
+	for _, o := range outcomes {
+		m.observe(took, o.Err)
+	}
 	if m.rpcs.broker.Load() != m.broker { // nobody can tell which epoch the offsets are of
 		refuse(connect.NewError(connect.CodeUnavailable, errMeanwhile))
 		return true
@@ -253,7 +258,7 @@ func (s *stream) writeLines(lines []byte) (err error) {
 	}
 	s.watch.start(nil, len(lines), false)
 	defer func() {
-		if cut := s.watch.stop(); cut != nil {
+		if cut := s.watch.stop(batch{}, 0, false); cut != nil {
 			err = cut
 		}
 	}()

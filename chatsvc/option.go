@@ -76,6 +76,7 @@ type config struct {
 	heartbeat      time.Duration
 	writeDeadline  time.Duration
 	logger         *slog.Logger
+	onAppend       func(took time.Duration, err error)
 	handlerOptions []connect.HandlerOption
 	trusts         func(*http.Request) bool
 	missing        []error // an option's value that must not be nil, but is
@@ -196,6 +197,13 @@ func WithLogger(l *slog.Logger) Option {
 // requests that would be refused; it must be safe for concurrent use.
 func WithTrustedRequests(trusts func(r *http.Request) bool) Option {
 	return optionFunc(func(c *config) { c.trusts = trusts })
+}
+
+// WithAppendObserver makes the service call observe after each [Log.Append] with the
+// time that it took and its error, nil for none. It is called by the goroutines of
+// senders, many at a time, and must return soon. The default is none.
+func WithAppendObserver(observe func(took time.Duration, err error)) Option {
+	return optionFunc(func(c *config) { c.onAppend = observe })
 }
 
 // WithHandlerOptions passes options on to connect's handlers, after the

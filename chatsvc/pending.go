@@ -16,6 +16,7 @@ type pendingWrites struct {
 
 	mu      sync.Mutex // guards all below
 	streams map[*watchdog]string
+	ended   deliveries // of streams that were removed
 }
 
 func newPendingWrites(limit int64) *pendingWrites {
@@ -33,6 +34,8 @@ func (p *pendingWrites) add(w *watchdog, owner string) {
 func (p *pendingWrites) remove(w *watchdog) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	sent, _ := w.progress()
+	p.ended.add(sent)
 	delete(p.streams, w)
 }
 

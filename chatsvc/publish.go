@@ -68,7 +68,9 @@ func (s *Service) store(ctx context.Context, encoded []byte, key string) (Publis
 	}
 	defer s.sends.Done()
 	b := s.broker.Load() // offset and epoch go together
+	began := time.Now()
 	stored, err := s.log.Append(ctx, encoded, key)
+	s.observe(time.Since(began), err)
 	if err != nil {
 		return Published{}, s.appendError(ctx, err)
 	}

@@ -28,6 +28,7 @@ type Service struct {
 	heartbeat     time.Duration
 	writeDeadline time.Duration
 	logger        *slog.Logger
+	onAppend      func(took time.Duration, err error) // nil: nobody asks
 
 	path    string
 	handler http.Handler
@@ -35,6 +36,7 @@ type Service struct {
 	mu      sync.Mutex // guards closed, and Add of the groups against Wait
 	closed  bool
 	closing chan struct{}  // closed by Close
+	drained bool           // no new streams
 	sends   sync.WaitGroup // calls of sendMessage under way
 	streams sync.WaitGroup // calls of messageList under way
 	ended   chan struct{}  // closed when the service is, and all calls have ended
@@ -69,6 +71,7 @@ func New(opts ...Option) (*Service, error) {
 		writeDeadline: c.writeDeadline,
 		logger:        c.logger,
 		closing:       make(chan struct{}),
+		onAppend:      c.onAppend,
 		ended:         make(chan struct{}),
 	}
 	s.broker.Store(s.newBroker(state))
@@ -165,7 +168,7 @@ func (s *Service) Shutdown(ctx context.Context) error {
 func (s *Service) enter(calls *sync.WaitGroup) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.drained && calls == &s.streams {
 		return wireError(errShutdown)
 	}
 	calls.Add(1)

@@ -41,7 +41,7 @@ func (s *stream) send(b batch) (err error) {
 	}
 	s.watch.start(b.chunk, len(body), s.form.isJSON())
 	defer func() {
-		if cut := s.watch.stop(); cut != nil {
+		if cut := s.watch.stop(b, len(body), err == nil); cut != nil {
 			err = cut
 		}
 	}()
@@ -100,11 +100,15 @@ type watchdog struct {
 	control  *http.ResponseController
 	deadline time.Duration
 
-	mu    sync.Mutex // guards all below; held while the response is cut, so that its handler cannot end before that
-	write pendingWrite
-	cut   error // why the response was cut; nil: it was not
-	armed bool
-	timer *time.Timer
+	mu      sync.Mutex // guards all below; held while the response is cut, so that its handler cannot end before that
+	write   pendingWrite
+	sent    deliveries
+	next    uint64 // offset behind what was sent; 0: nothing was
+	cut     error  // why the response was cut; nil: it was not
+	armed   bool
+	timer   *time.Timer
+	beat    *heartbeat // nil before the first batch
+	leaving bool       // the stream is to end when it has nothing to send
 }
 
 // pendingWrite is a write under way.
@@ -125,11 +129,16 @@ func (w *watchdog) start(c *chunk, size int, isJSON bool) {
 	}
 }
 
-// stop ends a write, and returns why it was cut, if it was.
-func (w *watchdog) stop() error {
+// stop ends a write of b, which took size bytes, and counts it if it succeeded. It
+// returns why it was cut, if it was.
+func (w *watchdog) stop(b batch, size int, ok bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.write = pendingWrite{}
+	if ok && w.cut == nil && b.count > 0 {
+		w.sent.add(deliveries{uint64(b.count), 1, uint64(size)})
+		w.next = b.offset + uint64(b.count)
+	}
 	return w.cut
 }
 
@@ -172,6 +181,33 @@ func (w *watchdog) end() {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
+}
+
+// attach makes the stream's heartbeat known to leave.
+func (w *watchdog) attach(beat *heartbeat) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.beat = beat
+	if w.leaving {
+		beat.leave()
+	}
+}
+
+// leave asks the stream to end when it has nothing to send.
+func (w *watchdog) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.leaving = true
+	if w.beat != nil {
+		w.beat.leave()
+	}
+}
+
+// progress returns what was sent, and the offset behind it, 0 if nothing was.
+func (w *watchdog) progress() (deliveries, uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent, w.next
 }
 
 // arm makes the watchdog look after d. The caller holds mu.

@@ -16,6 +16,10 @@ const (
 	firstTime = time.Second
 )
 
+// headerBuffering with the value no makes nginx hand each batch on at once: with a
+// plain proxy_pass it would keep them until it has 4 KiB or more.
+const headerBuffering = "X-Accel-Buffering"
+
 // opening is where a stream begins and ends, and what the subscriber is told of it.
 type opening struct {
 	broker      *broker
@@ -29,6 +33,7 @@ type opening struct {
 
 // setHeader tells the subscriber where it is.
 func (o opening) setHeader(h http.Header) {
+	h.Set(headerBuffering, "no")
 	h.Set(HeaderEpoch, o.broker.epoch)
 	h.Set(HeaderOffset, strconv.FormatUint(o.from, 10))
 	if o.isReset {

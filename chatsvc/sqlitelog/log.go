@@ -27,6 +27,10 @@ type Options struct {
 	// acknowledged since the last write, and the log gets another epoch; the end of
 	// the process alone loses nothing.
 	SyncInterval time.Duration
+	// OnCommit is called after each transaction that stores messages with the time that
+	// it took, its sync included unless SyncInterval says otherwise. It must return
+	// soon: appends wait for it. Nil: nothing is called.
+	OnCommit func(took time.Duration)
 	// Logger is where the log logs. The default discards.
 	Logger *slog.Logger
 
@@ -39,6 +43,7 @@ type Log struct {
 	path      string // of the database
 	retention chatsvc.Retention
 	interval  time.Duration
+	onCommit  func(took time.Duration)
 	logger    *slog.Logger
 	system    system
 	lock      *flock.Flock // nil where nothing can be written
@@ -92,6 +97,7 @@ func newLog(dir string, opts Options) *Log {
 		path:      filepath.Join(dir, DatabaseFile),
 		retention: opts.Retention,
 		interval:  opts.SyncInterval,
+		onCommit:  opts.OnCommit,
 		maxKeys:   chatsvc.MaxKeys,
 		logger:    opts.Logger,
 		stop:      make(chan struct{}),

@@ -131,6 +131,9 @@ func (w *writer) commit(batch []*pendingAppend) {
 		return
 	}
 	t := w.begin()
+	if observe := w.log.onCommit; observe != nil {
+		defer func(began time.Time) { observe(time.Since(began)) }(time.Now())
+	}
 	isCommitted, err := w.transact(t, func() error { return w.insert(t, batch) })
 	switch {
 	case err == nil:

@@ -65,7 +65,7 @@ const (
 )
 
 var (
-	listening = regexp.MustCompile(`msg=listening addr=(\S+)`)
+	listening = regexp.MustCompile(`"?msg"?[=:]"?listening"?[ ,]"?addr"?[=:]"?([^\s",]+)`)
 
 	errChildStart = errors.New("the server did not say that it listens")
 )

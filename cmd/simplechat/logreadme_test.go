@@ -54,6 +54,42 @@ func TestREADMELog(t *testing.T) {
 	}
 }
 
+// TestREADMEOps runs the commands of cmd/simplechat/README.md that are about a running
+// server, which has three messages.
+func TestREADMEOps(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snippets, err := parseSnippets(string(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startServer(t, "--ops-listen=127.0.0.1:0")
+	send(t.Context(), t, p.client("user1"), text("one"), text("two"), text("three"))
+	r := recipe{dir: t.TempDir(), path: toolPath(t, snippets), ports: strings.NewReplacer(
+		"http://127.0.0.1:65010", p.ops(), "serve --memory", "serve --listen 127.0.0.1:0 --memory")}
+	ran := 0
+	for _, s := range snippets {
+		if !strings.HasPrefix(s.name, "ops-") {
+			continue
+		}
+		ran++
+		if s.output == nil {
+			r.run(t, s)
+			continue
+		}
+		got, err := r.command(t, s, "").Output()
+		if want := strings.Join(s.output, "\n") + "\n"; err != nil || string(got) != want {
+			t.Errorf("%s: %v: %q, README has %q", s, err, got, want)
+		}
+	}
+	if ran != 4 {
+		t.Errorf("%d commands ran", ran)
+	}
+}
+
 // run runs a snippet; a server in it gets Ctrl+C when it listens.
 func (r recipe) run(tb testing.TB, s *snippet) {
 	tb.Helper()

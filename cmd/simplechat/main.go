@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -15,6 +16,10 @@ import (
 
 func main() {
 	ignoreEmptyVariables()
+	if err := readFileVariables(); err != nil {
+		fmt.Fprintf(os.Stderr, "simplechat: %v\n", err)
+		os.Exit(2)
+	}
 	cli.Main(run)
 }
 
@@ -30,6 +35,8 @@ func ignoreEmptyVariables() {
 
 type commands struct {
 	Serve   serveCmd       `cmd:"" help:"Run the server."`
+	Check   checkCmd       `cmd:"" help:"Look at all that serve would use with the same flags, without serving."`
+	Health  healthCmd      `cmd:"" help:"Ask a server on this machine whether it is ready."`
 	Log     logCmd         `cmd:"" help:"Check, copy, move and repair what a server has stored."`
 	Users   usersCmd       `cmd:"" help:"Add, change, list and remove users, and tokens for programs. A server may run."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
@@ -41,11 +48,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.Name("simplechat"),
 		kong.Description("A chat server for Qt's gRPC chat example, gRPC, gRPC-Web, Connect and curl."),
 		kong.DefaultEnvars("SIMPLECHAT"),
+		durationMapper(),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "storage", Title: "Storage:"},
 			{Key: "history", Title: "History:"},
 			{Key: "limits", Title: "Limits:"},
 			{Key: "web", Title: "Browsers and TLS:"},
+			{Key: "ops", Title: "Operations:"},
 			{Key: "log", Title: "Log:"},
 		}),
 	)

@@ -53,6 +53,11 @@ func TestMain(m *testing.M) {
 			_ = os.Unsetenv(name)
 		}
 	}
+	// The tests read the server's log, which is no terminal's.
+	if err := os.Setenv("SIMPLECHAT_LOG_FORMAT", "text"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	dir, err := os.MkdirTemp("", "simplechat-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -280,8 +285,24 @@ func (p *process) cleanup() {
 	if strings.Contains(p.logText(), "WARNING: DATA RACE") { // the exit code of one that was killed does not say so
 		p.tb.Error("a data race")
 	}
+	checkNoSecret(p.tb, p.logText())
 	if p.tb.Failed() {
 		p.tb.Logf("log of the server:\n%s", p.logText())
+	}
+}
+
+// secrets are the passwords that the tests log in with, in the forms in which they
+// travel.
+var secrets = []string{"qwerty", "cXdlcnR5", "F3ZXJ0e", "s3cr3t", "wr0ng"}
+
+// checkNoSecret fails the test if a password is in the log of a server. It sees the
+// log of every one that the tests start.
+func checkNoSecret(tb testing.TB, log string) {
+	tb.Helper()
+	for _, secret := range secrets {
+		if at := strings.Index(log, secret); at >= 0 {
+			tb.Errorf("a password is in the log: %q", log[max(0, at-200):min(len(log), at+100)])
+		}
 	}
 }
 
@@ -303,6 +324,7 @@ func runHere(tb testing.TB, args ...string) result {
 	var stdout bytes.Buffer
 	stderr := endingLog{cancel: cancel}
 	code := run(ctx, args, &stdout, &stderr)
+	checkNoSecret(tb, stderr.String())
 	return result{code, stdout.String(), stderr.String()}
 }
 

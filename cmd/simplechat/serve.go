@@ -2,17 +2,19 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/alecthomas/kong"
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/term"
 
 	"example.com/simplechat/chatsvc"
@@ -30,9 +32,9 @@ const (
 )
 
 type serveCmd struct {
-	Listen    string `default:"127.0.0.1:65002" placeholder:"HOST:PORT" help:"Address to listen on; port 0 picks one. Qt's example client dials the default (${default})."`
-	Users     string `type:"path" placeholder:"FILE" help:"User database, which simplechat users makes and changes. It is read again when it changes and on SIGHUP. Without it: user1 to user5 with the password qwerty."`
-	DemoUsers bool   `help:"Allow those five users on an address that is not loopback."`
+	Listen    []string `default:"127.0.0.1:65002" placeholder:"ADDRESS" help:"HOST:PORT to listen on, or unix:PATH; port 0 picks one; may be repeated. Sockets that systemd hands over take its place. Qt's example client dials the default (${default})."`
+	Users     string   `type:"path" placeholder:"FILE" help:"User database, which simplechat users makes and changes. It is read again when it changes and on SIGHUP. Without it: user1 to user5 with the password qwerty."`
+	DemoUsers bool     `help:"Allow those five users on an address that is not loopback."`
 
 	Storage storageFlags `embed:"" group:"storage"`
 
@@ -45,13 +47,19 @@ type serveCmd struct {
 	Heartbeat     time.Duration `group:"limits" default:"25s" placeholder:"DURATION" help:"Silence after which a subscriber gets an empty batch, 0 for never (${default})."`
 	WriteDeadline time.Duration `group:"limits" default:"30s" placeholder:"DURATION" help:"Time that a subscriber has to take a batch (${default})."`
 
+	TLS tlsFlags `embed:"" group:"web"`
+
 	StdHTTP2   bool     `group:"web" name:"std-http2" env:"SIMPLECHAT_STD_HTTP2" help:"Serve HTTP/2 by Go's own implementation, which takes more memory and CPU: for the day on which this server's has a fault."`
-	TLSCert    string   `group:"web" placeholder:"FILE" help:"Certificate chain in PEM. With it the server speaks TLS only."`
-	TLSKey     string   `group:"web" placeholder:"FILE" help:"The certificate's key in PEM."`
 	NoPage     bool     `group:"web" help:"Do not serve the chat page at /."`
 	CORSOrigin []string `group:"web" placeholder:"ORIGIN" help:"Origin of a page that may call from a browser, such as https://chat.example.com; may be repeated. * is any."`
 
-	LogFormat string     `group:"log" enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json (${default})."`
+	Ops opsFlags `embed:"" group:"ops"`
+
+	Drain drainFlags `embed:"" group:"ops"`
+
+	PrintConfig bool `group:"ops" help:"Print each flag with its value, without passwords, and where that comes from; then exit."`
+
+	LogFormat string     `group:"log" enum:"auto,text,json" default:"auto" placeholder:"FORMAT" help:"text, json, or auto: text on a terminal, and json elsewhere (${default})."`
 	LogLevel  slog.Level `group:"log" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
 }
 
@@ -67,32 +75,28 @@ func (c *serveCmd) Validate() error {
 	case c.WriteDeadline <= 0:
 		return fmt.Errorf("--write-deadline %v: it must be positive", c.WriteDeadline)
 	}
-	return errors.Join(c.History.check(), c.Storage.check(), c.Limits.check(int64(c.MaxContent)))
+	for _, origin := range c.CORSOrigin {
+		if err := checkOrigin(origin); err != nil {
+			return err
+		}
+	}
+	return errors.Join(c.History.check(), c.Storage.check(), c.Limits.check(int64(c.MaxContent)), c.Drain.check())
 }
 
 // Run serves until ctx is done.
-func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
+func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, out *cli.Output) error {
+	if c.PrintConfig {
+		return printConfig(out.Stdout, parsed)
+	}
 	defer runtime.KeepAlive(newHeapFloor())
+	signal.Ignore(syscall.SIGPIPE) // the log's reader may end before the server
 	logger := c.newLogger(out.Stderr)
-	// The log comes last: a mistake in any other flag leaves no directory behind.
-	limits := c.Limits.limits(logger)
-	options, err := c.serviceOptions(ctx, logger, limits)
+	r, err := c.prepare(ctx, logger)
 	if err != nil {
 		return err
 	}
-	tlsConfig, err := c.loadTLS()
-	if err != nil {
-		return err
-	}
-	listener, err := c.listen(ctx)
-	if err != nil {
-		return err
-	}
-	front := newFront()
-	srv := c.newServer(front, limits, tlsConfig, logger)
-	served := make(chan error, 1)
-	go func() { served <- c.serve(srv, limits.Listener(quickACK(listener))) }()
-	defer srv.Close() //nolint:errcheck // it is shut down by then, unless it never came to serve
+	defer r.close()
+	c.Storage.onCommit = func(took time.Duration) { r.metrics.commits.Observe(took.Seconds()) }
 	messages, closeLog, err := c.openLog(ctx, logger)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was told to end while it waited
 		logger.Info("stopped")
@@ -102,24 +106,30 @@ func (c *serveCmd) Run(ctx context.Context, out *cli.Output) error {
 		return err
 	}
 	defer closeLog() // when nobody sends any more
-	svc, err := chatsvc.New(append(options, chatsvc.WithLog(messages))...)
+	svc, err := chatsvc.New(append(r.options, chatsvc.WithLog(messages))...)
 	if err != nil {
 		return err
 	}
 	defer svc.Close()
-	front.open(svc, messages)
-	logger.Info("listening", "addr", listener.Addr().String(), "tls", c.TLSCert != "", "version", cli.Version())
-	if file, ok := out.Stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		c.printHints(out.Stderr, listener.Addr().String())
+	r.front.open(svc, messages)
+	c.Ops.report(r.ops, logger)
+	for _, l := range r.listeners {
+		logger.Info("listening", "addr", l.Addr().String(), "tls", c.TLS.isOn(), "version", cli.Version())
 	}
+	if first := r.listeners[0].Addr(); isTerminal(out.Stderr) && first.Network() == "tcp" {
+		c.printHints(out.Stderr, first.String())
+	}
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // nothing, where systemd does not wait for it
 	select {
-	case err := <-served:
-		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+	case err := <-r.served:
+		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 	logger.Info("shutting down")
-	front.shutdown()
-	shutdown(svc, srv, logger)
+	r.front.shutdown()
+	c.Drain.drain(svc, logger)
+	shutdown(svc, r.http, logger)
 	logger.Info("stopped")
 	return nil
 }
@@ -136,14 +146,19 @@ func (c *serveCmd) openLog(ctx context.Context, logger *slog.Logger) (chatsvc.Lo
 
 func (c *serveCmd) newLogger(w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.LogLevel}
-	if c.LogFormat == "json" {
+	if c.LogFormat == "json" || c.LogFormat == "auto" && !isTerminal(w) {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
 // serviceOptions returns what the flags say of the service, apart from its log.
-func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limits *limit.Limits) ([]chatsvc.Option, error) {
+func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limits *limit.Limits, m *metrics) ([]chatsvc.Option, error) {
 	authenticator, err := c.openUsers(ctx, logger)
 	if err != nil {
 		return nil, err
@@ -160,35 +175,9 @@ func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limi
 		chatsvc.WithHeartbeat(c.Heartbeat),
 		chatsvc.WithWriteDeadline(c.WriteDeadline),
 		chatsvc.WithLogger(logger),
-		chatsvc.WithAuthenticator(limits.Authenticator(authenticator)),
+		chatsvc.WithAuthenticator(m.authenticator(limits.Authenticator(authenticator))),
+		chatsvc.WithAppendObserver(m.observeAppend),
 	}, nil
-}
-
-// listen opens the address, unless the demo users would be open to a network.
-func (c *serveCmd) listen(ctx context.Context) (net.Listener, error) {
-	if c.Listen == "" {
-		return nil, errors.New("--listen is empty: give HOST:PORT")
-	}
-	addr, err := net.ResolveTCPAddr("tcp", c.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("--listen %q: %w", c.Listen, err)
-	}
-	if c.Users == "" && !c.DemoUsers && !addr.IP.IsLoopback() {
-		return nil, fmt.Errorf("--listen %q is not loopback, and everybody knows the demo users' password: give --users FILE, or --demo-users to allow it", c.Listen)
-	}
-	var config net.ListenConfig
-	// Multipath TCP sockets know neither TCP_QUICKACK nor most of what tells
-	// how a connection fares, and no chat client uses them.
-	config.SetMultipathTCP(false)
-	listener, err := config.Listen(ctx, "tcp", addr.String())
-	if err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
-	}
-	return listener, nil
-}
-
-func (c *serveCmd) serve(srv httpServer, listener net.Listener) error {
-	return srv.Serve(listener)
 }
 
 // shutdown ends every stream with trailers, then the connections, then, after
@@ -207,27 +196,13 @@ func shutdown(svc *chatsvc.Service, srv httpServer, logger *slog.Logger) {
 	}
 }
 
-func (c *serveCmd) loadTLS() (*tls.Config, error) {
-	if c.TLSCert == "" && c.TLSKey == "" {
-		return nil, nil //nolint:nilnil // no TLS is no error
-	}
-	if c.TLSCert == "" || c.TLSKey == "" {
-		return nil, errors.New("--tls-cert and --tls-key belong together: give both")
-	}
-	certificate, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
-}
-
 // printHints shows how to try the server that listens on addr.
 func (c *serveCmd) printHints(w io.Writer, addr string) {
 	user, scheme := "user1:qwerty", "http"
 	if c.Users != "" {
 		user = "NAME:PASSWORD"
 	}
-	if c.TLSCert != "" {
+	if c.TLS.isOn() {
 		scheme = "https"
 	}
 	base := scheme + "://" + addr + "/qtgrpc.examples.chat.SimpleChat"

@@ -20,6 +20,10 @@ func TestHelpAndVersion(t *testing.T) {
 		args []string
 		want string
 	}{
+		{nil, "Usage: simplechat <command>"},
+		{[]string{"help"}, "Usage: simplechat <command>"},
+		{[]string{"help", "serve"}, "Usage: simplechat serve"},
+		{[]string{"--version"}, "simplechat "},
 		{[]string{"--help"}, "Usage: simplechat <command>"},
 		{[]string{"serve", "--help"}, "Usage: simplechat serve"},
 		{[]string{"version"}, "simplechat "},
@@ -53,12 +57,11 @@ func TestMistakesAreExplained(t *testing.T) {
 		code int
 		want []string // all of them
 	}{
-		{"no command", nil, 2, []string{`"serve"`, `"version"`}},
 		{"unknown command", []string{"sevre"}, 2, []string{"sevre"}},
 		{"unknown flag", []string{"serve", "--lisen=x"}, 2, []string{"--lisen"}},
 		{"unknown argument", []string{"serve", "now"}, 2, []string{"now"}},
 
-		{"port in use", []string{"serve", "--listen", taken.Addr().String()}, 1, []string{"--listen", taken.Addr().String(), "address already in use"}},
+		{"port in use", []string{"serve", "--listen", taken.Addr().String()}, 1, []string{"--listen", taken.Addr().String(), "address already in use", "another port"}},
 		{"no port", []string{"serve", "--listen=127.0.0.1"}, 1, []string{"--listen", "127.0.0.1", "missing port"}},
 		{"port out of range", []string{"serve", "--listen=127.0.0.1:65536"}, 1, []string{"--listen", "65536", "invalid port"}},
 		{"unknown host", []string{"serve", "--listen=host.invalid:0"}, 1, []string{"--listen", "host.invalid"}},
@@ -83,6 +86,15 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"key without certificate", []string{"serve", "--tls-key", key}, 1, []string{"--tls-cert", "--tls-key", "both"}},
 		{"another certificate's key", []string{"serve", "--tls-cert", cert, "--tls-key", otherKey}, 1, []string{"--tls-cert", "--tls-key", "private key"}},
 		{"no certificate file", []string{"serve", "--tls-cert=/nonexistent/cert.pem", "--tls-key", key}, 1, []string{"--tls-cert", "/nonexistent/cert.pem"}},
+
+		{"two certificates", []string{"serve", "--tls-self-signed", "--tls-cert", cert, "--tls-key", key}, 1, []string{"--tls-self-signed", "contradict"}},
+		{"an origin with a path", []string{"serve", "--cors-origin=https://chat.example.com/"}, 2, []string{"--cors-origin", "no slash"}},
+		{"two origins in one value", []string{"serve", "--cors-origin=https://a.example https://b.example"}, 2, []string{"--cors-origin", "once for each"}},
+		{"an origin in upper case", []string{"serve", "--cors-origin=https://Chat.example.com"}, 2, []string{"--cors-origin", "give https://chat.example.com"}},
+		{"an origin with its default port", []string{"serve", "--cors-origin=https://a.example:443"}, 2, []string{"--cors-origin", "give https://a.example"}},
+		{"an origin without a scheme", []string{"serve", "--cors-origin=chat.example.com"}, 2, []string{"--cors-origin", "https://chat.example.com"}},
+		{"a day that is none", []string{"serve", "--retain-age=3x"}, 2, []string{"--retain-age", "3x", "3d"}},
+		{"a socket without a directory", []string{"serve", "--listen=unix:/nonexistent/chat.sock"}, 1, []string{"--listen", "/nonexistent/chat.sock", "no such file"}},
 
 		{"negative messages", []string{"serve", "--retain-messages=-1"}, 2, []string{"--retain-messages", "-1"}},
 		{"negative bytes", []string{"serve", "--retain-bytes=-1B"}, 2, []string{"--retain-bytes", "-1"}},
@@ -246,8 +258,16 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		"std-http2":               "perhaps",
 		"tls-cert":                "/nonexistent/cert.pem",
 		"tls-key":                 "/nonexistent/key.pem",
+		"tls-self-signed":         "perhaps",
+		"acme-domain":             "", // no value is bad before a client asks
+		"acme-cache":              "",
+		"acme-directory":          "",
+		"ops-listen":              "127.0.0.1:65536",
+		"print-config":            "perhaps",
+		"drain-delay":             "-1s",
+		"drain-spread":            "-1s",
 		"no-page":                 "perhaps",
-		"cors-origin":             "", // no value is bad: see TestVariables
+		"cors-origin":             "https://a.example/",
 		"log-format":              "xml",
 		"log-level":               "loud",
 	}

@@ -156,12 +156,14 @@ type front struct {
 	*grpchealth.StaticChecker
 
 	opened atomic.Pointer[openService] // nil before the log is open
+	data   string                      // directory of the log's files; empty: none
 	ending context.Context             //nolint:containedctx // done when the server ends: reflection's streams end then
 	end    context.CancelFunc
 }
 
 // openService is a service and its log.
 type openService struct {
+	service *chatsvc.Service
 	handler http.Handler
 	log     chatsvc.Log
 }
@@ -177,7 +179,7 @@ func newFront() *front {
 // open lets calls through to svc.
 func (f *front) open(svc *chatsvc.Service, log chatsvc.Log) {
 	_, handler := svc.Handler()
-	f.opened.Store(&openService{handler, log})
+	f.opened.Store(&openService{svc, handler, log})
 }
 
 // ServeHTTP implements [http.Handler].
@@ -201,15 +203,27 @@ func (f *front) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpch
 	if err != nil {
 		return nil, err
 	}
-	opened := f.opened.Load()
-	if opened == nil {
-		res.Status = grpchealth.StatusNotServing
-		return res, nil
-	}
-	if log, ok := opened.log.(interface{ Err() error }); ok && log.Err() != nil {
+	if len(f.reasons()) > 0 {
 		res.Status = grpchealth.StatusNotServing
 	}
 	return res, nil
+}
+
+// reasons returns why the server is not ready, nothing if it is.
+func (f *front) reasons() []string {
+	if f.ending.Err() != nil {
+		return []string{"the server is ending"}
+	}
+	opened := f.opened.Load()
+	if opened == nil {
+		return []string{"the log is not open yet"}
+	}
+	if log, ok := opened.log.(interface{ Err() error }); ok {
+		if err := log.Err(); err != nil {
+			return []string{"the log cannot store messages: " + err.Error()}
+		}
+	}
+	return nil
 }
 
 // shutdown makes every check answer "not serving", and ends reflection's

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"runtime"
@@ -30,6 +31,8 @@ const (
 // storageFlags say where messages are kept.
 type storageFlags struct {
 	natsFlags
+
+	onCommit func(took time.Duration) // called after each transaction in --data
 
 	Data   string   `type:"path" placeholder:"DIR" help:"Directory to keep messages in; it is made if it is missing, and one process uses it (./simplechat-data)."`
 	Memory bool     `help:"Keep messages in memory, gone when the server ends."`
@@ -60,7 +63,7 @@ func (m *syncMode) UnmarshalText(text []byte) error {
 		*m = syncMode{set: true}
 		return nil
 	}
-	interval, err := time.ParseDuration(string(text))
+	interval, err := parseDuration(string(text))
 	if err != nil || interval < time.Millisecond {
 		return fmt.Errorf("%q is neither always nor a duration of at least 1ms, such as 200ms", text)
 	}
@@ -152,15 +155,32 @@ func (f *storageFlags) openDurable(ctx context.Context, retention chatsvc.Retent
 	if f.Sync.interval == 0 {
 		addProcessor()
 	}
-	log, err := sqlitelog.Open(ctx, cmp.Or(f.Data, defaultData), sqlitelog.Options{
+	log, err := sqlitelog.Open(ctx, f.directory(), sqlitelog.Options{
 		Retention:    retention,
 		SyncInterval: f.Sync.interval,
+		OnCommit:     f.onCommit,
 		Logger:       logger,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("--data: %w", err)
+		return nil, fmt.Errorf("--data: %w", explainDirectory(err))
 	}
 	return log, nil
+}
+
+// explainDirectory adds to an error what to do.
+func explainDirectory(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: let this user write there, give another directory, or keep messages in memory with --memory", err)
+	}
+	return err
+}
+
+// directory returns where the log's files are, empty if there are none.
+func (f *storageFlags) directory() string {
+	if f.Memory || len(f.NATS) > 0 {
+		return ""
+	}
+	return cmp.Or(f.Data, defaultData)
 }
 
 // addProcessor lets one more goroutine run at a time than there are cores, unless the

@@ -27,7 +27,7 @@ export class Server {
     this.address = await new Promise((resolve, reject) => {
       child.stderr.on('data', (chunk: Buffer) => {
         log += chunk.toString();
-        const address = /msg=listening addr=(\S+)/.exec(log);
+        const address = /"?msg"?[=:]"?listening"?[ ,]"?addr"?[=:]"?([^\s",]+)/.exec(log);
         if (address) resolve(address[1]!);
       });
       child.on('exit', () => reject(new Error(`the server ended: ${log}`)));

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -43,7 +44,7 @@ func Run(ctx context.Context, model any, args []string, out *Output, options ...
 	if err != nil {
 		panic(err) // a mistake in the struct tags
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(usual(args))
 	if exit >= 0 { // help was asked for, and printed
 		return exit
 	}
@@ -58,6 +59,20 @@ func Run(ctx context.Context, model any, args []string, out *Output, options ...
 		return 1
 	}
 	return 0
+}
+
+// usual translates what people try first: no argument at all or help for --help,
+// "help COMMAND" for "COMMAND --help", and --version for the command.
+func usual(args []string) []string {
+	switch {
+	case len(args) == 0:
+		return []string{"--help"}
+	case args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case args[0] == "--version":
+		return append([]string{"version"}, args[1:]...)
+	}
+	return args
 }
 
 // VersionCmd is the command that prints the version.

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const (
+	// defaultOps is where operators' pages are, unless a flag says otherwise.
+	defaultOps = "127.0.0.1:65010"
+	// opsOff is the flag's value for none.
+	opsOff = "off"
+	// maxScrapes bounds the scrapes at a time: each looks at all streams.
+	maxScrapes = 2
+	// opsHeaderTime bounds how long the head of a request may take.
+	opsHeaderTime = 10 * time.Second
+)
+
+// opsFlags say where operators find the server's state.
+type opsFlags struct {
+	OpsListen string `placeholder:"HOST:PORT" help:"Address for /metrics, /healthz, /readyz and /debug/pprof, which need no password: never one that strangers reach. off for none (127.0.0.1:65010, or none if that is in use)."`
+}
+
+// listen opens the address, or returns nil if there is none. That the default one is in
+// use is no error: several servers on one machine need no flag.
+func (f *opsFlags) listen(ctx context.Context) (net.Listener, error) {
+	address := f.OpsListen
+	switch address {
+	case opsOff:
+		return nil, nil //nolint:nilnil // none is no error
+	case "":
+		address = defaultOps
+	}
+	listener, err := listenTCP(ctx, address)
+	switch {
+	case err == nil:
+		return listener, nil
+	case f.OpsListen == "":
+		return nil, nil //nolint:nilnil // none is no error
+	default:
+		return nil, fmt.Errorf("--ops-listen: %w", explainListen(err))
+	}
+}
+
+// report logs where the pages are.
+func (f *opsFlags) report(l net.Listener, logger *slog.Logger) {
+	switch {
+	case l != nil:
+		logger.Info("metrics and health", "ops", "http://"+l.Addr().String()+"/metrics")
+	case f.OpsListen == "":
+		logger.Info("no metrics: the default address is in use, give --ops-listen HOST:PORT", "addr", defaultOps)
+	}
+}
+
+// newOpsHandler returns the pages for operators.
+func newOpsHandler(front *front, m *metrics) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ok\n") // the process answers
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if reasons := front.reasons(); len(reasons) > 0 {
+			http.Error(w, "not ready: "+strings.Join(reasons, "; "), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ready\n")
+	})
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// serveOps serves the pages for operators until ctx is done.
+func serveOps(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: opsHeaderTime, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes}
+	context.AfterFunc(ctx, func() { _ = srv.Close() })
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		logger.Error("serve --ops-listen", "error", err)
+	}
+}

@@ -1,0 +1,109 @@
+//go:build unix
+
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// packaged returns the text of a file in packaging.
+func packaged(tb testing.TB, name string) string {
+	tb.Helper()
+	text, err := os.ReadFile(filepath.Join("packaging", name))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(text)
+}
+
+// systemd's own tool finds nothing wrong with the units.
+func TestUnits(t *testing.T) {
+	t.Parallel()
+	analyze := installed(t, "systemd-analyze")
+	dir := t.TempDir()
+	args := []string{"verify"}
+	for _, name := range []string{"simplechat.service", "simplechat.socket"} {
+		text := strings.ReplaceAll(packaged(t, "systemd/"+name), "/usr/local/bin/simplechat", simplechat(t))
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, path)
+	}
+	out, err := exec.CommandContext(testContext(t), analyze, args...).CombinedOutput()
+	if err != nil || strings.Contains(string(out), "simplechat.") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Every variable and command that a package names is one of the program's.
+func TestPackagesNameRealFlags(t *testing.T) {
+	t.Parallel()
+	var known []string
+	for _, flag := range serveFlags(t) {
+		known = append(known, variableOf(flag))
+	}
+	for _, name := range []string{"Dockerfile", "kubernetes.yaml", "systemd/simplechat.service"} {
+		named := regexp.MustCompile(`SIMPLECHAT_[A-Z0-9_]+`).FindAllString(packaged(t, name), -1)
+		if len(named) == 0 {
+			t.Errorf("%s names no variable", name)
+		}
+		for _, variable := range named {
+			if !slices.Contains(known, strings.TrimSuffix(variable, fileSuffix)) {
+				t.Errorf("%s: %s is no flag's", name, variable)
+			}
+		}
+	}
+}
+
+// A pod is killed only after the drain that its variables ask for and 5 s.
+func TestDrainFitsInGrace(t *testing.T) {
+	t.Parallel()
+	manifest := packaged(t, "kubernetes.yaml")
+	_, manifest, _ = strings.Cut(manifest, "kind: Deployment")
+	sum := 5 * time.Second
+	for _, variable := range []string{"DRAIN_DELAY", "DRAIN_SPREAD"} {
+		match := regexp.MustCompile(`SIMPLECHAT_` + variable + `, value: (\w+)`).FindStringSubmatch(manifest)
+		if match == nil {
+			t.Fatalf("no %s", variable)
+		}
+		d, err := parseDuration(match[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += d
+	}
+	match := regexp.MustCompile(`terminationGracePeriodSeconds: (\d+)`).FindStringSubmatch(manifest)
+	if match == nil {
+		t.Fatal("no time of grace")
+	}
+	if grace, err := parseDuration(match[1] + "s"); err != nil || grace <= sum {
+		t.Errorf("grace %v, a drain takes up to %v", grace, sum)
+	}
+}
+
+// The image's health check asks the server, and tells why it is not ready.
+func TestHealthCommand(t *testing.T) {
+	t.Parallel()
+	p := startServer(t, "--ops-listen=127.0.0.1:0")
+	address := strings.TrimPrefix(p.ops(), "http://")
+	if got := runHere(t, "health", "--ops-listen", address); got.code != 0 || got.stdout != "ready\n" {
+		t.Errorf("%+v", got)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = free.Close()
+	if got := runHere(t, "health", "--ops-listen", free.Addr().String()); got.code != 1 || !strings.Contains(got.stderr, "no server answers") {
+		t.Errorf("%+v", got)
+	}
+}
