@@ -53,7 +53,12 @@ test('a message can be copied and saved', async ({ page, server, context }) => {
   await login(page, server);
   const client = server.client('user2');
   await client.text('to be `copied`');
-  await client.send(Type.Image, png);
+  const drawn = await page.evaluate(async () => {
+    const canvas = new OffscreenCanvas(30, 20);
+    canvas.getContext('2d')!.fillRect(0, 0, 9, 9);
+    return [...new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer())];
+  });
+  await client.send(Type.Image, Buffer.from(drawn));
   await bubbles(page).first().hover();
   await page.getByRole('button', { name: 'Copy text' }).click();
   await expect(page.getByRole('button', { name: 'Copied' })).toBeVisible();

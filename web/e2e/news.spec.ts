@@ -65,6 +65,7 @@ test('notifications are offered when they would have been of use, and come while
   await page.addInitScript(() => {
     const shown: string[] = [];
     Object.assign(globalThis, { shown });
+    // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- the page sees only these of it
     class Fake {
       static permission = 'default';
       static requestPermission = () => Promise.resolve((Fake.permission = 'granted'));

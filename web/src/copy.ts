@@ -1,7 +1,9 @@
+const hasClipboard = (): boolean => 'clipboard' in navigator;
+
 /** Copies a text. It throws where the browser does not allow it. */
 export async function copyText(text: string): Promise<void> {
   // Pages that came without TLS have no clipboard, only the command of old.
-  if (typeof navigator.clipboard?.writeText === 'function') return navigator.clipboard.writeText(text);
+  if (hasClipboard()) return navigator.clipboard.writeText(text);
   const focused = document.activeElement as HTMLElement | null;
   const area = document.createElement('textarea');
   area.value = text;
@@ -17,14 +19,14 @@ export async function copyText(text: string): Promise<void> {
 
 /** Whether images can be copied here. */
 export function canCopyImages(): boolean {
-  return typeof ClipboardItem === 'function' && typeof navigator.clipboard?.write === 'function';
+  return typeof ClipboardItem === 'function' && hasClipboard();
 }
 
 /** Copies an image as PNG, the one format that every browser's clipboard takes. */
 export async function copyImage(blob: Blob): Promise<void> {
-  // A promise, as Safari wants it: the click that allows this is over when the image is converted.
-  const png = blob.type === 'image/png' ? Promise.resolve(blob) : pngOf(blob);
-  await navigator.clipboard.write([new ClipboardItem({ 'image/png': png })]);
+  // A promise, as Safari wants it: the click that allows this is over when the image is converted. A PNG is, too: the
+  // clipboard refuses files with small faults that are shown all the same.
+  await navigator.clipboard.write([new ClipboardItem({ 'image/png': pngOf(blob) })]);
 }
 
 async function pngOf(blob: Blob): Promise<Blob> {

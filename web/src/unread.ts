@@ -79,6 +79,7 @@ function showCount(count: number): void {
     icon.href = count > 0 ? new URL(unread.content, document.baseURI).href : icon.dataset.plain;
   }
   // Only an installed page has a badge, and not in every browser.
-  const badge = count > 0 ? navigator.setAppBadge?.(count) : navigator.clearAppBadge?.();
-  badge?.catch(() => undefined);
+  if (!('setAppBadge' in navigator)) return;
+  const badge = count > 0 ? navigator.setAppBadge(count) : navigator.clearAppBadge();
+  badge.catch(() => undefined);
 }

@@ -45,7 +45,10 @@ export function usePointedAt() {
     onPointerUp: release,
     onPointerCancel: release,
     onFocusIn: () => setAt(true),
-    onFocusOut: () => setAt(false),
+    onFocusOut: ({ currentTarget, relatedTarget }: FocusEvent) => {
+      // Not from one button to the next, which would be gone before the click.
+      if (!(currentTarget as Element).contains(relatedTarget as Node | null)) setAt(false);
+    },
   };
   return { at, handlers };
 }
