@@ -1,4 +1,4 @@
-//go:build !race && !amd64
+//go:build linux && !race && !amd64
 
 package main
 
