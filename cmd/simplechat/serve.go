@@ -129,6 +129,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, out *cli.Outpu
 	logger.Info("shutting down")
 	r.front.shutdown()
 	c.Drain.drain(svc, logger)
+	r.front.leave()
 	shutdown(svc, r.http, logger)
 	logger.Info("stopped")
 	return nil

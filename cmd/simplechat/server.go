@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"log"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -56,7 +54,7 @@ func (c *serveCmd) newServer(front *front, limits *limit.Limits, tlsConfig *tls.
 	reflect(grpcreflect.NewHandlerV1(reflector, utility))
 	reflect(grpcreflect.NewHandlerV1Alpha(reflector, utility))
 	path, health := grpchealth.NewHandler(front, utility)
-	mux.Handle(path, limits.Public(context.Background(), false, health))
+	mux.Handle(path, limits.Public(front.left, false, health))
 	if !c.NoPage {
 		mux.Handle("/", web.Handler(web.WithMaxContent(int(c.MaxContent))))
 	}
@@ -147,90 +145,5 @@ func (c *serveCmd) trusts() func(*http.Request) bool {
 		asked := *r
 		asked.Host = host
 		return protection.Check(&asked) == nil
-	}
-}
-
-// front is the service as the server sees it: not there before its log is open. It
-// tells health checks whether messages can be stored. It is safe for concurrent use.
-type front struct {
-	*grpchealth.StaticChecker
-
-	opened atomic.Pointer[openService] // nil before the log is open
-	data   string                      // directory of the log's files; empty: none
-	ending context.Context             //nolint:containedctx // done when the server ends: reflection's streams end then
-	end    context.CancelFunc
-}
-
-// openService is a service and its log.
-type openService struct {
-	service *chatsvc.Service
-	handler http.Handler
-	log     chatsvc.Log
-}
-
-var _ grpchealth.Checker = (*front)(nil)
-
-func newFront() *front {
-	f := &front{StaticChecker: grpchealth.NewStaticChecker("", chatconnect.SimpleChatName)}
-	f.ending, f.end = context.WithCancel(context.Background())
-	return f
-}
-
-// open lets calls through to svc.
-func (f *front) open(svc *chatsvc.Service, log chatsvc.Log) {
-	_, handler := svc.Handler()
-	f.opened.Store(&openService{svc, handler, log})
-}
-
-// ServeHTTP implements [http.Handler].
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if opened := f.opened.Load(); opened != nil {
-		opened.handler.ServeHTTP(w, r)
-		return
-	}
-	text := "the server is starting, its messages cannot be reached yet: call again"
-	if errorWriter := connect.NewErrorWriter(); errorWriter.IsSupported(r) {
-		_ = errorWriter.Write(w, r, connect.NewError(connect.CodeUnavailable, errors.New(text)))
-		return
-	}
-	http.Error(w, text, http.StatusServiceUnavailable)
-}
-
-// Check implements [grpchealth.Checker]: while no message can be stored, the answer
-// is "not serving".
-func (f *front) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
-	res, err := f.StaticChecker.Check(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	if len(f.reasons()) > 0 {
-		res.Status = grpchealth.StatusNotServing
-	}
-	return res, nil
-}
-
-// reasons returns why the server is not ready, nothing if it is.
-func (f *front) reasons() []string {
-	if f.ending.Err() != nil {
-		return []string{"the server is ending"}
-	}
-	opened := f.opened.Load()
-	if opened == nil {
-		return []string{"the log is not open yet"}
-	}
-	if log, ok := opened.log.(interface{ Err() error }); ok {
-		if err := log.Err(); err != nil {
-			return []string{"the log cannot store messages: " + err.Error()}
-		}
-	}
-	return nil
-}
-
-// shutdown makes every check answer "not serving", and ends reflection's
-// streams.
-func (f *front) shutdown() {
-	f.end()
-	for _, service := range []string{"", chatconnect.SimpleChatName} {
-		f.SetStatus(service, grpchealth.StatusNotServing)
 	}
 }

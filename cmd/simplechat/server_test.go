@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -80,6 +81,38 @@ func TestHealth(t *testing.T) {
 	if code := codeOf(t, err); code != connect.CodeNotFound {
 		t.Errorf("of an unknown service: %v", err)
 	}
+}
+
+// One that watches health is told at once, then when the server is no longer ready, and
+// is let go when it leaves. An unknown service is refused.
+func TestHealthWatch(t *testing.T) {
+	t.Parallel()
+	p := startServer(t, "--drain-delay", "1s")
+	client := connect.NewClient[healthpb.HealthCheckRequest, healthpb.HealthCheckResponse](
+		&http.Client{Transport: newTransport(t, true)}, p.url("/grpc.health.v1.Health/Watch"), connect.WithGRPC())
+	unknown, err := client.CallServerStream(testContext(t), connect.NewRequest(&healthpb.HealthCheckRequest{Service: "other"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unknown.Receive() || codeOf(t, unknown.Err()) != connect.CodeNotFound {
+		t.Errorf("of an unknown service: %v", unknown.Err())
+	}
+	stream, err := client.CallServerStream(testContext(t), connect.NewRequest(&healthpb.HealthCheckRequest{Service: chatconnect.SimpleChatName}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stream.Close() }()
+	if !stream.Receive() || stream.Msg().GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		t.Fatalf("at first: %v, %v", stream.Msg(), stream.Err())
+	}
+	p.signal(syscall.SIGTERM)
+	if !stream.Receive() || stream.Msg().GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
+		t.Fatalf("when it ends: %v, %v", stream.Msg(), stream.Err())
+	}
+	if stream.Receive() {
+		t.Errorf("after that: %v", stream.Msg())
+	}
+	p.wait(patience)
 }
 
 func TestReflection(t *testing.T) {
