@@ -139,8 +139,6 @@ test('the newest messages come first, and older ones while one scrolls up', asyn
     await list(page).evaluate(el => (el.scrollTop = 0));
     expect(await itemCount(page)).toBe(1_000);
   }).toPass();
-  await list(page).evaluate(el => (el.scrollTop = 0));
-  await expect(page.getByText(/^message 1 /)).toBeInViewport();
   await expect(page.locator('.notice')).toHaveCount(0);
   const numbers = (await allTexts(page)).map(text => Number(/^message (\d+) /.exec(text)![1]));
   numbers.sort((a, b) => a - b); // they were sent in any order
