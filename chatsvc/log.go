@@ -63,6 +63,9 @@ type State struct {
 
 // Appended says where [Log.Append] put a record.
 type Appended struct {
+	// Epoch is the epoch that Offset belongs to. It may be a newer one than State
+	// returned last.
+	Epoch string
 	// Offset is the record's offset: that of the first append for a duplicate.
 	Offset uint64
 	// Duplicate tells that the key was known, and that nothing was stored.

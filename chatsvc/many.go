@@ -219,19 +219,23 @@ func (m *manySend) store(batch *lineBatch) (isReplaced bool) {
 	for _, o := range outcomes {
 		m.observe(took, o.Err)
 	}
-	if m.rpcs.broker.Load() != m.broker { // nobody can tell which epoch the offsets are of
+	if m.rpcs.broker.Load() != m.broker { // what was stored is gone
 		refuse(connect.NewError(connect.CodeUnavailable, errMeanwhile))
 		return true
 	}
 	for i, outcome := range outcomes {
-		if outcome.Err != nil {
+		switch {
+		case outcome.Err != nil:
 			sends[i].refusal = errorLine(m.appendError(m.ctx, outcome.Err))
-			continue
+		case outcome.Appended.Epoch != m.broker.epoch: // the response's header names that
+			sends[i].refusal = errorLine(connect.NewError(connect.CodeUnavailable, errMeanwhile))
+			isReplaced = true
+		default:
+			sends[i].stored = outcome.Appended
+			m.broker.acknowledge(outcome.Appended.Offset)
 		}
-		sends[i].stored = outcome.Appended
-		m.broker.acknowledge(outcome.Appended.Offset)
 	}
-	return false
+	return isReplaced
 }
 
 // write answers a batch.

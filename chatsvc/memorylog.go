@@ -118,7 +118,7 @@ func (l *MemoryLog) AppendBatch(ctx context.Context, records []NewRecord) []Outc
 func (l *MemoryLog) append(r NewRecord, hash keyHash, now time.Time) Outcome {
 	if r.Key != "" {
 		if offset, ok := l.keys[hash]; ok {
-			return Outcome{Appended: Appended{Offset: offset, Duplicate: true}}
+			return Outcome{Appended: Appended{Epoch: l.epoch, Offset: offset, Duplicate: true}}
 		}
 		if len(l.keys) >= l.maxKeys {
 			return Outcome{Err: TooManyKeys(l.keyOrder[0].time.Add(KeyWindow).Sub(now))}
@@ -130,7 +130,7 @@ func (l *MemoryLog) append(r NewRecord, hash keyHash, now time.Time) Outcome {
 	l.entries = append(l.entries, storedRecord{Entry{Offset: offset, Time: now, Record: r.Record}, l.total})
 	l.total += int64(len(r.Record))
 	l.next++
-	return Outcome{Appended: Appended{Offset: offset}}
+	return Outcome{Appended: Appended{Epoch: l.epoch, Offset: offset}}
 }
 
 // TooManyKeys returns the error of a [Log] that knows as many keys as it may: the

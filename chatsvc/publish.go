@@ -18,22 +18,14 @@ import (
 // timestamp of zero is now. An error has a connect code: invalid_argument and
 // resource_exhausted say that the message was not stored, after unavailable it may have
 // been. Publish is safe for concurrent use, and fails after [Service.Close].
-func (s *Service) Publish(ctx context.Context, user User, msg *chatpb.ChatMessage) (Published, error) {
+func (s *Service) Publish(ctx context.Context, user User, msg *chatpb.ChatMessage) (Appended, error) {
 	if user.Name == "" || len(user.Name) > maxUserName || !utf8.ValidString(user.Name) {
-		return Published{}, invalid("the user's name %q must have 1 to %d bytes of UTF-8", user.Name, maxUserName)
+		return Appended{}, invalid("the user's name %q must have 1 to %d bytes of UTF-8", user.Name, maxUserName)
 	}
 	if err := s.check(msg); err != nil {
-		return Published{}, err
+		return Appended{}, err
 	}
 	return s.store(ctx, encode(user, msg), "")
-}
-
-// Published says where a message is.
-type Published struct {
-	Appended
-
-	// Epoch is that of the log.
-	Epoch string
 }
 
 // encode returns the record of a message from a user. It is a new message: unknown
@@ -62,21 +54,21 @@ func (s *Service) check(msg *chatpb.ChatMessage) error {
 }
 
 // store appends a record, and returns when it is as durable as the log promises.
-func (s *Service) store(ctx context.Context, encoded []byte, key string) (Published, error) {
+func (s *Service) store(ctx context.Context, encoded []byte, key string) (Appended, error) {
 	if err := s.enter(&s.sends); err != nil {
-		return Published{}, err
+		return Appended{}, err
 	}
 	defer s.sends.Done()
-	b := s.broker.Load() // offset and epoch go together
 	began := time.Now()
 	stored, err := s.log.Append(ctx, encoded, key)
 	s.observe(time.Since(began), err)
 	if err != nil {
-		return Published{}, s.appendError(ctx, err)
+		return Appended{}, s.appendError(ctx, err)
 	}
-	if s.broker.Load() != b { // nobody can tell which epoch the offset is of
-		return Published{}, connect.NewError(connect.CodeUnavailable, errMeanwhile)
+	b := s.broker.Load()
+	if stored.Epoch != b.epoch { // the message is gone, or b's subscribers will not get it
+		return Appended{}, connect.NewError(connect.CodeUnavailable, errMeanwhile)
 	}
 	b.acknowledge(stored.Offset)
-	return Published{stored, b.epoch}, nil
+	return stored, nil
 }

@@ -36,6 +36,13 @@ func (l *replacedLog) replace(by *chatsvc.MemoryLog) {
 	l.log, l.done = by, make(chan struct{})
 }
 
+// replaceQuietly is replace before those that follow the log have noticed.
+func (l *replacedLog) replaceQuietly(by *chatsvc.MemoryLog) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.log = by
+}
+
 func (l *replacedLog) State(ctx context.Context) (chatsvc.State, error) {
 	log, _ := l.current()
 	return log.State(ctx)
@@ -146,6 +153,23 @@ func TestReplacedLogEndsSends(t *testing.T) {
 	}
 	close(log.release)
 	if err := <-sent; connect.CodeOf(err) != connect.CodeUnavailable || !contains(err, "replaced") {
+		t.Errorf("send: %v", err)
+	}
+}
+
+// A send is not acknowledged with the epoch that the service knows if the log has
+// stored it in another one already: the offset would be one of the old history.
+func TestSendInAnotherEpochIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	log := newReplacedLog()
+	svc := newService(t, chatsvc.WithLog(log))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	f := face{service: svc, server: newServer(t, mux, transports[1]), protocol: wireProtocols[0]}
+	client := f.as(t, "user1", "qwerty")
+	log.replaceQuietly(chatsvc.NewMemoryLog(chatsvc.Retention{}))
+	if _, err := client.SendMessage(ctx, text("x")); connect.CodeOf(err) != connect.CodeUnavailable || !contains(err, "replaced") {
 		t.Errorf("send: %v", err)
 	}
 }

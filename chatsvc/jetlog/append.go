@@ -73,9 +73,9 @@ func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Ap
 	if err := ctx.Err(); err != nil {
 		return chatsvc.Appended{}, err
 	}
-	a, known, err := l.publish(newAppend(record, key))
-	if err != nil || known > 0 {
-		return chatsvc.Appended{Offset: known, Duplicate: known > 0}, err
+	a := newAppend(record, key)
+	if known, err := l.publish(a); err != nil || known.Duplicate {
+		return known, err
 	}
 	return l.acknowledged(ctx, a)
 }
@@ -89,11 +89,13 @@ func (l *Log) AppendBatch(ctx context.Context, records []chatsvc.NewRecord) []ch
 		if outcomes[i].Err = ctx.Err(); outcomes[i].Err != nil {
 			continue
 		}
-		pending := newAppend(r.Record, r.Key)
-		pending.inOrder = true
-		a, known, err := l.publish(pending)
-		appends[i] = a
-		outcomes[i] = chatsvc.Outcome{Appended: chatsvc.Appended{Offset: known, Duplicate: known > 0}, Err: err}
+		a := newAppend(r.Record, r.Key)
+		a.inOrder = true
+		known, err := l.publish(a)
+		if err == nil && !known.Duplicate {
+			appends[i] = a
+		}
+		outcomes[i] = chatsvc.Outcome{Appended: known, Err: err}
 	}
 	for i, a := range appends {
 		if a != nil {
@@ -103,18 +105,20 @@ func (l *Log) AppendBatch(ctx context.Context, records []chatsvc.NewRecord) []ch
 	return outcomes
 }
 
-// publish sends a, or returns the offset of the append that had its key before.
-func (l *Log) publish(a *pendingAppend) (sent *pendingAppend, known uint64, err error) {
-	if known, err = l.begin(a); err != nil {
-		return nil, 0, unavailable(refusedError{err})
+// publish sends a, or returns that it is a duplicate of the append that had its key
+// before.
+func (l *Log) publish(a *pendingAppend) (chatsvc.Appended, error) {
+	known, err := l.begin(a)
+	if err != nil {
+		return chatsvc.Appended{}, unavailable(refusedError{err})
 	}
 	if known > 0 {
-		return nil, known, nil
+		return chatsvc.Appended{Epoch: a.epoch, Offset: known, Duplicate: true}, nil
 	}
 	if err := l.publisher.publish(a); err != nil {
-		return nil, 0, unavailable(err)
+		return chatsvc.Appended{}, unavailable(err)
 	}
-	return a, 0, nil
+	return chatsvc.Appended{}, nil
 }
 
 // acknowledged waits for what becomes of an append.
@@ -136,6 +140,7 @@ func (l *Log) acknowledged(ctx context.Context, a *pendingAppend) (chatsvc.Appen
 		}
 		return chatsvc.Appended{}, unavailable(a.err)
 	}
+	a.appended.Epoch = a.epoch // confirm has seen no other
 	return a.appended, nil
 }
 

@@ -509,7 +509,7 @@ func TestKeyOutlivesNATS(t *testing.T) {
 	c.stop(0)
 	c.start(t, 0)
 	for name, log := range map[string]*jetlog.Log{"the one that stored it": sender, "one that has seen it": watcher} {
-		if got, want := appendKeyWhenUp(t, log, "key"), (chatsvc.Appended{Offset: first.Offset, Duplicate: true}); got != want {
+		if got, want := appendKeyWhenUp(t, log, "key"), (chatsvc.Appended{Epoch: first.Epoch, Offset: first.Offset, Duplicate: true}); got != want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

@@ -40,7 +40,7 @@ func testBatches(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener
 					switch {
 					case got.Err != nil:
 						t.Errorf("record %d: %v", i, got.Err)
-					case i == size && got.Appended != (chatsvc.Appended{Offset: known.Offset, Duplicate: true}):
+					case i == size && got.Appended != (chatsvc.Appended{Epoch: known.Epoch, Offset: known.Offset, Duplicate: true}):
 						t.Errorf("a known key: %+v", got.Appended)
 					case i == size+1 && !got.Appended.Duplicate:
 						t.Errorf("a key of the same batch: %+v", got.Appended)

@@ -17,8 +17,12 @@ func testDuplicates(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Ope
 	if first.Duplicate || second.Duplicate || second.Offset != first.Offset+2 {
 		t.Errorf("first appends: %+v, %+v", first, second)
 	}
+	epoch := stateOf(t, log).Epoch
+	if first.Epoch != epoch || second.Epoch != epoch {
+		t.Errorf("first appends in the epoch %q: %+v, %+v", epoch, first, second)
+	}
 	for _, l := range []chatsvc.Log{log, other} {
-		if got := add(t, l, "first", "key"); !got.Duplicate || got.Offset != first.Offset {
+		if got := add(t, l, "first", "key"); !got.Duplicate || got.Offset != first.Offset || got.Epoch != epoch {
 			t.Errorf("the key again: %+v, offset %d was due", got, first.Offset)
 		}
 		if got := add(t, l, "second", "other key, with any bytes: \r\n\x00\xff"); !got.Duplicate || got.Offset != second.Offset {

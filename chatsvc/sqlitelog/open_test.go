@@ -183,7 +183,7 @@ func TestKilled(t *testing.T) {
 			if got := contents(t, again); len(got) != 100 || got[50] != "50" {
 				t.Errorf("%d records", len(got))
 			}
-			if got := add(t, again, "keyed", "key"); got != (chatsvc.Appended{Offset: keyed.Offset, Duplicate: true}) {
+			if got := add(t, again, "keyed", "key"); got != (chatsvc.Appended{Epoch: before.Epoch, Offset: keyed.Offset, Duplicate: true}) {
 				t.Errorf("the key again: %+v", got)
 			}
 			machine.bootID = "another" // a power cut
@@ -515,7 +515,7 @@ func TestClockSteps(t *testing.T) {
 				first := add(t, log, "first", "key")
 				machine.mono.Add(60_000)
 				change()
-				if got := add(t, log, "first", "key"); got != (chatsvc.Appended{Offset: first.Offset, Duplicate: true}) {
+				if got := add(t, log, "first", "key"); got != (chatsvc.Appended{Epoch: first.Epoch, Offset: first.Offset, Duplicate: true}) {
 					t.Errorf("the key after a minute: %+v", got)
 				}
 				machine.mono.Add(61_000)

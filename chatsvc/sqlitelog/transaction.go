@@ -100,7 +100,7 @@ func (w *writer) insert(t *transaction, batch []*pendingAppend) error {
 				offset, ok = seen[p.key]
 			}
 			if ok {
-				p.result = chatsvc.Appended{Offset: offset, Duplicate: true}
+				p.result = chatsvc.Appended{Epoch: epoch, Offset: offset, Duplicate: true}
 				continue
 			}
 		}
@@ -127,7 +127,7 @@ func (w *writer) insert(t *transaction, batch []*pendingAppend) error {
 			}
 			seen[p.key] = t.next
 		}
-		p.result = chatsvc.Appended{Offset: t.next}
+		p.result = chatsvc.Appended{Epoch: epoch, Offset: t.next}
 		t.entries = append(t.entries, chatsvc.Entry{Offset: t.next, Time: time.UnixMilli(t.now), Record: p.record})
 		t.last = r.checksum
 		t.next++
