@@ -58,7 +58,10 @@ type broker struct {
 }
 
 // memoryBounds are the bounds of what a broker holds of the log, in bytes.
-type memoryBounds struct{ hot, cold int64 }
+type memoryBounds struct {
+	hot, cold int64
+	record    int64 // the largest record that is accepted
+}
 
 // subscriber is a place in the log. It is guarded by the broker's mu.
 type subscriber struct {
@@ -93,7 +96,7 @@ func newBroker(log Log, state State, memory memoryBounds, replay Replay, logger 
 	}
 	b.replay.bounds, b.replay.turn = replay, make(chan struct{}, 1)
 	b.view.at = time.Now()
-	b.cold = newColdCache(log, state.Epoch, memory.cold, b.reportUnreadable)
+	b.cold = newColdCache(log, state.Epoch, memory, b.reportUnreadable)
 	b.hold = time.AfterFunc(time.Hour, b.endHold)
 	b.hold.Stop()
 	return b

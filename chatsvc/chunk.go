@@ -17,6 +17,8 @@ const (
 	ownChunkBytes = 4 << 10
 	// chunkOverhead is about what a chunk takes beside its records.
 	chunkOverhead = 256
+	// recordOverhead is about the most that a record takes beside its content.
+	recordOverhead = 1 << 10
 )
 
 // chunk is consecutive records in memory, encoded, one behind the other. Data and

@@ -20,6 +20,10 @@ const (
 	// coldRetry and coldRetryMax are the pauses before a read is repeated.
 	coldRetry    = 20 * time.Millisecond
 	coldRetryMax = time.Second
+	// coldReads is how many reads of the log are under way at a time. Each reserves the
+	// memory of the largest record, although most take that of a chunk: more of them
+	// would drive out what is cached.
+	coldReads = 8
 	// ownerShare is the part of the cold cache, in per cent, that one user at one
 	// address can hold at a time.
 	ownerShare = 75
@@ -47,6 +51,8 @@ type coldCache struct {
 	pieces     map[uint64][]*piece   // by block; pieces of one block may overlap
 	unused     *list.List            // loaded pieces that no subscriber holds, the one unused for longest first
 	used       int64                 // bytes of all pieces that are reserved, cached or held
+	reserve    int64                 // bytes that one read may take: those of a chunk, or of the largest record
+	reading    int                   // reads under way
 	owners     map[string]*coldOwner // those that hold something or wait
 }
 
@@ -71,11 +77,12 @@ type piece struct {
 	cached   bool          // it is in pieces
 }
 
-func newColdCache(log Log, epoch string, limit int64, unreadable func(from, to uint64)) *coldCache {
+func newColdCache(log Log, epoch string, memory memoryBounds, unreadable func(from, to uint64)) *coldCache {
 	c := &coldCache{
 		log:        log,
 		epoch:      epoch,
-		limit:      limit,
+		limit:      memory.cold,
+		reserve:    max(chunkBytes, memory.record+chunkOverhead),
 		unreadable: unreadable,
 		pieces:     make(map[uint64][]*piece),
 		unused:     list.New(),
@@ -234,8 +241,7 @@ func (c *coldCache) grant() {
 		if next == nil {
 			return
 		}
-		isOpen := c.closed.Err() == nil
-		if isOpen && (next.held > 0 && (next.held+chunkBytes)*100 > c.limit*ownerShare || !c.makeRoom(chunkBytes)) {
+		if c.closed.Err() == nil && !c.hasRoom(next) {
 			return
 		}
 		p := next.waiting[0]
@@ -245,11 +251,23 @@ func (c *coldCache) grant() {
 			c.forgetOwner(name)
 			continue
 		}
-		p.bytes = chunkBytes
+		p.bytes = c.reserve
 		c.used += p.bytes
 		next.held += p.bytes
+		c.reading++
 		go c.load(p)
 	}
+}
+
+// hasRoom reports whether a read for an owner may begin. The caller holds mu.
+func (c *coldCache) hasRoom(o *coldOwner) bool {
+	switch {
+	case c.reading >= coldReads:
+		return false
+	case o.held > 0 && (o.held+c.reserve)*100 > c.limit*ownerShare:
+		return false
+	}
+	return c.makeRoom(c.reserve)
 }
 
 // makeRoom frees memory until bytes more fit in, first JSON forms, then whole
@@ -279,6 +297,7 @@ func (c *coldCache) load(p *piece) {
 		go c.load(p)
 		return
 	}
+	c.reading--
 	c.owner(p).held -= p.bytes
 	c.used -= p.bytes
 	p.bytes = 0
@@ -286,6 +305,7 @@ func (c *coldCache) load(p *piece) {
 	if chunk != nil {
 		chunk.json.account = &c.json
 		p.bytes = chunk.size()
+		c.reserve = max(c.reserve, p.bytes) // the log may have records that are not accepted any more
 	}
 	c.owner(p).held += p.bytes
 	c.used += p.bytes

@@ -397,3 +397,48 @@ func TestColdWaitersEndWithTheCache(t *testing.T) {
 		c.isFree()
 	})
 }
+
+// Memory for the largest record is reserved before a read: reads of large records
+// together stay within the limit.
+func TestColdReadsReserveTheLargestRecord(t *testing.T) {
+	t.Parallel()
+	for name, bound := range map[string]int64{"known": 8 * chunkBytes, "seen": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newColdTest(t, 30, 8*chunkBytes-chunkOverhead-100, 0)
+				c.broker.cold.end()
+				const limit = 4 * 8 * chunkBytes
+				c.broker.cold = newColdCache(c.log, c.log.epoch, memoryBounds{cold: limit, record: bound}, c.broker.reportUnreadable)
+				defer func() { c.broker.cold.end() }()
+				s := c.broker.subscribe("", 30, c.next)
+				s.begun = true
+				if _, err := c.read(s); err != nil {
+					t.Fatal(err)
+				}
+				c.broker.leave(s)
+
+				held, reads := make(chan struct{}), 0
+				c.log.before = func() {
+					c.log.mu.Lock()
+					reads++
+					c.log.mu.Unlock()
+					<-held
+				}
+				for offset := uint64(20); offset > 0; offset-- { // from the end: none is a part of one before
+					s := c.broker.subscribe(fmt.Sprint(offset), offset, c.next)
+					defer c.broker.leave(s)
+					s.begun = true
+					if _, _, err := c.broker.read(s); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait()
+				if reads == 0 || reads > limit/(8*chunkBytes) {
+					t.Errorf("%d records of 512 KiB are read at a time, of at most %d bytes", reads, limit)
+				}
+				close(held)
+			})
+		})
+	}
+}

@@ -138,7 +138,9 @@ func WithHotBytes(bytes int64) Option {
 
 // WithColdBytes bounds the memory for records that subscribers read from the log, in
 // bytes. Where it does not suffice, subscribers wait for each other; one chunk of 64
-// KiB, or one larger record, can always be read. The default is [DefaultColdBytes].
+// KiB, or one larger record, can always be read. Less than a few times the largest
+// content lets a slow subscriber delay others that read old records. The default is
+// [DefaultColdBytes].
 func WithColdBytes(bytes int64) Option {
 	return optionFunc(func(c *config) { c.memory.cold = bytes })
 }

@@ -63,7 +63,7 @@ func New(opts ...Option) (*Service, error) {
 	}
 	s := &Service{
 		log:           c.log,
-		memory:        c.memory,
+		memory:        memoryBounds{c.memory.hot, c.memory.cold, int64(c.maxContent) + recordOverhead},
 		pending:       newPendingWrites(c.pendingBytes),
 		replay:        c.replay,
 		maxContent:    c.maxContent,
