@@ -168,6 +168,8 @@ func TestSendInAnotherEpochIsNotAcknowledged(t *testing.T) {
 	mux.Handle(svc.Handler())
 	f := face{service: svc, server: newServer(t, mux, transports[1]), protocol: wireProtocols[0]}
 	client := f.as(t, "user1", "qwerty")
+	send(ctx, t, client, text("in the first log"))
+	subscribe(ctx, t, client).next() // the service follows it
 	log.replaceQuietly(chatsvc.NewMemoryLog(chatsvc.Retention{}))
 	if _, err := client.SendMessage(ctx, text("x")); connect.CodeOf(err) != connect.CodeUnavailable || !contains(err, "replaced") {
 		t.Errorf("send: %v", err)
