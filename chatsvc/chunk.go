@@ -2,7 +2,6 @@ package chatsvc
 
 import (
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"example.com/simplechat/chatsvc/internal/record"
@@ -141,95 +140,4 @@ func (c *chunk) redacted(offset uint64) *chunk {
 		n.ends = append(n.ends, uint32(len(n.data)))
 	}
 	return n
-}
-
-// jsonForm is the JSON of a chunk's records, made once when the first
-// subscriber asks for it, and dropped when memory is short.
-type jsonForm struct {
-	account *atomic.Int64 // sum of the sizes of the JSON forms of all chunks that share a bound
-
-	mu   sync.Mutex // guards all below
-	data []byte     // each record's message, followed by a comma
-	ends []int      // where each record's comma ends in data
-}
-
-// json returns the batch's messages as JSON objects with commas between them.
-func (b batch) json() ([]byte, error) {
-	data, ends, err := b.jsonParts()
-	if err != nil || b.count == 0 {
-		return nil, err
-	}
-	first := 0
-	if b.index > 0 {
-		first = ends[b.index-1]
-	}
-	return data[first : ends[len(ends)-1]-1], nil
-}
-
-// jsonParts returns the JSON form of the chunk up to the batch's end, and where each
-// record's comma ends in it. The batch begins with the record at its index.
-func (b batch) jsonParts() (data []byte, ends []int, err error) {
-	if b.count == 0 {
-		return nil, nil, nil
-	}
-	data, ends, err = b.makeJSON()
-	// The chunk may have left while the form was made, and drop does not wait for
-	// that: nobody else will drop the form.
-	if b.chunk.evicted.Load() {
-		b.chunk.json.forget()
-	}
-	return data, ends, err
-}
-
-// makeJSON is jsonParts for a batch that has records.
-func (b batch) makeJSON() ([]byte, []int, error) {
-	f := &b.chunk.json
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	before := f.size()
-	if cap(f.data) == 0 {
-		f.data = make([]byte, 0, len(b.records)+len(b.records)/2+64*len(b.ends))
-	}
-	for i := len(f.ends); i < len(b.ends); i++ {
-		m, err := record.Parse(b.records[start(i, b.ends):b.ends[i]])
-		if err != nil {
-			return nil, nil, err
-		}
-		data, err := m.AppendJSON(f.data)
-		if err != nil {
-			return nil, nil, err
-		}
-		data = append(data, ',')
-		f.data = data
-		f.ends = append(f.ends, len(f.data))
-	}
-	if f.account != nil {
-		f.account.Add(f.size() - before)
-	}
-	return f.data, f.ends[:len(b.ends)], nil
-}
-
-// size returns how many bytes of memory the form takes. The caller holds mu.
-func (f *jsonForm) size() int64 { return int64(cap(f.data) + 8*cap(f.ends)) }
-
-// forget takes the form out of its account.
-func (f *jsonForm) forget() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.account != nil {
-		f.account.Add(-f.size())
-		f.account = nil
-	}
-}
-
-// drop frees the form unless it is being made; the next batch makes it again.
-func (f *jsonForm) drop() {
-	if !f.mu.TryLock() {
-		return
-	}
-	defer f.mu.Unlock()
-	if f.account != nil {
-		f.account.Add(-f.size())
-	}
-	f.data, f.ends = nil, nil
 }

@@ -44,7 +44,7 @@ type coldCache struct {
 	unreadable func(from, to uint64) // reports records that cannot be read
 	closed     context.Context       //nolint:containedctx // reads outlive the calls of the subscribers that wait for them
 	end        context.CancelFunc    // ends all reads
-	json       atomic.Int64          // memory of the JSON forms
+	json       jsonAccount           // memory of the JSON forms
 	reads      atomic.Uint64         // of the log
 	hits       atomic.Uint64         // pieces that were cached or being read already
 	mu         sync.Mutex            // guards all below, and the fields of all pieces
@@ -274,17 +274,17 @@ func (c *coldCache) hasRoom(o *coldOwner) bool {
 // pieces, those unused for longest first. It reports whether they fit: they do if
 // there is nothing else. The caller holds mu.
 func (c *coldCache) makeRoom(bytes int64) bool {
-	for e := c.unused.Front(); e != nil && c.json.Load() > 0 && c.used+c.json.Load()+bytes > c.limit; e = e.Next() {
+	for e := c.unused.Front(); e != nil && c.json.bytes.Load() > 0 && c.used+c.json.bytes.Load()+bytes > c.limit; e = e.Next() {
 		e.Value.(*piece).chunk.json.drop() //nolint:forcetypeassert // the list has nothing else
 	}
-	for e := c.unused.Front(); e != nil && c.used+c.json.Load()+bytes > c.limit; e = c.unused.Front() {
+	for e := c.unused.Front(); e != nil && c.used+c.json.bytes.Load()+bytes > c.limit; e = c.unused.Front() {
 		p := c.unused.Remove(e).(*piece) //nolint:forcetypeassert // the list has nothing else
 		p.place = nil
 		c.uncache(p)
 		c.used -= p.bytes
 		p.chunk.json.drop()
 	}
-	return c.used == 0 || c.used+c.json.Load()+bytes <= c.limit
+	return c.used == 0 || c.used+c.json.bytes.Load()+bytes <= c.limit
 }
 
 // load reads p from the log.

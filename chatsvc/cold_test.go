@@ -169,7 +169,7 @@ func TestColdReadsAreBounded(t *testing.T) {
 					t.Errorf("subscriber %d: %v", n, err)
 					return
 				}
-				if _, err := got.json(); err != nil {
+				if _, _, err := got.json(); err != nil {
 					t.Error(err)
 				}
 				cold := c.broker.cold
@@ -183,7 +183,7 @@ func TestColdReadsAreBounded(t *testing.T) {
 	}
 	work.Wait()
 	c.isFree()
-	if n := c.broker.cold.json.Load(); n > limit {
+	if n := c.broker.cold.json.bytes.Load(); n > limit {
 		t.Errorf("JSON forms take %d bytes", n)
 	}
 }

@@ -32,10 +32,11 @@ func (s *stream) writeEach(write func(w *bufio.Writer) error) error {
 // again gets the next one. An empty batch is a comment; the first one of a stream
 // carries the position too.
 func (s *stream) writeEvents(b batch) error {
-	data, ends, err := b.jsonParts()
+	data, ends, array, err := b.jsonParts()
 	if err != nil {
 		return err
 	}
+	s.watch.holds(array) // it may have been dropped and made again since send
 	return s.writeEach(func(w *bufio.Writer) error {
 		if b.count == 0 {
 			if s.isFirst {
@@ -66,7 +67,7 @@ func (s *stream) end() error {
 	if s.form != formEvents {
 		return nil
 	}
-	s.watch.start(nil, 0, false)
+	s.watch.start(pendingWrite{})
 	err := s.writeEach(func(w *bufio.Writer) error {
 		_, err := w.WriteString("event: end\nid: " + eventID(s.epoch, s.next) + eventEnd + "\ndata: {}\n\n")
 		return err

@@ -3,7 +3,6 @@ package chatsvc
 import (
 	"slices"
 	"sort"
-	"sync/atomic"
 )
 
 // spareChunks is how many chunks the hot end holds at least, so that a subscriber
@@ -13,12 +12,12 @@ const spareChunks = 2
 // hotEnd is the newest records of the log in memory. It is not safe for
 // concurrent use, but its batches are.
 type hotEnd struct {
-	limit  int64        // bytes of memory
-	chunks []*chunk     // oldest first; at least one while next > floor
-	next   uint64       // offset of the next record
-	bytes  int64        // memory of the chunks without their JSON forms
-	total  int64        // sum of the sizes of all records that were ever added
-	json   atomic.Int64 // memory of the JSON forms
+	limit  int64       // bytes of memory
+	chunks []*chunk    // oldest first; at least one while next > floor
+	next   uint64      // offset of the next record
+	bytes  int64       // memory of the chunks without their JSON forms
+	total  int64       // sum of the sizes of all records that were ever added
+	json   jsonAccount // memory of the JSON forms
 	// evicted is called with the memory of chunks that have left.
 	evicted func(bytes int64)
 }
@@ -73,13 +72,13 @@ func (h *hotEnd) restart(next uint64) {
 // which all that keep up are about to write: each would make the form again.
 func (h *hotEnd) evict() {
 	for _, c := range h.chunks[:max(0, len(h.chunks)-spareChunks)] {
-		if h.json.Load() == 0 || h.bytes+h.json.Load() <= h.limit {
+		if h.json.bytes.Load() == 0 || h.bytes+h.json.bytes.Load() <= h.limit {
 			break
 		}
 		c.json.drop()
 	}
 	count := 0
-	for count < len(h.chunks)-spareChunks && h.bytes+h.json.Load() > h.limit {
+	for count < len(h.chunks)-spareChunks && h.bytes+h.json.bytes.Load() > h.limit {
 		h.bytes -= h.chunks[count].size()
 		h.drop(h.chunks[count])
 		count++
@@ -98,7 +97,7 @@ func (h *hotEnd) drop(c *chunk) {
 
 // isFull reports whether evict would free memory.
 func (h *hotEnd) isFull() bool {
-	return len(h.chunks) > spareChunks && h.bytes+h.json.Load() > h.limit
+	return len(h.chunks) > spareChunks && h.bytes+h.json.bytes.Load() > h.limit
 }
 
 // redact replaces the record at offset by an empty one.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -131,7 +132,7 @@ func TestHotBatchIsImmutable(t *testing.T) {
 	if !bytes.Equal(b.data, before) || b.count != 1 {
 		t.Error("the batch changed")
 	}
-	if got, err := b.json(); err != nil || string(got) != `{"content":"b25l","from":"user1"}` {
+	if got, _, err := b.json(); err != nil || string(got) != `{"content":"b25l","from":"user1"}` {
 		t.Errorf("JSON form %s, %v", got, err)
 	}
 }
@@ -160,7 +161,7 @@ func TestHotJSON(t *testing.T) {
 		want = append(want, string(data))
 		if n%7 == 0 {
 			from := uint64(1 + n/2)
-			got, err := hot.batch(from, hot.next).json()
+			got, _, err := hot.batch(from, hot.next).json()
 			if err != nil || string(got) != strings.Join(want[from-1:], ",") {
 				t.Fatalf("JSON from %d: %s, %v", from, got, err)
 			}
@@ -234,7 +235,7 @@ func TestFullHotEndKeepsItsNewestJSON(t *testing.T) {
 		t.Fatalf("%d chunks are held, %d are due", len(hot.chunks), spareChunks)
 	}
 	b := hot.batch(hot.next-1, hot.next)
-	first, err := b.json()
+	first, _, err := b.json()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +243,7 @@ func TestFullHotEndKeepsItsNewestJSON(t *testing.T) {
 		t.Error("it is full, but nothing can be freed")
 	}
 	hot.evict()
-	again, err := b.json()
+	again, _, err := b.json()
 	if err != nil || &first[0] != &again[0] {
 		t.Errorf("the newest JSON form was made again (%v)", err)
 	}
@@ -254,16 +255,72 @@ func TestChunkLeavesWhileItsJSONIsMade(t *testing.T) {
 	hot := &hotEnd{limit: 1 << 40, next: 1}
 	hot.add(newRecord(t, "x"))
 	b := hot.batch(1, 2)
-	if _, _, err := b.makeJSON(); err != nil {
+	if _, _, _, err := b.makeJSON(); err != nil {
 		t.Fatal(err)
 	}
 	b.chunk.json.mu.Lock() // as a subscriber does that makes the form
 	hot.restart(1)
 	b.chunk.json.mu.Unlock()
-	if _, err := b.json(); err != nil {
+	if _, _, err := b.json(); err != nil {
 		t.Fatal(err)
 	}
-	if n := hot.json.Load(); n != 0 {
+	if n := hot.json.bytes.Load(); n != 0 {
 		t.Errorf("%d bytes are counted", n)
+	}
+}
+
+// A write counts the JSON form that it holds, if that was dropped or has grown since,
+// once for all that write it; a form that is the chunk's own is counted there.
+func TestDroppedJSONCountsWhileItIsWritten(t *testing.T) {
+	t.Parallel()
+	hot := &hotEnd{limit: 1 << 40, next: 1}
+	pending := newPendingWrites(1 << 40)
+	freed := int64(0)
+	hot.json.freed = func(bytes int64) { freed += bytes }
+	hot.add(newRecord(t, "x"))
+	write := func(owner string) *jsonArray {
+		b := hot.batch(1, hot.next)
+		_, array, err := b.json()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &watchdog{deadline: time.Hour}
+		t.Cleanup(w.end)
+		w.start(pendingWrite{chunk: b.chunk, array: array})
+		pending.add(w, owner)
+		return array
+	}
+	expect := func(when string, want int64, owners map[string]int64) {
+		t.Helper()
+		if total, perOwner := sum(pending.held()); total != want || !maps.Equal(perOwner, owners) {
+			t.Errorf("%s: %d bytes, %v; %d, %v are due", when, total, perOwner, want, owners)
+		}
+	}
+	first := write("a")
+	write("a")
+	write("b")
+	expect("a form in use", 0, map[string]int64{})
+	hot.chunks[0].json.drop()
+	expect("dropped", first.bytes, map[string]int64{"a": first.bytes, "b": first.bytes})
+	second := write("c")
+	expect("made again", first.bytes, map[string]int64{"a": first.bytes, "b": first.bytes})
+	for hot.next < 100 {
+		hot.add(newRecord(t, strings.Repeat("x", 100)))
+	}
+	if third := write("d"); third == second {
+		t.Fatal("the form did not grow")
+	}
+	both := first.bytes + second.bytes
+	expect("grown", both, map[string]int64{"a": first.bytes, "b": first.bytes, "c": second.bytes})
+	if freed != both {
+		t.Errorf("%d bytes were told, %d are due", freed, both)
+	}
+	c, third := hot.chunks[0], hot.chunks[0].json.array.Load()
+	hot.restart(1)
+	expect("left", both+third.bytes+c.size(), map[string]int64{
+		"a": first.bytes + c.size(), "b": first.bytes + c.size(), "c": second.bytes + c.size(), "d": third.bytes + c.size(),
+	})
+	if freed != both+third.bytes || hot.json.bytes.Load() != 0 {
+		t.Errorf("%d bytes were told, %d are counted", freed, hot.json.bytes.Load())
 	}
 }

@@ -261,7 +261,7 @@ func (s *stream) writeLines(lines []byte) (err error) {
 	if len(lines) == 0 {
 		return nil
 	}
-	s.watch.start(nil, len(lines), false)
+	s.watch.start(pendingWrite{size: len(lines)})
 	defer func() {
 		if cut := s.watch.stop(batch{}, 0, false); cut != nil {
 			err = cut

@@ -6,7 +6,8 @@ import (
 )
 
 // pendingWrites bounds the memory that writes hold beside the hot end and the cold
-// cache: a batch whose chunk was evicted stays in memory until it is written. It
+// cache: a batch whose chunk was evicted, or whose JSON form was dropped, stays in
+// memory until it is written. It
 // looks at the streams each time that a part of the bound has been evicted, so it
 // costs nothing per write. It is safe for concurrent use.
 type pendingWrites struct {
@@ -39,7 +40,7 @@ func (p *pendingWrites) remove(w *watchdog) {
 	delete(p.streams, w)
 }
 
-// evict notes that bytes have left the hot end. Writes may hold them.
+// evict notes that bytes have left the hot end or the cold cache. Writes may hold them.
 func (p *pendingWrites) evict(bytes int64) {
 	if bytes == 0 || p.evicted.Add(bytes) < p.limit/8 {
 		return
@@ -48,21 +49,29 @@ func (p *pendingWrites) evict(bytes int64) {
 	go p.check()
 }
 
-// heldWrite is a write that holds a chunk which is not in the hot end any more.
+// heldWrite is a write that holds memory which is not counted in the hot end or the
+// cold cache any more.
 type heldWrite struct {
 	pendingWrite
 
 	watch *watchdog
 	owner string
-	bytes int64
 }
 
-// heldBytes names what a write holds: a chunk or its JSON form, for one owner or, if
-// owner is empty, for all.
+// heldBytes names what a write holds, a chunk or the array of a JSON form, for one
+// owner or, if owner is empty, for all.
 type heldBytes struct {
-	chunk  *chunk
-	isJSON bool
-	owner  string
+	chunk *chunk
+	array *jsonArray
+	owner string
+}
+
+// holdsChunk reports whether writes alone keep the chunk in memory.
+func (w pendingWrite) holdsChunk() bool { return w.chunk != nil && w.chunk.evicted.Load() }
+
+// holdsArray reports whether writes alone keep the JSON form in memory.
+func (w pendingWrite) holdsArray() bool {
+	return w.array != nil && (w.holdsChunk() || w.chunk.json.array.Load() != w.array)
 }
 
 // check cuts writes until those that are left hold no more than the limit: the oldest
@@ -95,37 +104,40 @@ func (p *pendingWrites) check() {
 	}
 }
 
-// held returns the writes that hold chunks which are in memory for them alone.
+// held returns the writes that hold what is in memory for writes alone.
 func (p *pendingWrites) held() []heldWrite {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var writes []heldWrite
 	for watch, owner := range p.streams {
-		write := watch.pending()
-		if write.chunk == nil || !write.chunk.evicted.Load() {
-			continue
+		if write := watch.pending(); write.holdsChunk() || write.holdsArray() {
+			writes = append(writes, heldWrite{write, watch, owner})
 		}
-		bytes := write.chunk.size()
-		if write.isJSON {
-			bytes += int64(write.size)
-		}
-		writes = append(writes, heldWrite{write, watch, owner, bytes})
 	}
 	return writes
 }
 
 // sum returns what writes hold, in all and per owner: what they share counts once.
 func sum(writes []heldWrite) (total int64, perOwner map[string]int64) {
-	seen := make(map[heldBytes]bool, 2*len(writes))
+	seen := make(map[heldBytes]bool, 4*len(writes))
 	perOwner = make(map[string]int64)
-	for _, w := range writes {
-		if all := (heldBytes{chunk: w.chunk, isJSON: w.isJSON}); !seen[all] {
-			seen[all] = true
-			total += w.bytes
+	add := func(held heldBytes, owner string, bytes int64) {
+		if !seen[held] {
+			seen[held] = true
+			total += bytes
 		}
-		if own := (heldBytes{w.chunk, w.isJSON, w.owner}); !seen[own] {
-			seen[own] = true
-			perOwner[w.owner] += w.bytes
+		held.owner = owner
+		if !seen[held] {
+			seen[held] = true
+			perOwner[owner] += bytes
+		}
+	}
+	for _, w := range writes {
+		if w.holdsChunk() {
+			add(heldBytes{chunk: w.chunk}, w.owner, w.chunk.size())
+		}
+		if w.holdsArray() {
+			add(heldBytes{array: w.array}, w.owner, w.array.bytes)
 		}
 	}
 	return total, perOwner

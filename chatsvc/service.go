@@ -237,6 +237,6 @@ func (s *Service) replaced(ctx context.Context) bool {
 // newBroker returns a broker for the log in a state.
 func (s *Service) newBroker(state State) *broker {
 	b := newBroker(s.log, state, s.memory, s.replay, s.logger)
-	b.hot.evicted = s.pending.evict
+	b.hot.evicted, b.hot.json.freed, b.cold.json.freed = s.pending.evict, s.pending.evict, s.pending.evict
 	return b
 }

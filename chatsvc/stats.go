@@ -52,7 +52,7 @@ func (b *broker) stats(to *Stats) {
 	to.Releases, to.Wakeups, to.HotBytes = b.releases, b.wakeups, b.hot.bytes
 	b.mu.Unlock()
 	b.cold.mu.Lock()
-	to.ColdBytes = b.cold.used + b.cold.json.Load()
+	to.ColdBytes = b.cold.used + b.cold.json.bytes.Load()
 	b.cold.mu.Unlock()
 	to.ColdReads, to.ColdHits = b.cold.reads.Load(), b.cold.hits.Load()
 }

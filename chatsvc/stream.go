@@ -34,12 +34,13 @@ func newStream(w http.ResponseWriter, f form, epoch string, next uint64, deadlin
 // and an error that wraps errGone if the subscriber has left.
 func (s *stream) send(b batch) (err error) {
 	body := b.data
+	var array *jsonArray
 	if s.form.isJSON() {
-		if body, err = b.json(); err != nil {
+		if body, array, err = b.json(); err != nil {
 			return err
 		}
 	}
-	s.watch.start(b.chunk, len(body), s.form.isJSON())
+	s.watch.start(pendingWrite{chunk: b.chunk, size: len(body), array: array})
 	defer func() {
 		if cut := s.watch.stop(b, len(body), err == nil); cut != nil {
 			err = cut
@@ -113,20 +114,28 @@ type watchdog struct {
 
 // pendingWrite is a write under way.
 type pendingWrite struct {
-	since  time.Time // when it began; zero: there is none
-	chunk  *chunk    // that it is a part of, or nil
-	size   int       // bytes
-	isJSON bool      // it is a part of the chunk's JSON form
+	since time.Time  // when it began; zero: there is none
+	chunk *chunk     // that it is a part of, or nil
+	size  int        // bytes
+	array *jsonArray // of the chunk's JSON form, if it is a part of that; or nil
 }
 
-// start begins a write of size bytes of c.
-func (w *watchdog) start(c *chunk, size int, isJSON bool) {
+// start begins a write.
+func (w *watchdog) start(write pendingWrite) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.write = pendingWrite{time.Now(), c, size, isJSON}
+	write.since = time.Now()
+	w.write = write
 	if !w.armed {
 		w.arm(w.allowed())
 	}
+}
+
+// holds notes that the write under way is of another JSON form than it began with.
+func (w *watchdog) holds(array *jsonArray) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.write.array = array
 }
 
 // stop ends a write of b, which took size bytes, and counts it if it succeeded. It
