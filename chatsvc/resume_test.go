@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -306,6 +308,45 @@ func TestLogCannotStore(t *testing.T) {
 					t.Errorf("delivered although it was not stored: %v", sub.stream.Msg())
 				}
 			}, chatsvc.WithLog(log))
+		})
+	}
+}
+
+// unreadableLog is a log that cannot be asked where its last bytes begin.
+type unreadableLog struct{ *chatsvc.MemoryLog }
+
+func (l *unreadableLog) LastBytes(context.Context, string, int64) (uint64, error) {
+	return 0, errors.New("disk sda1 is on fire")
+}
+
+// A subscriber whose history cannot be read is told so, and to call again; the cause is
+// for the server's log alone.
+func TestLogCannotBeRead(t *testing.T) {
+	t.Parallel()
+	log := &unreadableLog{chatsvc.NewMemoryLog(chatsvc.Retention{})}
+	for n := range 10 {
+		appendTo(t, log, fmt.Sprint(n), "")
+	}
+	forEachFace(t, func(t *testing.T, f face) {
+		err := receiveError(testContext(t), f.as(t, "user1", "qwerty"))
+		if connect.CodeOf(err) != connect.CodeUnavailable || !contains(err, "call messageList again") || contains(err, "sda1") {
+			t.Errorf("subscribe: %v", err)
+		}
+	}, chatsvc.WithLog(log))
+}
+
+// Each subscriber is told the heartbeat, in seconds.
+func TestHeartbeatIsAnnounced(t *testing.T) {
+	t.Parallel()
+	for heartbeat, want := range map[time.Duration]string{chatsvc.DefaultHeartbeat: "25", 1500 * time.Millisecond: "1.5", 0: "0"} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			forEachFace(t, func(t *testing.T, f face) {
+				sub := subscribe(testContext(t), t, f.as(t, "user1", "qwerty"))
+				if got := sub.stream.ResponseHeader().Values("Chat-Heartbeat"); !slices.Equal(got, []string{want}) {
+					t.Errorf("%q, %q was due", got, want)
+				}
+			}, chatsvc.WithHeartbeat(heartbeat))
 		})
 	}
 }

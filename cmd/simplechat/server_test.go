@@ -261,7 +261,7 @@ func TestCORS(t *testing.T) {
 				t.Errorf("answer to %s allows the origin %q", origin, got)
 			}
 			exposed := strings.Split(strings.ToLower(strings.ReplaceAll(res.Header.Get("Access-Control-Expose-Headers"), " ", "")), ",")
-			for _, name := range []string{"chat-offset", "chat-epoch", "chat-duplicate", "grpc-status", "grpc-message"} {
+			for _, name := range []string{"chat-offset", "chat-epoch", "chat-duplicate", "chat-heartbeat", "grpc-status", "grpc-message"} {
 				if !slices.Contains(exposed, name) {
 					t.Errorf("answer to %s exposes %q without %s", origin, exposed, name)
 				}
