@@ -80,7 +80,7 @@ func (a *accountTest) leave(s *subscriber) {
 // read ends the write of s, and begins another one if there is something to read.
 func (a *accountTest) read(s *subscriber) {
 	watch := a.readers[s]
-	_ = watch.stop()
+	_ = watch.stop(batch{}, 0, false)
 	got, _, err := a.broker.read(s)
 	if err != nil {
 		if !errors.Is(err, errCold) {

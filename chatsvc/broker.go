@@ -96,7 +96,7 @@ func newBroker(log Log, state State, memory memoryBounds, replay Replay, logger 
 	}
 	b.replay.bounds, b.replay.turn = replay, make(chan struct{}, 1)
 	b.view.at = time.Now()
-	b.cold = newColdCache(log, state.Epoch, memory, b.reportUnreadable)
+	b.cold = newColdCache(log, state.Epoch, memory, b.reportUnreadable, b.giveWay)
 	b.hold = time.AfterFunc(time.Hour, b.endHold)
 	b.hold.Stop()
 	return b
@@ -360,6 +360,7 @@ func (b *broker) close(reason error) {
 	b.closedAt, b.reason = time.Now(), reason
 	time.AfterFunc(drainTime, b.cold.end)
 	b.release()
+	b.settle()
 	if b.arrived != nil {
 		close(b.arrived)
 		b.arrived = nil

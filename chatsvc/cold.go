@@ -42,6 +42,7 @@ type coldCache struct {
 	epoch      string
 	limit      int64                 // bytes; one read at a time is always allowed
 	unreadable func(from, to uint64) // reports records that cannot be read
+	giveWay    func(context.Context) // is called before each read, without mu
 	closed     context.Context       //nolint:containedctx // reads outlive the calls of the subscribers that wait for them
 	end        context.CancelFunc    // ends all reads
 	json       jsonAccount           // memory of the JSON forms
@@ -77,13 +78,14 @@ type piece struct {
 	cached   bool          // it is in pieces
 }
 
-func newColdCache(log Log, epoch string, memory memoryBounds, unreadable func(from, to uint64)) *coldCache {
+func newColdCache(log Log, epoch string, memory memoryBounds, unreadable func(from, to uint64), giveWay func(context.Context)) *coldCache {
 	c := &coldCache{
 		log:        log,
 		epoch:      epoch,
 		limit:      memory.cold,
 		reserve:    max(chunkBytes, memory.record+chunkOverhead),
 		unreadable: unreadable,
+		giveWay:    giveWay,
 		pieces:     make(map[uint64][]*piece),
 		unused:     list.New(),
 		owners:     make(map[string]*coldOwner),
@@ -322,6 +324,7 @@ func (c *coldCache) load(p *piece) {
 // read reads the records of p, again if there are fewer than there must be. The
 // chunk is nil if all of them were removed.
 func (c *coldCache) read(p *piece) (*chunk, uint64, error) {
+	c.giveWay(c.closed)
 	ctx, cancel := context.WithTimeout(c.closed, coldReadTime)
 	defer cancel()
 	if err := ctx.Err(); err != nil {

@@ -409,7 +409,7 @@ func TestColdReadsReserveTheLargestRecord(t *testing.T) {
 				c := newColdTest(t, 30, 8*chunkBytes-chunkOverhead-100, 0)
 				c.broker.cold.end()
 				const limit = 4 * 8 * chunkBytes
-				c.broker.cold = newColdCache(c.log, c.log.epoch, memoryBounds{cold: limit, record: bound}, c.broker.reportUnreadable)
+				c.broker.cold = newColdCache(c.log, c.log.epoch, memoryBounds{cold: limit, record: bound}, c.broker.reportUnreadable, c.broker.giveWay)
 				defer func() { c.broker.cold.end() }()
 				s := c.broker.subscribe("", 30, c.next)
 				s.begun = true

@@ -1,6 +1,10 @@
 package chatsvc
 
-import "time"
+import (
+	"context"
+	"runtime"
+	"time"
+)
 
 const (
 	// crowdShare is the part of the crowd, in per cent, that must be parked
@@ -26,6 +30,8 @@ const (
 	shortestAbsence = time.Second
 	longestAbsence  = time.Minute
 	lateMemory      = 2 * time.Minute
+	// coldPause bounds how long after a release cold reads wait for the crowd.
+	coldPause = 50 * time.Millisecond
 )
 
 // crowdState says when parked subscribers are woken. It is guarded by the broker's mu.
@@ -40,9 +46,10 @@ type crowdState struct {
 	hold    *time.Timer // ends the wait for the crowd
 	held    time.Time   // when the oldest of the records that are held was published
 
-	releasedAt time.Time // when the crowd was woken last; zero when it has parked since
-	large      bool      // the last release was
-	restsUntil time.Time // when it may be woken again
+	releasedAt time.Time     // when the crowd was woken last; zero when it has parked since
+	large      bool          // the last release was
+	restsUntil time.Time     // when it may be woken again
+	settled    chan struct{} // closed when the crowd has parked after a release; nil while nobody waits for that
 
 	releases, wakeups uint64 // how often records were released, and to how many that waited
 }
@@ -176,6 +183,7 @@ func (b *broker) rest() {
 	}
 	b.restsUntil = now.Add(min(rest, b.longestHold()))
 	b.releasedAt = time.Time{}
+	b.settle()
 	if b.visible < b.hot.next {
 		b.hold.Reset(max(b.holdTime(), 0))
 	}
@@ -205,4 +213,40 @@ func (b *broker) quit(s *subscriber) {
 		b.crowd--
 	}
 	s.census = 0
+}
+
+// settle lets cold reads begin. The caller holds mu.
+func (b *broker) settle() {
+	if b.settled != nil {
+		close(b.settled)
+		b.settled = nil
+	}
+}
+
+// giveWay returns when a cold read may begin: not while a release goes to the crowd,
+// as every read then takes the processor from all that wait for their batch. It waits
+// until coldPause after the release at the longest. In any case all goroutines that
+// can run do so first: a cold reader and its reads wake each other, and the
+// scheduler prefers those that were just woken to those that have waited.
+func (b *broker) giveWay(ctx context.Context) {
+	runtime.Gosched()
+	for {
+		b.mu.Lock()
+		left := coldPause - time.Since(b.releasedAt)
+		if b.crowd < smallCrowd || b.releasedAt.IsZero() || left <= 0 || !b.closedAt.IsZero() {
+			b.mu.Unlock()
+			return
+		}
+		if b.settled == nil {
+			b.settled = make(chan struct{})
+		}
+		settled := b.settled
+		b.mu.Unlock()
+		select {
+		case <-settled:
+		case <-time.After(left):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
