@@ -1,0 +1,131 @@
+package chatsvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// grant begins the reads that there is room for, or all after the end: they fail at
+// once. The caller holds mu.
+func (c *coldCache) grant() {
+	for {
+		name := ""
+		var next *coldOwner
+		for n, o := range c.owners {
+			if len(o.waiting) > 0 && (next == nil || o.held < next.held) {
+				name, next = n, o
+			}
+		}
+		if next == nil {
+			return
+		}
+		if c.closed.Err() == nil && !c.hasRoom(next) {
+			return
+		}
+		p := next.waiting[0]
+		next.waiting = next.waiting[1:]
+		if p.holders == 0 { // those that waited have left
+			c.uncache(p)
+			c.forgetOwner(name)
+			continue
+		}
+		p.bytes = c.reserve
+		c.used += p.bytes
+		next.held += p.bytes
+		c.reading++
+		go c.load(p)
+	}
+}
+
+// hasRoom reports whether a read for an owner may begin. The caller holds mu.
+func (c *coldCache) hasRoom(o *coldOwner) bool {
+	switch {
+	case c.reading >= coldReads:
+		return false
+	case o.held > 0 && (o.held+c.reserve)*100 > c.limit*ownerShare:
+		return false
+	}
+	return c.makeRoom(c.reserve)
+}
+
+// makeRoom frees memory until bytes more fit in, first JSON forms, then whole
+// pieces, those unused for longest first. It reports whether they fit: they do if
+// there is nothing else. The caller holds mu.
+func (c *coldCache) makeRoom(bytes int64) bool {
+	for e := c.unused.Front(); e != nil && c.json.bytes.Load() > 0 && c.used+c.json.bytes.Load()+bytes > c.limit; e = e.Next() {
+		e.Value.(*piece).chunk.json.drop() //nolint:forcetypeassert // the list has nothing else
+	}
+	for e := c.unused.Front(); e != nil && c.used+c.json.bytes.Load()+bytes > c.limit; e = c.unused.Front() {
+		p := c.unused.Remove(e).(*piece) //nolint:forcetypeassert // the list has nothing else
+		p.place = nil
+		c.uncache(p)
+		c.used -= p.bytes
+		p.chunk.json.drop()
+	}
+	return c.used == 0 || c.used+c.json.bytes.Load()+bytes <= c.limit
+}
+
+// load reads p from the log.
+func (c *coldCache) load(p *piece) {
+	chunk, next, err := c.read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.stale && err == nil {
+		p.stale = false
+		go c.load(p)
+		return
+	}
+	c.reading--
+	c.owner(p).held -= p.bytes
+	c.used -= p.bytes
+	p.bytes = 0
+	p.chunk, p.next, p.err = chunk, next, err
+	if chunk != nil {
+		chunk.json.account = &c.json
+		p.bytes = chunk.size()
+		c.reserve = max(c.reserve, p.bytes) // the log may have records that are not accepted any more
+	}
+	c.owner(p).held += p.bytes
+	c.used += p.bytes
+	if err != nil {
+		c.uncache(p)
+	}
+	close(p.loaded)
+	if p.holders == 0 {
+		c.rest(p)
+	}
+	c.grant()
+}
+
+// read reads the records of p, again if there are fewer than there must be. The
+// chunk is nil if all of them were removed.
+func (c *coldCache) read(p *piece) (*chunk, uint64, error) {
+	c.giveWay(c.closed)
+	ctx, cancel := context.WithTimeout(c.closed, coldReadTime)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return nil, p.from, fmt.Errorf("%w: %w", errCold, err)
+	}
+	for pause := coldRetry; ; pause = min(2*pause, coldRetryMax) {
+		c.reads.Add(1)
+		got, err := c.log.Read(ctx, c.epoch, p.from, p.to, chunkBytes)
+		isGone := err == nil && got.First > p.from // records below First may be removed at any time
+		switch {
+		case errors.Is(err, ErrEpoch):
+			return nil, p.from, errReplaced
+		case err == nil && got.From >= p.to && isGone:
+			return nil, p.to, errFellBehind
+		case err == nil && got.Next > got.From && (got.From == p.from || isGone):
+			return newChunk(got, c.unreadable), got.Next, nil
+		case err == nil:
+			err = fmt.Errorf("the log has records %d to %d where record %d was due", got.From, got.Next, p.from)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, p.from, fmt.Errorf("%w: %w", errCold, err)
+		}
+	}
+}
