@@ -13,23 +13,26 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// acceptBackoff is how long to wait when the system has no room for another
-// connection.
-const acceptBackoff = 50 * time.Millisecond
+// shortestBackoff and longestBackoff bound how long to wait when the system has no
+// room for another connection. Each wait is a line in the log.
+const shortestBackoff, longestBackoff = 50 * time.Millisecond, time.Second
 
 // accept takes connections from l and tells HTTP/2 from HTTP/1.1 until l is
 // closed.
 func (s *Server) accept(base context.Context, l *splitListener) {
+	backoff := shortestBackoff
 	for {
 		nc, err := l.Listener.Accept()
 		var temporary interface{ Temporary() bool }
 		switch {
 		case err == nil:
+			backoff = shortestBackoff
 			go s.serveNew(base, nc, l)
 		case errors.As(err, &temporary) && temporary.Temporary(): // such as too many open files
 			s.logf("http2: accept: %v; trying again", err)
 			select {
-			case <-time.After(acceptBackoff):
+			case <-time.After(backoff):
+				backoff = min(2*backoff, longestBackoff)
 			case <-l.closed:
 				return
 			}
