@@ -87,9 +87,21 @@ func New(srv *http.Server) *Server {
 		}
 	}
 	srv.Handler = http1Handler{s.handler}
-	// A map that is not nil keeps net/http from serving HTTP/2.
-	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+	// It also keeps net/http from serving HTTP/2.
+	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": s.serveTLSConn}
 	return s
+}
+
+// serveTLSConn serves a connection that net/http has accepted and that has chosen
+// HTTP/2 in its handshake: [net/http/httptest] serves TLS by itself.
+func (s *Server) serveTLSConn(_ *http.Server, conn *tls.Conn, h http.Handler) {
+	state := conn.ConnectionState()
+	base := context.Background()
+	// net/http's way to pass the connection's context on.
+	if from, ok := h.(interface{ BaseContext() context.Context }); ok {
+		base = from.BaseContext()
+	}
+	s.serveConn(base, conn, &state)
 }
 
 // Serve accepts connections on l until [Server.Shutdown] or [Server.Close] is

@@ -250,6 +250,7 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		"user-send-burst":         "-1",
 		"address-wrong-passwords": "-1",
 		"trusted-proxy":           "everybody",
+		"proxy-protocol":          "true", // without a trusted proxy
 		"allow-host":              "", // no value is bad
 		"max-content":             "9MiB",
 		"max-streams":             "0",

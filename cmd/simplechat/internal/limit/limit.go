@@ -31,8 +31,11 @@ type Config struct {
 	Sends                 float64 // per second and user
 	SendBurst             int     // sends that a user may make at once
 	WrongPasswords        int     // per minute and address, and the same number at once
-	// Trusted are the addresses of proxies, whose X-Forwarded-For tells the client's.
+	// Trusted are the addresses of proxies, whose X-Forwarded-For or PROXY header tells
+	// the client's.
 	Trusted []netip.Prefix
+	// ProxyProtocol tells that connections from them begin with a PROXY header.
+	ProxyProtocol bool
 	Logger  *slog.Logger
 }
 
@@ -40,6 +43,7 @@ type Config struct {
 type Limits struct {
 	config      Config
 	connections *counter
+	proxied     *counter // connections of clients that the PROXY protocol names
 	streams     *counter
 	users       *counter
 	public      *counter
@@ -65,6 +69,7 @@ func New(c Config) *Limits {
 	return &Limits{
 		config:      c,
 		connections: newCounter(c.Connections),
+		proxied:     newCounter(0),
 		streams:     newCounter(c.Streams),
 		users:       newCounter(0),
 		public:      newCounter(c.Public),
