@@ -251,7 +251,7 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		"address-wrong-passwords": "-1",
 		"trusted-proxy":           "everybody",
 		"proxy-protocol":          "true", // without a trusted proxy
-		"allow-host":              "", // no value is bad
+		"allow-host":              "",     // no value is bad
 		"max-content":             "9MiB",
 		"max-streams":             "0",
 		"heartbeat":               "-1s",
