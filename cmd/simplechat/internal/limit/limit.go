@@ -36,7 +36,7 @@ type Config struct {
 	Trusted []netip.Prefix
 	// ProxyProtocol tells that connections from them begin with a PROXY header.
 	ProxyProtocol bool
-	Logger  *slog.Logger
+	Logger        *slog.Logger
 }
 
 // Limits is a server's limits and what they count. It is safe for concurrent use.
