@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // ErrUnauthenticated is what an [Authenticator] returns for credentials that
@@ -52,13 +54,23 @@ func invalid(format string, args ...any) *connect.Error {
 // seconds after which the call may be made again.
 const HeaderRetryAfter = "Retry-After"
 
-// limited returns a resource_exhausted error that asks the caller to come back after
-// a time.
-func limited(after time.Duration, text string) *connect.Error {
-	err := connect.NewError(connect.CodeResourceExhausted, errors.New(text))
+// NewLimitError returns a resource_exhausted error that asks the caller to come back
+// after a time: in whole seconds, rounded up, in [HeaderRetryAfter], and exactly in the
+// detail google.rpc.RetryInfo, which clients of gRPC know.
+func NewLimitError(after time.Duration, err error) *connect.Error {
+	limited := connect.NewError(connect.CodeResourceExhausted, err)
 	seconds := max(1, int((after+time.Second-1)/time.Second))
-	err.Meta().Set(HeaderRetryAfter, strconv.Itoa(seconds))
-	return err
+	limited.Meta().Set(HeaderRetryAfter, strconv.Itoa(seconds))
+	detail, err := connect.NewErrorDetail(&errdetails.RetryInfo{RetryDelay: durationpb.New(max(after, 0))})
+	if err == nil { // it fails for no duration
+		limited.AddDetail(detail)
+	}
+	return limited
+}
+
+// limited is [NewLimitError] with a text.
+func limited(after time.Duration, text string) *connect.Error {
+	return NewLimitError(after, errors.New(text))
 }
 
 // tooLarge returns a resource_exhausted error with a text for the caller. Another

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
-	"strings"
 
 	"connectrpc.com/connect"
 )
@@ -28,18 +27,36 @@ func errorLine(err error) []byte {
 	if errors.As(err, &coded) {
 		wire.Code, wire.Message = coded.Code(), coded.Message()
 	}
-	line, err := json.Marshal(wire)
+	if coded != nil {
+		wire.RetryAfter = retryAfter(coded.Meta().Get(HeaderRetryAfter))
+	}
+	return wire.line()
+}
+
+// refusedLine returns the answer to a line for the answer to its call, the seconds after
+// which the message may be sent again among it.
+func refusedLine(answer []byte, after string) []byte {
+	wire := lineError{RetryAfter: retryAfter(after)}
+	if err := json.Unmarshal(answer, &wire); err != nil {
+		wire.Code = connect.CodeInternal // it came from no handler of connect's
+	}
+	return wire.line()
+}
+
+// retryAfter returns the seconds in a [HeaderRetryAfter], or 0.
+func retryAfter(header string) int {
+	seconds, err := strconv.Atoi(header)
+	if err != nil {
+		return 0
+	}
+	return seconds
+}
+
+// line returns the error in JSON.
+func (e lineError) line() []byte {
+	line, err := json.Marshal(e)
 	if err != nil { // neither can fail to be encoded
 		return []byte(`{"code":"internal"}`)
 	}
-	if coded == nil || coded.Meta().Get(HeaderRetryAfter) == "" {
-		return line
-	}
-	return withRetryAfter(line, coded.Meta().Get(HeaderRetryAfter))
-}
-
-// withRetryAfter adds the seconds after which a message may be sent again to the answer
-// to its line.
-func withRetryAfter(line []byte, seconds string) []byte {
-	return []byte(strings.TrimSuffix(string(line), "}") + `,"retryAfter":` + seconds + "}")
+	return line
 }

@@ -63,10 +63,7 @@ func (c *lineCaller) call(line []byte, tooLong error) *lineSend {
 	c.answer.reset()
 	c.rpc.ServeHTTP(&c.answer, c.request)
 	if c.answer.status != http.StatusOK {
-		send.refusal = bytes.Clone(c.answer.body)
-		if after := c.answer.header.Get(HeaderRetryAfter); after != "" {
-			send.refusal = withRetryAfter(send.refusal, after)
-		}
+		send.refusal = refusedLine(c.answer.body, c.answer.header.Get(HeaderRetryAfter))
 	}
 	return send
 }

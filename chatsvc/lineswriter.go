@@ -88,8 +88,9 @@ func (w *linesWriter) Flush() {
 
 // lineError is an error as Connect's JSON has it.
 type lineError struct {
-	Code    connect.Code `json:"code"`
-	Message string       `json:"message"`
+	Code       connect.Code `json:"code"`
+	Message    string       `json:"message"`
+	RetryAfter int          `json:"retryAfter,omitzero"` // seconds; 0: another call would fail as well
 }
 
 // finish ends the response to r. An error becomes Connect's JSON with its HTTP status

@@ -3,6 +3,7 @@ package chatsvc_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -94,6 +95,12 @@ func (w wire) dial(tb testing.TB, settings ...http2.Setting) *wireConn {
 	conn, err := net.Dial("tcp", w.server.addr)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	if w.server.tls != nil {
+		config := w.server.tls.Clone()
+		config.NextProtos = []string{"h2"}
+		config.ServerName = "example.com"
+		conn = tls.Client(conn, config)
 	}
 	return newWireConn(tb, conn, w.qt, settings...)
 }

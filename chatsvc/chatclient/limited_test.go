@@ -15,8 +15,20 @@ import (
 // A client that a limit refuses comes back when the server asks it to, and not before.
 func TestLimitedCallsAreRepeated(t *testing.T) {
 	t.Parallel()
-	refusal := connect.NewError(connect.CodeResourceExhausted, errors.New("too many"))
-	refusal.Meta().Set(chatsvc.HeaderRetryAfter, "7")
+	detail := chatsvc.NewLimitError(7*time.Second, errors.New("too many"))
+	detail.Meta().Del(chatsvc.HeaderRetryAfter) // as by a proxy
+	header := connect.NewError(connect.CodeResourceExhausted, errors.New("too many"))
+	header.Meta().Set(chatsvc.HeaderRetryAfter, "7")
+	for name, refusal := range map[string]*connect.Error{"header": header, "detail": detail} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mustComeBack(t, refusal)
+		})
+	}
+}
+
+func mustComeBack(t *testing.T, refusal *connect.Error) {
+	t.Helper()
 	answers := []answer{{err: refusal}, {epoch: "E", first: 1, batch: []string{"a"}}}
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()

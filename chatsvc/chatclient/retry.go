@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	"example.com/simplechat/chatsvc"
 )
@@ -73,11 +74,27 @@ func retryAfter(err error) (time.Duration, bool) {
 	if !errors.As(err, &coded) || coded.Code() != connect.CodeResourceExhausted {
 		return 0, false
 	}
+	if info := retryInfo(coded); info.GetRetryDelay().CheckValid() == nil {
+		return min(max(info.GetRetryDelay().AsDuration(), 0), longestRetryAfter), true
+	}
 	seconds, parseErr := strconv.Atoi(coded.Meta().Get(chatsvc.HeaderRetryAfter))
 	if parseErr != nil || seconds < 0 {
 		return 0, false
 	}
 	return min(time.Duration(seconds)*time.Second, longestRetryAfter), true
+}
+
+// retryInfo returns the detail of err that says when to come back, or nil. It passes
+// proxies that drop headers, and is more exact.
+func retryInfo(err *connect.Error) *errdetails.RetryInfo {
+	for _, detail := range err.Details() {
+		if value, valueErr := detail.Value(); valueErr == nil {
+			if info, ok := value.(*errdetails.RetryInfo); ok {
+				return info
+			}
+		}
+	}
+	return nil
 }
 
 // backoff is the pauses between the attempts of one call.

@@ -103,10 +103,11 @@
 //     connection's window (section 6.9.1).
 //
 // HTTP/1.1 is net/http's, with two additions: up to two empty lines before the
-// first request of a connection in plain text are ignored (RFC 9112, section
-// 2.2), and if the answer ends the connection, up to 4 MiB of the request's rest
+// first request of a connection are ignored (RFC 9112, section 2.2), and if the answer ends the connection, up to 4 MiB of the request's rest
 // are read first, for up to five seconds, so that the answer is not lost in a
-// reset of the connection.
+// reset of the connection. The connection that ConnContext and [http.Hijacker] get
+// is therefore no *net.TCPConn and, over HTTP/1.1, no *tls.Conn; it has a
+// ConnectionState if it is one over TLS.
 //
 // The frames are read by golang.org/x/net/http2's Framer. Section numbers in
 // this package are those of RFC 9113, or of RFC 7541 where HPACK is concerned.

@@ -23,6 +23,9 @@ func (s *server) dialHTTP1(tb testing.TB) net.Conn {
 	}
 	tb.Cleanup(func() { _ = nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(patience))
+	if s.tls != nil {
+		nc = tls.Client(nc, clientConfig(s.tls, "http/1.1"))
+	}
 	return nc
 }
 
@@ -31,7 +34,8 @@ func (s *server) dialHTTP1(tb testing.TB) net.Conn {
 func TestEmptyLineBeforeRequest(t *testing.T) {
 	t.Parallel()
 	const request = "GET / HTTP/1.1\r\nHost: example\r\nConnection: close\r\n\r\n"
-	s := serve(t, &http.Server{Handler: http.HandlerFunc(describe)})
+	plain := serve(t, &http.Server{Handler: http.HandlerFunc(describe)})
+	secure := serveTLS(t, &http.Server{Handler: http.HandlerFunc(describe)})
 	for before, want := range map[string]string{
 		"":                     "HTTP/1.1 200 ",
 		"\r\n":                 "HTTP/1.1 200 ",
@@ -40,18 +44,20 @@ func TestEmptyLineBeforeRequest(t *testing.T) {
 		"\r\n\r\n\r\n\r\n\r\n": "HTTP/1.1 400 ",
 		" \r\n":                "HTTP/1.1 400 ",
 	} {
-		for _, size := range []int{1, 3, 1000} {
-			nc := s.dialHTTP1(t)
-			for all := before + request; all != ""; {
-				n := min(size, len(all))
-				if _, err := io.WriteString(nc, all[:n]); err != nil {
-					break // it was refused meanwhile
+		for _, s := range []*server{plain, secure} {
+			for _, size := range []int{1, 3, 1000} {
+				nc := s.dialHTTP1(t)
+				for all := before + request; all != ""; {
+					n := min(size, len(all))
+					if _, err := io.WriteString(nc, all[:n]); err != nil {
+						break // it was refused meanwhile
+					}
+					all = all[n:]
 				}
-				all = all[n:]
-			}
-			status, err := bufio.NewReader(nc).ReadString('\n')
-			if !strings.HasPrefix(status, want) {
-				t.Errorf("%q in pieces of %d: %q, %v", before, size, status, err)
+				status, err := bufio.NewReader(nc).ReadString('\n')
+				if !strings.HasPrefix(status, want) {
+					t.Errorf("%s: %q in pieces of %d: %q, %v", s.url, before, size, status, err)
+				}
 			}
 		}
 	}

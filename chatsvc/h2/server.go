@@ -37,7 +37,7 @@ type Server struct {
 	pingTimeout  time.Duration
 	writeTimeout time.Duration
 	idleTimeout  time.Duration // 0: none
-	beginTime    time.Duration // for the preface, the first SETTINGS and each header block
+	beginTime    time.Duration // for the handshake, the preface, the first SETTINGS and each header block
 	workers      workers
 
 	mu     sync.Mutex // guards all below
@@ -87,12 +87,13 @@ func New(srv *http.Server) *Server {
 		}
 	}
 	srv.Handler = http1Handler{s.handler}
-	// A map that is not nil also keeps net/http from serving HTTP/2.
+	// It also keeps net/http from serving HTTP/2.
 	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": s.serveTLSConn}
 	return s
 }
 
-// serveTLSConn serves a connection that has chosen HTTP/2 in its handshake.
+// serveTLSConn serves a connection that net/http has accepted and that has chosen
+// HTTP/2 in its handshake: [net/http/httptest] serves TLS by itself.
 func (s *Server) serveTLSConn(_ *http.Server, conn *tls.Conn, h http.Handler) {
 	state := conn.ConnectionState()
 	base := context.Background()
@@ -106,16 +107,10 @@ func (s *Server) serveTLSConn(_ *http.Server, conn *tls.Conn, h http.Handler) {
 // Serve accepts connections on l until [Server.Shutdown] or [Server.Close] is
 // called, and returns [http.ErrServerClosed] then. It closes l. The server's
 // BaseContext is called once for each version of HTTP.
-func (s *Server) Serve(l net.Listener) error {
-	split := newSplitListener(l)
-	go s.accept(s.baseContext(l), split)
-	err := s.http.Serve(split)
-	split.close(err)
-	return err
-}
+func (s *Server) Serve(l net.Listener) error { return s.serve(l, nil) }
 
 // ServeTLS is Serve for TLS, with the certificates of the server's TLSConfig,
-// which must not be nil.
+// which must not be nil. A handshake may take ReadHeaderTimeout.
 func (s *Server) ServeTLS(l net.Listener) error {
 	if s.http.TLSConfig == nil {
 		_ = l.Close()
@@ -123,7 +118,16 @@ func (s *Server) ServeTLS(l net.Listener) error {
 	}
 	config := s.http.TLSConfig.Clone()
 	config.NextProtos = []string{"h2", "http/1.1"}
-	return s.http.Serve(tls.NewListener(l, config))
+	return s.serve(l, config)
+}
+
+// serve is Serve, over TLS if config is not nil.
+func (s *Server) serve(l net.Listener, config *tls.Config) error {
+	split := newSplitListener(l, config)
+	go s.accept(s.baseContext(l), split)
+	err := s.http.Serve(split)
+	split.close(err)
+	return err
 }
 
 // Shutdown stops accepting connections, tells clients that theirs will end

@@ -2,8 +2,10 @@ package h2
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -11,23 +13,26 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// acceptBackoff is how long to wait when the system has no room for another
-// connection.
-const acceptBackoff = 50 * time.Millisecond
+// shortestBackoff and longestBackoff bound how long to wait when the system has no
+// room for another connection. Each wait is a line in the log.
+const shortestBackoff, longestBackoff = 50 * time.Millisecond, time.Second
 
 // accept takes connections from l and tells HTTP/2 from HTTP/1.1 until l is
 // closed.
 func (s *Server) accept(base context.Context, l *splitListener) {
+	backoff := shortestBackoff
 	for {
 		nc, err := l.Listener.Accept()
 		var temporary interface{ Temporary() bool }
 		switch {
 		case err == nil:
-			go s.serveEither(base, nc, l)
+			backoff = shortestBackoff
+			go s.serveNew(base, nc, l)
 		case errors.As(err, &temporary) && temporary.Temporary(): // such as too many open files
 			s.logf("http2: accept: %v; trying again", err)
 			select {
-			case <-time.After(acceptBackoff):
+			case <-time.After(backoff):
+				backoff = min(2*backoff, longestBackoff)
 			case <-l.closed:
 				return
 			}
@@ -38,13 +43,29 @@ func (s *Server) accept(base context.Context, l *splitListener) {
 	}
 }
 
+// serveNew finds out which protocol nc speaks. A panic before that ends this
+// connection alone.
+func (s *Server) serveNew(base context.Context, nc net.Conn, l *splitListener) {
+	defer func() {
+		if value := recover(); value != nil {
+			s.logf("http2: panic serving %s: %v\n%s", nc.RemoteAddr(), value, debug.Stack())
+			s.track(nc, false)
+			_ = nc.Close()
+		}
+	}()
+	switch {
+	case !s.track(nc, true):
+		_ = nc.Close()
+	case l.tls != nil:
+		s.serveSecure(base, nc, l)
+	default:
+		s.serveEither(base, nc, l)
+	}
+}
+
 // serveEither serves nc if it begins with HTTP/2's preface, and hands it on to
 // l if not.
 func (s *Server) serveEither(base context.Context, nc net.Conn, l *splitListener) {
-	if !s.track(nc, true) {
-		_ = nc.Close()
-		return
-	}
 	_ = nc.SetReadDeadline(time.Now().Add(s.beginTime))
 	first, isHTTP2, err := readPreface(nc)
 	if !s.track(nc, false) || err != nil {
@@ -126,14 +147,15 @@ func (c *begunConn) CloseWrite() error {
 type splitListener struct {
 	net.Listener
 
+	tls    *tls.Config // nil: plain text
 	conns  chan net.Conn
 	once   sync.Once
 	closed chan struct{}
 	err    error // set before closed is
 }
 
-func newSplitListener(l net.Listener) *splitListener {
-	return &splitListener{Listener: l, conns: make(chan net.Conn), closed: make(chan struct{})}
+func newSplitListener(l net.Listener, config *tls.Config) *splitListener {
+	return &splitListener{Listener: l, tls: config, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
 // Accept implements [net.Listener].

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"strconv"
 	"sync/atomic"
 	"time"
 
-	"connectrpc.com/connect"
 	"golang.org/x/sync/singleflight"
 
 	"example.com/simplechat/chatsvc"
@@ -69,9 +67,7 @@ func (h *hasher) prove(ctx context.Context, a *account, key digest, password str
 	case r := <-result:
 		if r.Err != nil {
 			h.refused.Add(1)
-			err := connect.NewError(connect.CodeResourceExhausted, r.Err)
-			err.Meta().Set(chatsvc.HeaderRetryAfter, strconv.Itoa(int(retryAfter/time.Second)))
-			return false, err
+			return false, chatsvc.NewLimitError(retryAfter, r.Err)
 		}
 		return r.Val.(bool), nil //nolint:forcetypeassert // see above
 	case <-ctx.Done():

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -23,6 +24,7 @@ type limitFlags struct {
 	UserSendBurst         int            `default:"1000" placeholder:"N" help:"Messages that one user may send at once (${default})."`
 	AddressWrongPasswords int            `default:"60" placeholder:"N" help:"Wrong passwords per minute of one address (${default})."`
 	TrustedProxy          []netip.Prefix `placeholder:"CIDR" help:"Proxy whose X-Forwarded-For tells the client's address; may be repeated. Limits of one address or user do not apply to loopback, nor to such a proxy itself."`
+	ProxyProtocol         bool           `help:"Connections from a trusted proxy begin with the header of the PROXY protocol (version 1 or 2), which tells the client's address."`
 	AllowHost             []string       `placeholder:"HOST" help:"Further host name for which a server on loopback with the demo users answers; may be repeated."`
 }
 
@@ -33,6 +35,9 @@ func (f *limitFlags) check(maxContent int64) error {
 	}
 	if f.PendingBytes < 1<<20 {
 		return fmt.Errorf("--pending-bytes %d: it must be at least 1MiB", int64(f.PendingBytes))
+	}
+	if f.ProxyProtocol && len(f.TrustedProxy) == 0 {
+		return errors.New("--proxy-protocol: nobody's header would be believed: give the proxy's address as --trusted-proxy CIDR")
 	}
 	if !(f.UserSends >= 0) { // nor is it a number
 		return fmt.Errorf("--user-sends %v: it must not be negative, 0 for no limit", f.UserSends)
@@ -72,6 +77,7 @@ func (f *limitFlags) limits(logger *slog.Logger) *limit.Limits {
 		SendBurst:             f.UserSendBurst,
 		WrongPasswords:        f.AddressWrongPasswords,
 		Trusted:               f.TrustedProxy,
+		ProxyProtocol:         f.ProxyProtocol,
 		Logger:                logger,
 	})
 }

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/alecthomas/kong"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/term"
@@ -171,7 +170,7 @@ func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limi
 		chatsvc.WithMaxContent(int(c.MaxContent)),
 		chatsvc.WithBodyBytes(int64(c.Limits.BodyBytes)),
 		chatsvc.WithPendingBytes(int64(c.Limits.PendingBytes)),
-		chatsvc.WithHandlerOptions(connect.WithInterceptors(limits)),
+		chatsvc.WithHandlerOptions(limits.Option()),
 		chatsvc.WithTrustedRequests(c.trusts()),
 		chatsvc.WithHeartbeat(c.Heartbeat),
 		chatsvc.WithWriteDeadline(c.WriteDeadline),

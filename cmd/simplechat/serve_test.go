@@ -250,7 +250,8 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		"user-send-burst":         "-1",
 		"address-wrong-passwords": "-1",
 		"trusted-proxy":           "everybody",
-		"allow-host":              "", // no value is bad
+		"proxy-protocol":          "true", // without a trusted proxy
+		"allow-host":              "",     // no value is bad
 		"max-content":             "9MiB",
 		"max-streams":             "0",
 		"heartbeat":               "-1s",

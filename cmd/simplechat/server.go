@@ -123,7 +123,7 @@ func (c *serveCmd) cors() *cors.Cors {
 			chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderIdempotencyKey),
 		ExposedHeaders: slices.Concat(connectcors.ExposedHeaders(),
 			[]string{chatsvc.HeaderOffset, chatsvc.HeaderEpoch, chatsvc.HeaderUntil, chatsvc.HeaderReset,
-				chatsvc.HeaderHeartbeat, chatsvc.HeaderDuplicate}),
+				chatsvc.HeaderHeartbeat, chatsvc.HeaderDuplicate, chatsvc.HeaderRetryAfter}),
 		MaxAge: int((2 * time.Hour).Seconds()),
 	})
 }

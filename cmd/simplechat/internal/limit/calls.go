@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"connectrpc.com/connect"
@@ -12,24 +13,36 @@ import (
 // streamsAfter is when a client without room for its stream may come back.
 const streamsAfter = 5 * time.Second
 
-var _ connect.Interceptor = (*Limits)(nil)
-
-// WrapUnary implements [connect.Interceptor]: it bounds a user's sends per second.
-func (l *Limits) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
-	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		user, _ := chatsvc.UserFromContext(ctx)
-		if address := addressOf(ctx); !l.isExempt(address) {
-			if wait, ok := l.sends.take(user.Name); !ok {
-				l.note("sends per user", address, user.Name)
-				return nil, refusal(wait, "this user sends more than %v messages per second: send it again later", l.config.Sends)
-			}
-		}
-		return next(ctx, req)
-	}
+// Option bounds the calls of a handler behind an authentication. A user's sends are
+// counted before their messages are read.
+func (l *Limits) Option() connect.HandlerOption {
+	return connect.WithHandlerOptions(connect.WithRequestGate(l.gate), connect.WithInterceptors(streamLimit{l}))
 }
 
-// WrapStreamingHandler implements [connect.Interceptor]: it bounds the streams.
-func (l *Limits) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+// gate bounds a user's sends per second.
+func (l *Limits) gate(ctx context.Context, spec connect.Spec, _ connect.Peer, _ http.Header) (context.Context, error) {
+	user, _ := chatsvc.UserFromContext(ctx)
+	address := addressOf(ctx)
+	if spec.StreamType != connect.StreamTypeUnary || l.isExempt(address) {
+		return ctx, nil
+	}
+	if wait, ok := l.sends.take(user.Name); !ok {
+		l.note("sends per user", address, user.Name)
+		return ctx, refusal(wait, "this user sends more than %v messages per second: send it again later", l.config.Sends)
+	}
+	return ctx, nil
+}
+
+// streamLimit bounds the streams.
+type streamLimit struct{ *Limits }
+
+var _ connect.Interceptor = streamLimit{}
+
+// WrapUnary implements [connect.Interceptor]; it changes nothing.
+func (l streamLimit) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc { return next }
+
+// WrapStreamingHandler implements [connect.Interceptor].
+func (l streamLimit) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
 		user, _ := chatsvc.UserFromContext(ctx)
 		address := addressOf(ctx)
@@ -49,6 +62,6 @@ func (l *Limits) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect
 }
 
 // WrapStreamingClient implements [connect.Interceptor]; it changes nothing.
-func (l *Limits) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+func (l streamLimit) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return next
 }

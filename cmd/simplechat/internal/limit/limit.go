@@ -1,6 +1,6 @@
 // Package limit bounds what clients can make a chat server hold: connections, streams,
 // calls without credentials, sends per second and wrong passwords. A refused call gets
-// resource_exhausted with Retry-After. Callers on loopback and trusted proxies that
+// resource_exhausted with the time to wait. Callers on loopback and trusted proxies that
 // name no client are not limited, apart from the totals. What is refused is counted,
 // and logged at most once per second and kind.
 package limit
@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"sync"
 	"time"
 
@@ -32,15 +31,19 @@ type Config struct {
 	Sends                 float64 // per second and user
 	SendBurst             int     // sends that a user may make at once
 	WrongPasswords        int     // per minute and address, and the same number at once
-	// Trusted are the addresses of proxies, whose X-Forwarded-For tells the client's.
+	// Trusted are the addresses of proxies, whose X-Forwarded-For or PROXY header tells
+	// the client's.
 	Trusted []netip.Prefix
-	Logger  *slog.Logger
+	// ProxyProtocol tells that connections from them begin with a PROXY header.
+	ProxyProtocol bool
+	Logger        *slog.Logger
 }
 
 // Limits is a server's limits and what they count. It is safe for concurrent use.
 type Limits struct {
 	config      Config
 	connections *counter
+	proxied     *counter // connections of clients that the PROXY protocol names
 	streams     *counter
 	users       *counter
 	public      *counter
@@ -66,6 +69,7 @@ func New(c Config) *Limits {
 	return &Limits{
 		config:      c,
 		connections: newCounter(c.Connections),
+		proxied:     newCounter(0),
 		streams:     newCounter(c.Streams),
 		users:       newCounter(0),
 		public:      newCounter(c.Public),
@@ -113,12 +117,8 @@ func (l *Limits) note(kind string, address netip.Addr, user string) {
 
 // refusal returns the error of a limit.
 func refusal(after time.Duration, format string, args ...any) *connect.Error {
-	err := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf(format, args...))
-	err.Meta().Set(chatsvc.HeaderRetryAfter, strconv.Itoa(seconds(after)))
-	return err
+	return chatsvc.NewLimitError(after, fmt.Errorf(format, args...))
 }
-
-func seconds(d time.Duration) int { return max(1, int((d+time.Second-1)/time.Second)) }
 
 // writeRefusal answers a call that a limit refuses, in its protocol.
 func writeRefusal(w http.ResponseWriter, r *http.Request, refused *connect.Error) {

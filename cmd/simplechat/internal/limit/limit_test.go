@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,11 +26,11 @@ import (
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
 // newChat serves a chat with limits, behind a trusted proxy, and returns how to call it.
-func newChat(tb testing.TB, c Config) (*Limits, func(address, user string) chatconnect.SimpleChatClient) {
+func newChat(tb testing.TB, c Config) (l *Limits, as func(address, user string) chatconnect.SimpleChatClient, url string) {
 	tb.Helper()
 	c.Trusted = append(c.Trusted, loopback)
-	l := New(c)
-	svc, err := chatsvc.New(chatsvc.WithHandlerOptions(connect.WithInterceptors(l)))
+	l = New(c)
+	svc, err := chatsvc.New(chatsvc.WithHandlerOptions(l.Option()))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func newChat(tb testing.TB, c Config) (*Limits, func(address, user string) chatc
 	})
 	return l, func(address, user string) chatconnect.SimpleChatClient {
 		return chatconnect.NewSimpleChatClient(&http.Client{Transport: caller{address, user}}, server.URL)
-	}
+	}, server.URL
 }
 
 // caller is a client at an address, as a proxy tells it.
@@ -70,6 +71,10 @@ func mustRefuse(tb testing.TB, err error) {
 	var coded *connect.Error
 	if connect.CodeOf(err) != connect.CodeResourceExhausted || !errors.As(err, &coded) || coded.Meta().Get("Retry-After") == "" {
 		tb.Errorf("not refused with a time to come back: %v", err)
+		return
+	}
+	if details := coded.Details(); len(details) != 1 || details[0].Type() != "google.rpc.RetryInfo" {
+		tb.Errorf("details %v", details)
 	}
 }
 
@@ -102,7 +107,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			ctx := testContext(t)
-			l, as := newChat(t, test.config)
+			l, as, _ := newChat(t, test.config)
 			for range 3 {
 				if err := open(ctx, t, as("192.0.2.1", "user1")); err != nil {
 					t.Fatal(err)
@@ -127,7 +132,7 @@ func TestStreamsAreBounded(t *testing.T) {
 func TestSubscribersAreBoundedInAll(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	_, as := newChat(t, Config{Streams: 2})
+	_, as, _ := newChat(t, Config{Streams: 2})
 	for _, address := range []string{"192.0.2.1", "127.0.0.1"} {
 		if err := open(ctx, t, as(address, "user1")); err != nil {
 			t.Fatal(err)
@@ -139,7 +144,7 @@ func TestSubscribersAreBoundedInAll(t *testing.T) {
 func TestSendsAreBounded(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	l, as := newChat(t, Config{Sends: 0.001, SendBurst: 3})
+	l, as, _ := newChat(t, Config{Sends: 0.001, SendBurst: 3})
 	send := func(address, user string) error {
 		_, err := as(address, user).SendMessage(ctx, &chatpb.ChatMessage{Content: []byte("hello"), Type: chatpb.ChatMessage_Text})
 		return err
@@ -158,6 +163,37 @@ func TestSendsAreBounded(t *testing.T) {
 	}
 	if n := l.Refused("sends per user"); n != 1 {
 		t.Errorf("%d refusals were counted", n)
+	}
+}
+
+// A send beyond the limit is refused before its message has arrived.
+func TestSendIsRefusedBeforeItsBody(t *testing.T) {
+	t.Parallel()
+	for name, contentType := range map[string]string{"Connect": "application/json", "plain": "text/plain"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			_, as, url := newChat(t, Config{Sends: 0.001, SendBurst: 1})
+			client := as("192.0.2.1", "user1")
+			if _, err := client.SendMessage(ctx, &chatpb.ChatMessage{Content: []byte("hello"), Type: chatpb.ChatMessage_Text}); err != nil {
+				t.Fatal(err)
+			}
+			body, unsent := io.Pipe()
+			defer unsent.Close()
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, url+chatconnect.SimpleChatSendMessageProcedure, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", contentType)
+			res, err := caller{"192.0.2.1", "user1"}.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" {
+				t.Errorf("%s, %v", res.Status, res.Header)
+			}
+		})
 	}
 }
 

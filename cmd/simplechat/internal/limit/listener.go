@@ -2,13 +2,16 @@ package limit
 
 import (
 	"net"
-	"net/netip"
 	"sync"
 )
 
 // Listener refuses connections beyond the limits: it closes them at once.
 func (l *Limits) Listener(inner net.Listener) net.Listener {
-	return &listener{Listener: inner, limits: l}
+	inner = &listener{Listener: inner, limits: l}
+	if l.config.ProxyProtocol {
+		return l.proxyListener(inner)
+	}
+	return inner
 }
 
 type listener struct {
@@ -24,8 +27,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		peer, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-		address := peer.Addr().Unmap()
+		address := addressOfConn(conn.RemoteAddr())
 		name := network(address)
 		if l.limits.connections.take(name, l.limits.perAddress(address, l.limits.config.ConnectionsPerAddress)) {
 			return &countedConn{Conn: conn, free: sync.OnceFunc(func() { l.limits.connections.give(name) })}, nil
