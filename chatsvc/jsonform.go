@@ -88,7 +88,8 @@ func (f *jsonForm) extend(b batch) error {
 		if err != nil {
 			return err
 		}
-		f.data = append(data, ',')
+		data = append(data, ',')
+		f.data = data
 		f.ends = append(f.ends, len(f.data))
 	}
 	return nil

@@ -2,6 +2,7 @@ package h2_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -65,7 +66,7 @@ func TestHandshakeWithoutEnd(t *testing.T) {
 		defer b.wg.Wait()
 		defer b.h2.Close()
 		silent := b.connect()
-		if _, err := silent.nc.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := silent.nc.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("a silent client: %v", err)
 		}
 		panics := b.connect()

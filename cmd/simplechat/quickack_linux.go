@@ -37,6 +37,9 @@ type quickACKConn struct {
 	raw syscall.RawConn
 }
 
+// TCP returns the connection as it was accepted.
+func (c *quickACKConn) TCP() *net.TCPConn { return c.TCPConn }
+
 // Read implements [net.Conn].
 func (c *quickACKConn) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)

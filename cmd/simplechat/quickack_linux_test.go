@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
+	"example.com/simplechat/cmd/simplechat/internal/limit"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -171,5 +172,30 @@ func grpcStatus(tb testing.TB, conn net.Conn, stream uint32) string {
 		if binary.BigEndian.Uint32(head[5:]) == stream && head[3] <= frameHeaders && head[4]&1 != 0 {
 			return status
 		}
+	}
+}
+
+// A connection that is counted and acknowledges at once still takes several buffers
+// by one call of the system, as h2 asks for.
+func TestConnectionsStayTCP(t *testing.T) {
+	t.Parallel()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := limit.New(limit.Config{}).Listener(quickACK(inner))
+	defer listener.Close()
+	client, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, ok := conn.(interface{ MultipathTCP() (bool, error) }); !ok {
+		t.Errorf("a connection is a %T", conn)
 	}
 }

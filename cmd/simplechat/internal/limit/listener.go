@@ -30,11 +30,41 @@ func (l *listener) Accept() (net.Conn, error) {
 		address := addressOfConn(conn.RemoteAddr())
 		name := network(address)
 		if l.limits.connections.take(name, l.limits.perAddress(address, l.limits.config.ConnectionsPerAddress)) {
-			return &countedConn{Conn: conn, free: sync.OnceFunc(func() { l.limits.connections.give(name) })}, nil
+			return counted(conn, sync.OnceFunc(func() { l.limits.connections.give(name) })), nil
 		}
 		l.limits.note("connections", address, "")
 		_ = conn.Close()
 	}
+}
+
+// counted returns a connection that calls free when it is closed. One of TCP stays one:
+// several buffers go out by one call of the system ([net.Buffers]).
+func counted(conn net.Conn, free func()) net.Conn {
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		return &countedTCP{c, c, free}
+	case interface{ TCP() *net.TCPConn }:
+		return &countedTCP{c.TCP(), conn, free}
+	default:
+		return &countedConn{conn, free}
+	}
+}
+
+// countedTCP is a connection of TCP that counts until it is closed.
+type countedTCP struct {
+	*net.TCPConn
+
+	inner net.Conn // the same, or one that reads in its own way
+	free  func()
+}
+
+// Read implements [net.Conn].
+func (c *countedTCP) Read(p []byte) (int, error) { return c.inner.Read(p) }
+
+// Close implements [net.Conn].
+func (c *countedTCP) Close() error {
+	defer c.free()
+	return c.inner.Close()
 }
 
 // countedConn is a connection that counts until it is closed.
