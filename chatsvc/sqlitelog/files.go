@@ -51,7 +51,7 @@ func hasDirectory(lock *flock.Flock, dir string) bool {
 	if err != nil {
 		return false
 	}
-	is, err := os.Stat(filepath.Join(dir, lockFile)) //nolint:gosec // the path is the operator's
+	is, err := os.Stat(filepath.Join(dir, lockFile))
 	return err == nil && os.SameFile(was, is)
 }
 
@@ -60,7 +60,7 @@ func isReadOnly(err error) bool { return errors.Is(err, fs.ErrPermission) || isR
 
 // refuseJetStream fails if dir has the format of an unreleased version.
 func refuseJetStream(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, jetStreamDir)); err == nil { //nolint:gosec // the path is the operator's
+	if _, err := os.Stat(filepath.Join(dir, jetStreamDir)); err == nil {
 		return errors.New("it holds messages of an unreleased version, which kept them in JetStream's format: give another directory")
 	}
 	return nil
@@ -109,7 +109,7 @@ func (w *watchedFiles) openWAL() (*os.File, error) {
 	if w.walFile != nil {
 		return w.walFile, nil
 	}
-	file, err := os.OpenFile(w.wal, os.O_RDWR, 0) //nolint:gosec // the path is the operator's
+	file, err := os.OpenFile(w.wal, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
