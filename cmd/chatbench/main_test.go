@@ -78,7 +78,6 @@ func checkWhole(tb testing.TB, code int, r result, stderr string, n int64) {
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{},
 		{"run", "--protocol", "smtp"},
 		{"run", "--protocol", "grpc", "--transport", "http1"},
 		{"run", "--size", "5"},
@@ -101,7 +100,7 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%q: exit code %d, %q, %q", args, code, stdout, stderr)
 		}
 	}
-	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"compare", "--help"}, {"storage", "--help"}, {"slow", "--help"}, {"version"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"compare", "--help"}, {"storage", "--help"}, {"slow", "--help"}, {"version"}} {
 		if code, stdout, stderr := chatbench(t, args...); code != 0 || stdout == "" || stderr != "" {
 			t.Errorf("%q: exit code %d, %q, %q", args, code, stdout, stderr)
 		}
