@@ -3,6 +3,7 @@ package sqlitelog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -66,6 +67,9 @@ func (w *writer) explain(err error) error {
 		return err
 	}
 	if cause := w.log.system.room(w.log.dir, w.files.largest()); isNoSpace(cause) {
+		if path, ok := errors.AsType[*fs.PathError](cause); ok {
+			cause = path.Err // the name is another one each time, and would be another line in the log
+		}
 		return fmt.Errorf("%w: %w", sqlite.ResultFull.ToError(), cause)
 	}
 	return err

@@ -385,7 +385,7 @@ func TestFileSizeLimit(t *testing.T) {
 			}
 			continue
 		}
-		if refused++; codeOf(t, err) != connect.CodeUnavailable || !strings.Contains(err.Error(), "this one was not") {
+		if refused++; codeOf(t, err) != connect.CodeResourceExhausted || !strings.Contains(err.Error(), "was not stored") {
 			t.Errorf("a send whose write fails: %v", err)
 		}
 	}

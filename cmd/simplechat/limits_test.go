@@ -53,19 +53,29 @@ func (c limitedClient) guess() (int, http.Header) {
 	return c.call(sendPath, "text/plain", "hello", "wrong")
 }
 
-// beginCheck begins a call without credentials whose body does not end.
+// beginCheck begins a call without credentials whose body does not end. While another
+// one is in its way, it begins again.
 func (c limitedClient) beginCheck() (int, http.Header) {
-	body, unsent := io.Pipe()
-	c.tb.Cleanup(func() { _ = unsent.Close() })
-	req, err := http.NewRequestWithContext(testContext(c.tb), http.MethodPost, c.url+healthCheck, body)
-	if err != nil {
-		c.tb.Fatal(err)
+	ctx := testContext(c.tb)
+	begin := func() (status int) {
+		body, unsent := io.Pipe()
+		defer unsent.Close()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+healthCheck, body)
+		if err != nil {
+			return 0
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-Forwarded-For", limitedAddress)
+		res, err := c.http.Do(req)
+		if err != nil {
+			return 0
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Forwarded-For", limitedAddress)
 	go func() {
-		if res, err := c.http.Do(req); err == nil {
-			_ = res.Body.Close()
+		for begin() == http.StatusTooManyRequests && ctx.Err() == nil {
+			<-time.After(pause)
 		}
 	}()
 	return http.StatusOK, nil

@@ -230,6 +230,7 @@ func TestStreamsAreLogged(t *testing.T) {
 	ctx := testContext(t)
 	p := startServerEnv(t, []string{"SIMPLECHAT_LOG_FORMAT=auto"}, "--listen=127.0.0.1:0")
 	sub := subscribe(ctx, t, p.client("user2", connect.WithGRPC()))
+	p.waitLog(regexp.MustCompile(`^\{.*"msg":"subscribed","user":"user2","peer":"127\.0\.0\.1:\d+","protocol":"grpc","offset":1\}`))
 	before := strings.Count(p.logText(), "\n")
 	for range 20 {
 		send(ctx, t, p.client("user1"), text("hello"))
@@ -239,6 +240,5 @@ func TestStreamsAreLogged(t *testing.T) {
 		t.Errorf("%d lines for 20 messages", after-before)
 	}
 	_ = sub.stream.Close()
-	p.waitLog(regexp.MustCompile(`^\{.*"msg":"subscribed","user":"user2","peer":"127\.0\.0\.1:\d+","protocol":"grpc","offset":1\}`))
 	p.waitLog(regexp.MustCompile(`^\{.*"msg":"subscriber left","user":"user2","peer":"127\.0\.0\.1:\d+","protocol":"grpc","duration":\d+,"delivered":20,"reason":"the client left"\}`))
 }
