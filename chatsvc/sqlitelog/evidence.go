@@ -34,6 +34,8 @@ type evidence struct {
 	// Failed tells that a sync has failed: what the files seem to hold may not be on
 	// the disk.
 	Failed bool `json:"failed"`
+	// Empty tells that the retention had removed all records.
+	Empty bool `json:"empty,omitempty"`
 	// Closed tells that the log was closed, and that all of it is on the disk.
 	Closed bool      `json:"closed"`
 	Clock  clockMark `json:"clock"`

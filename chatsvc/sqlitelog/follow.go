@@ -74,6 +74,9 @@ func (l *Log) Follow(ctx context.Context, epoch string, from uint64, yield func(
 			if chunk, err = l.Read(ctx, epoch, from, chunk.Next+1<<20, followBytes); err != nil {
 				return err
 			}
+			if from = max(from, chunk.Next); chunk.Next == chunk.From {
+				continue // all of it was removed while it was read
+			}
 		}
 		if chunk.Next > chunk.From || len(chunk.Redacted) > 0 {
 			if err := yield(chunk); err != nil {

@@ -37,7 +37,7 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 		return err
 	}
 	if loss != nil {
-		if err := w.newEpoch(loss, aside); err != nil {
+		if err := errors.Join(w.newEpoch(loss, aside), w.checkpointAll()); err != nil { // the evidence must not come before
 			return err
 		}
 	}

@@ -21,6 +21,9 @@ const (
 	pinnedBytes = 16 << 20
 	// pinnedTime is the time between two such log lines.
 	pinnedTime = time.Minute
+	// scrubEvery is the time between two tries to remove what was redacted from the
+	// write-ahead log.
+	scrubEvery = time.Second
 	// noteTime is how often the evidence is synced.
 	noteTime = time.Second
 )
@@ -31,6 +34,7 @@ type maintenance struct {
 	dataVersion int64 // grows when another process has changed the database
 	warnedAt    time.Time
 	lookedAt    time.Time
+	scrubbedAt  time.Time
 	isRedacted  bool // the write-ahead log may still have messages that were redacted
 }
 
@@ -103,7 +107,7 @@ func (w *writer) look() {
 	isCommitted, err := w.transact(t, change)
 	switch {
 	case err == nil:
-		w.launch(&flight{t, nil}) // it lands here, as nobody waits
+		w.launch(&flight{transaction: t}) // it lands here, as nobody waits
 	case isCommitted:
 		w.fail(err)
 	default:
@@ -141,9 +145,15 @@ func (w *writer) scrub() error {
 	if !w.isRedacted {
 		return nil
 	}
+	if time.Since(w.scrubbedAt) < scrubEvery {
+		return nil
+	}
+	w.scrubbedAt = time.Now()
 	w.log.readers.gate.Lock()
 	defer w.log.readers.gate.Unlock()
+	w.conn.SetBusyTimeout(0) // senders would wait for the other process
 	err := w.checkpointAll()
+	w.conn.SetBusyTimeout(busyTime)
 	w.isRedacted = isBusyError(err)
 	if w.isRedacted {
 		return nil
@@ -179,6 +189,7 @@ func (w *writer) pragmaInt(text string) (int64, bool, error) {
 // checkpoint copies the write-ahead log into the database.
 func (w *writer) checkpoint() {
 	frames, copied, err := w.runCheckpoint("PASSIVE")
+	err = w.explain(err)
 	if isFullError(err) {
 		w.walBytes = checkpointBytes / 2 // try again soon: what it is about stays in the write-ahead log
 		return

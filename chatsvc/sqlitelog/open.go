@@ -64,11 +64,17 @@ func (w *writer) openAndLoad(mark evidence, hasMark, mayCreate bool) error {
 // stays open: to close it would remove the write-ahead log, and what can still be read
 // there.
 func (w *writer) abandon(conn *sqlite.Conn, err error) {
-	if isUnreadable(err) {
-		w.leaked = append(w.leaked, conn)
+	if !isUnreadable(err) {
+		_ = conn.Close() // it failed
 		return
 	}
-	_ = conn.Close() // it failed
+	is, statErr := os.Stat(w.log.path)
+	if statErr == nil && w.abandoned != nil && os.SameFile(w.abandoned, is) {
+		_ = conn.Close() // another connection to the file stays open, so this is not the last one
+		return
+	}
+	w.abandoned = is
+	w.leaked = append(w.leaked, conn)
 }
 
 // errNoTables says that a database lacks everything that was stored in it.

@@ -15,7 +15,7 @@ func (l *Log) Read(ctx context.Context, epoch string, from, to uint64, maxBytes 
 	l.mu.Lock()
 	err := l.check(epoch)
 	epochs := l.epochs
-	from, to = max(from, l.floor, 1), min(to, l.next)
+	from, to = min(max(from, l.floor, 1), max(from, l.next)), min(to, l.next)
 	chunk := chatsvc.Chunk{From: from, Next: from, First: l.first}
 	l.mu.Unlock()
 	if err != nil || from >= to {

@@ -10,6 +10,7 @@ import (
 type flight struct {
 	transaction *transaction
 	batch       []*pendingAppend
+	began       time.Time
 }
 
 // launch syncs a transaction: SQLite does not (synchronous=NORMAL), as it would sync in
@@ -44,6 +45,9 @@ func (w *writer) settle() {
 func (w *writer) land(err error) {
 	f := w.flight
 	w.flight = nil
+	if observe := w.log.onCommit; observe != nil && len(f.batch) > 0 {
+		observe(time.Since(f.began))
+	}
 	if err == nil {
 		err = w.files.check()
 	}

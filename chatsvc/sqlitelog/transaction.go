@@ -167,6 +167,8 @@ func (w *writer) trim(t *transaction) error {
 	if err := t.first.advance(w.conn, to, 1<<30); err != nil {
 		return err
 	}
+	// What subscribers are told is retained stays: this transaction may fail.
+	limit = min(limit, int(w.first.offset-min(t.floor.offset, w.first.offset)))
 	from := t.floor.offset
 	if err := t.floor.advance(w.conn, to, limit); err != nil {
 		return err
@@ -249,6 +251,7 @@ func (w *writer) rollback() error {
 func (w *writer) note(t *transaction) error {
 	e := w.evidenceNow()
 	e.Offset, e.Checksum = t.next-1, t.last
+	e.Empty = t.next > 1 && t.floor.offset >= t.next
 	w.noted = true
 	return w.evidence.write(e)
 }

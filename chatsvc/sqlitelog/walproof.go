@@ -12,7 +12,6 @@ import (
 const (
 	walHeaderSize   = 32
 	frameHeaderSize = 24
-	frameSize       = frameHeaderSize + pageSize
 	// littleEndianWAL is the magic number of a write-ahead log whose checksums read
 	// words of the host's order on most machines.
 	littleEndianWAL = 0x377f0682
@@ -49,12 +48,16 @@ func (p *walProof) next(wal io.ReaderAt) error {
 		p.salts, p.frames = salts, 0
 		p.before = walChecksum{binary.BigEndian.Uint32(head[24:]), binary.BigEndian.Uint32(head[28:])}
 	}
-	if p.buffer == nil {
-		p.buffer = make([]byte, frameSize)
+	size := frameHeaderSize + int64(binary.BigEndian.Uint32(head[8:])) // somebody may have rebuilt the database with other pages
+	if size > frameHeaderSize+1<<16 {
+		return fmt.Errorf("header: %w", errHole)
+	}
+	if int64(len(p.buffer)) != size {
+		p.buffer = make([]byte, size)
 	}
 	sum, proven, first := p.before, p.frames, max(p.frames-1, 0)
 	for i := first; ; i++ {
-		_, err := wal.ReadAt(p.buffer, walHeaderSize+i*frameSize)
+		_, err := wal.ReadAt(p.buffer, walHeaderSize+i*size)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}

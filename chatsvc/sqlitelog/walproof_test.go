@@ -26,6 +26,7 @@ func TestWALProof(t *testing.T) {
 	if err := before.next(bytes.NewReader(read())); err != nil {
 		t.Fatal(err)
 	}
+	const frameSize = frameHeaderSize + pageSize
 	end := int(walHeaderSize + before.frames*frameSize)
 	addMany(t, log, 5, 7)
 	wal := read()

@@ -3,6 +3,7 @@ package sqlitelog
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"connectrpc.com/connect"
@@ -60,6 +61,7 @@ type writer struct {
 	mayRepair  bool           // a damaged database will be repaired: nobody uses it yet
 	isReadOnly bool           // messages are served by a view
 	copied     string         // a temporary directory that holds a copy; empty: none
+	abandoned  os.FileInfo    // the file of the last one of leaked that could not be read
 	leaked     []*sqlite.Conn // whose files are no longer those of the directory
 	isFull     bool           // the disk had no room for the last transaction
 	served     int            // records of the last transactions, taken together
@@ -126,18 +128,16 @@ func (w *writer) serve() {
 // commit stores a batch, which is answered when it is on the disk.
 func (w *writer) commit(batch []*pendingAppend) {
 	w.settle()
+	w.maintain() // a sync is always under way while many send
 	if err := w.ready(); err != nil {
 		answer(batch, refusal(err))
 		return
 	}
-	t := w.begin()
-	if observe := w.log.onCommit; observe != nil {
-		defer func(began time.Time) { observe(time.Since(began)) }(time.Now())
-	}
+	t, began := w.begin(), time.Now()
 	isCommitted, err := w.transact(t, func() error { return w.insert(t, batch) })
 	switch {
 	case err == nil:
-		w.launch(&flight{t, batch})
+		w.launch(&flight{t, batch, began})
 	case isCommitted:
 		w.fail(err)
 		answer(batch, connect.NewError(connect.CodeUnavailable, errUnknown))
