@@ -25,7 +25,7 @@ type limitFlags struct {
 	AddressWrongPasswords int            `default:"60" placeholder:"N" help:"Wrong passwords per minute of one address (${default})."`
 	TrustedProxy          []netip.Prefix `placeholder:"CIDR" help:"Proxy whose X-Forwarded-For tells the client's address; may be repeated. Limits of one address or user do not apply to loopback, nor to such a proxy itself."`
 	ProxyProtocol         bool           `help:"Connections from a trusted proxy begin with the header of the PROXY protocol (version 1 or 2), which tells the client's address."`
-	AllowHost             []string       `placeholder:"HOST" help:"Further host name for which a server on loopback with the demo users answers; may be repeated."`
+	AllowHost             []string       `placeholder:"HOST" help:"Further host name for which a server on loopback with the demo users answers, and --ops-listen on loopback; may be repeated."`
 }
 
 // check returns an error that names a flag which is out of range.

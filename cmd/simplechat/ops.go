@@ -9,10 +9,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"example.com/simplechat/cmd/simplechat/internal/limit"
 )
 
 const (
@@ -76,12 +79,32 @@ func newOpsHandler(front *front, m *metrics) http.Handler {
 		}
 		_, _ = io.WriteString(w, "ready\n")
 	})
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // without cmdline: flags may have passwords
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// guard keeps pages of other sites in an operator's browser from h, which l serves: on
+// loopback also those that come under a name of their own (DNS rebinding). The name in
+// the flag is allowed: simplechat health calls it.
+func (f *opsFlags) guard(l net.Listener, allowedHosts []string, h http.Handler) http.Handler {
+	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("Sec-Fetch-Site") {
+		case "", "none", "same-origin":
+			h.ServeHTTP(w, r)
+		default:
+			http.Error(w, "operators' pages are not for other sites", http.StatusForbidden)
+		}
+	})
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+		if name, _, err := net.SplitHostPort(f.OpsListen); err == nil {
+			allowedHosts = append(slices.Clone(allowedHosts), name)
+		}
+		return limit.Hosts(allowedHosts, guarded)
+	}
+	return guarded
 }
 
 // serveOps serves the pages for operators until ctx is done.

@@ -142,7 +142,7 @@ func TestOpsPages(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--ops-listen=127.0.0.1:0")
 	ops := p.ops()
-	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/", "/debug/pprof/goroutine?debug=1", "/debug/pprof/cmdline"} {
+	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/", "/debug/pprof/goroutine?debug=1"} {
 		if status, _ := get(t, ops+path); status != http.StatusOK {
 			t.Errorf("%s: %d", path, status)
 		}
@@ -154,6 +154,48 @@ func TestOpsPages(t *testing.T) {
 	off.stop()
 	if strings.Contains(off.logText(), "ops=") {
 		t.Errorf("off:\n%s", off.logText())
+	}
+}
+
+// Pages of other sites in an operator's browser get nothing, nor does anybody the
+// server's flags.
+func TestOpsPagesOfOtherSites(t *testing.T) {
+	t.Parallel()
+	loopback := startServer(t, "--ops-listen=127.0.0.1:0", "--allow-host=ops.example").ops()
+	open := startServer(t, "--ops-listen=0.0.0.0:0").ops()
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(open, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	open = "http://127.0.0.1:" + port
+	tests := []struct {
+		name, ops, path, host, site string
+		want                        int
+	}{
+		{"localhost", loopback, "/metrics", "localhost:65010", "", 200},
+		{"allowed name", loopback, "/metrics", "ops.example:65010", "", 200},
+		{"other name", loopback, "/metrics", "evil.example:65010", "", 403},
+		{"other name, same origin", loopback, "/metrics", "evil.example:65010", "same-origin", 403},
+		{"other name beyond loopback", open, "/metrics", "pod.example:65010", "", 200},
+		{"typed", loopback, "/metrics", "", "none", 200},
+		{"own link", loopback, "/debug/pprof/", "", "same-origin", 200},
+		{"other site", loopback, "/debug/pprof/profile", "", "cross-site", 403},
+		{"other port", loopback, "/readyz", "", "same-site", 403},
+		{"other site beyond loopback", open, "/metrics", "", "cross-site", 403},
+		{"flags", loopback, "/debug/pprof/cmdline", "", "", 404},
+	}
+	for _, test := range tests {
+		req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, test.ops+test.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = test.host
+		if test.site != "" {
+			req.Header.Set("Sec-Fetch-Site", test.site)
+		}
+		if res, body := do(t, newTransport(t, false), req); res.StatusCode != test.want {
+			t.Errorf("%s: %s: %.100s", test.name, res.Status, body)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -22,6 +23,7 @@ type running struct {
 	options   []chatsvc.Option // of the service, apart from its log
 	listeners []net.Listener
 	ops       net.Listener // of the pages for operators; nil: none
+	pages     http.Handler // for operators
 	http      httpServer
 	served    chan error // why it no longer serves a listener
 	stop      context.CancelFunc
@@ -54,6 +56,9 @@ func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, 
 		closeAll(r.listeners)
 		return nil, err
 	}
+	if r.ops != nil {
+		r.pages = c.Ops.guard(r.ops, c.Limits.AllowHost, newOpsHandler(r.front, r.metrics))
+	}
 	r.metrics.watch(r.front, limits)
 	if interceptor != nil {
 		r.options = append(r.options, chatsvc.WithHandlerOptions(connect.WithInterceptors(interceptor)))
@@ -71,7 +76,7 @@ func (r *running) start(ctx context.Context, limits *limit.Limits, files *reload
 	}
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx)) // metrics also tell how it ends
 	if r.ops != nil {
-		go serveOps(ctx, r.ops, newOpsHandler(r.front, r.metrics), logger)
+		go serveOps(ctx, r.ops, r.pages, logger)
 	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)

@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -321,6 +323,95 @@ func TestWrongPasswordsAreBounded(t *testing.T) {
 			t.Errorf("%d lines", n)
 		}
 	})
+}
+
+// Guesses at the same time are as many as guesses one after the other. Right passwords
+// at the same time are never refused, and leave all attempts as they were.
+func TestWrongPasswordsAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	const limit, many = 10, 400
+	tests := []struct {
+		name, password string
+		known          bool // the user logged in there before
+		canceled       bool
+		checked, right int
+		refused        int
+	}{
+		{name: "wrong", password: "wrong", checked: limit, refused: many - limit},
+		{name: "wrong, known", password: "wrong", known: true, checked: limit, refused: many - limit},
+		{name: "right", password: "qwerty", checked: many, right: many},
+		{name: "right, known", password: "qwerty", known: true, checked: many, right: many},
+		{name: "broken", password: "broken", checked: many},
+		{name: "canceled", password: "wrong", canceled: true, checked: limit},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l := New(Config{WrongPasswords: limit})
+				var checked, right, refused, unauthenticated atomic.Int32
+				auth := l.Authenticator(chatsvc.AuthenticatorFunc(func(ctx context.Context, h http.Header) (chatsvc.User, error) {
+					checked.Add(1)
+					select {
+					case <-time.After(time.Millisecond): // all others have begun by then
+					case <-ctx.Done():
+						return chatsvc.User{}, ctx.Err()
+					}
+					switch h.Get("User-Password") {
+					case "qwerty":
+						return chatsvc.User{}, nil
+					case "broken":
+						return chatsvc.User{}, io.ErrUnexpectedEOF
+					default:
+						return chatsvc.User{}, chatsvc.ErrUnauthenticated
+					}
+				}))
+				login := func(ctx context.Context, password string) error {
+					ctx = context.WithValue(ctx, addressKey{}, netip.MustParseAddr("192.0.2.1"))
+					_, err := auth.Authenticate(ctx, http.Header{"User-Name": {"user1"}, "User-Password": {password}})
+					return err
+				}
+				if test.known {
+					if err := login(t.Context(), "qwerty"); err != nil {
+						t.Fatal(err)
+					}
+					checked.Store(0)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var all sync.WaitGroup
+				for range many {
+					all.Go(func() {
+						switch err := login(ctx, test.password); {
+						case err == nil:
+							right.Add(1)
+						case errors.Is(err, chatsvc.ErrUnauthenticated):
+							unauthenticated.Add(1)
+						case connect.CodeOf(err) == connect.CodeResourceExhausted:
+							refused.Add(1)
+						}
+					})
+				}
+				if test.canceled {
+					synctest.Wait()
+					cancel()
+				}
+				all.Wait()
+				if int(checked.Load()) != test.checked || int(right.Load()) != test.right || int(refused.Load()) != test.refused {
+					t.Errorf("%d checked, %d right, %d refused; want %d, %d, %d", checked.Load(), right.Load(), refused.Load(), test.checked, test.right, test.refused)
+				}
+				if n := unauthenticated.Load(); n > limit {
+					t.Errorf("%d guesses were answered", n)
+				}
+				if n := len(l.passwords.underway); n != 0 {
+					t.Errorf("%d networks still try", n)
+				}
+				if err := login(t.Context(), "qwerty"); test.refused == 0 && err != nil {
+					t.Errorf("the next login: %v", err)
+				}
+			})
+		})
+	}
 }
 
 func TestForwardedAddress(t *testing.T) {

@@ -29,6 +29,15 @@ type passwords struct {
 
 	mu    sync.Mutex // guards all below
 	known map[login]struct{}
+	// underway is the attempts that are not counted yet, by network.
+	underway map[string]*attempts
+}
+
+// attempts is what one network tries at a time.
+type attempts struct {
+	count   int           // that may yet turn out to be wrong
+	waiting int           // until others are known to be right or wrong
+	ended   chan struct{} // tells one that waits to look again
 }
 
 // login is a user at a network where its password was right before.
@@ -40,6 +49,8 @@ func newPasswords(perMinute int) *passwords {
 		user:    newRates(float64(perMinute)/60, perMinute),
 		delayed: make(chan struct{}, maxDelayed),
 		known:   make(map[login]struct{}),
+
+		underway: make(map[string]*attempts),
 	}
 }
 
@@ -61,22 +72,8 @@ func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 			// Its own mistakes count here, not against those who share the address.
 			who.network = "known " + who.user + " " + who.network
 		}
-		if p.wrong.left(who.network) < 1 {
-			l.note("wrong passwords", address, "")
-			return chatsvc.User{}, refusal(time.Minute, "there were too many wrong passwords from this address: try again later")
-		}
-		if !p.isKnown(login{name, network(address)}) && p.user.left(name) < float64(p.user.burst)/2 {
-			if err := p.delay(ctx); err != nil {
-				l.note("wrong passwords", address, "")
-				return chatsvc.User{}, err
-			}
-		}
-		user, err := a.Authenticate(ctx, header)
-		switch {
-		case err == nil:
-			p.remember(login{name, network(address)})
-		case errors.Is(err, chatsvc.ErrUnauthenticated):
-			p.wrong.take(who.network)
+		user, err := l.try(ctx, a, header, who.network, login{name, network(address)})
+		if errors.Is(err, chatsvc.ErrUnauthenticated) {
 			p.user.take(name)
 			l.note("failed logins", address, "")
 			if p.wrong.left(who.network) < float64(p.wrong.burst)/2 {
@@ -87,6 +84,96 @@ func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 		}
 		return user, err
 	})
+}
+
+// try authenticates who, as one of the attempts of a network.
+func (l *Limits) try(ctx context.Context, a chatsvc.Authenticator, header http.Header, from string, who login) (user chatsvc.User, err error) {
+	p, address := l.passwords, addressOf(ctx)
+	ok, err := p.begin(ctx, from)
+	if err != nil {
+		return chatsvc.User{}, err
+	}
+	if !ok {
+		l.note("wrong passwords", address, "")
+		return chatsvc.User{}, refusal(time.Minute, "there were too many wrong passwords from this address: try again later")
+	}
+	defer func() { p.end(from, errors.Is(err, chatsvc.ErrUnauthenticated)) }()
+	if !p.isKnown(who) && p.user.left(who.user) < float64(p.user.burst)/2 {
+		if err := p.delay(ctx); err != nil {
+			l.note("wrong passwords", address, "")
+			return chatsvc.User{}, err
+		}
+	}
+	user, err = a.Authenticate(ctx, header)
+	if err == nil {
+		p.remember(who)
+	}
+	return user, err
+}
+
+// begin counts an attempt of a network until its end. It returns false if the network
+// has none left. While those under way could use up all that are left, it waits: right
+// passwords are never refused for being many at a time.
+func (p *passwords) begin(ctx context.Context, from string) (ok bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.underway[from]
+	if t == nil {
+		t = &attempts{ended: make(chan struct{}, 1)}
+		p.underway[from] = t
+	}
+	defer p.settle(from, t)
+	for {
+		left := p.wrong.left(from)
+		if left < 1 {
+			return false, nil
+		}
+		if left-float64(t.count) >= 1 {
+			t.count++
+			return true, nil
+		}
+		t.waiting++
+		p.mu.Unlock()
+		select {
+		case <-t.ended:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		p.mu.Lock()
+		t.waiting--
+		if err != nil {
+			return false, err
+		}
+	}
+}
+
+// end ends what begin began, and counts it if it was wrong.
+func (p *passwords) end(from string, wrong bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.underway[from]
+	if wrong {
+		p.wrong.take(from)
+	}
+	t.count--
+	p.settle(from, t)
+}
+
+// settle wakes one that waits if it need not any more, and forgets a network that tries
+// nothing. The caller holds p.mu.
+func (p *passwords) settle(from string, t *attempts) {
+	if t.waiting == 0 {
+		if t.count == 0 {
+			delete(p.underway, from)
+		}
+		return
+	}
+	if left := p.wrong.left(from); left < 1 || left-float64(t.count) >= 1 {
+		select {
+		case t.ended <- struct{}{}:
+		default: // one is about to look, and wakes the next
+		}
+	}
 }
 
 // delay waits for wrongDelay, unless too many wait.
