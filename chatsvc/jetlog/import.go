@@ -48,6 +48,19 @@ func NewImport(ctx context.Context, c Cluster, opts Options, epoch string, first
 	return &Import{log: l, next: first}, nil
 }
 
+// A stream of the same name that was just removed may still be in the way in a NATS
+// server's directory (JSStreamStoreFailedF in its server/errors.json).
+const (
+	storeFailed    = 10049
+	maxCreateTries = 5
+)
+
+// isStoreBusy reports whether err says that.
+func isStoreBusy(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == storeFailed
+}
+
 // createAt makes the stream with an epoch and a first offset.
 func (l *Log) createAt(ctx context.Context, epoch string, first uint64) error {
 	_, err := l.leader(ctx)
@@ -60,7 +73,11 @@ func (l *Log) createAt(ctx context.Context, epoch string, first uint64) error {
 	config := l.config
 	config.FirstSeq = first
 	config.Metadata = map[string]string{epochKey: epoch}
-	if _, err := l.js.CreateStream(ctx, config); err != nil {
+	_, err = l.js.CreateStream(ctx, config)
+	for tries := 1; isStoreBusy(err) && tries < maxCreateTries && l.pause(ctx, reconnectWait) == nil; tries++ {
+		_, err = l.js.CreateStream(ctx, config)
+	}
+	if err != nil {
 		return fmt.Errorf("create stream %s: %w", l.stream, err)
 	}
 	return nil
