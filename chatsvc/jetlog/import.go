@@ -49,16 +49,16 @@ func NewImport(ctx context.Context, c Cluster, opts Options, epoch string, first
 }
 
 // A stream of the same name that was just removed may still be in the way in a NATS
-// server's directory (JSStreamStoreFailedF in its server/errors.json).
+// server's directory (JSStreamCreateErrF in its server/errors.json).
 const (
-	storeFailed    = 10049
+	createFailed   = 10049
 	maxCreateTries = 5
 )
 
 // isStoreBusy reports whether err says that.
 func isStoreBusy(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && api.ErrorCode == storeFailed
+	return ok && api.ErrorCode == createFailed
 }
 
 // createAt makes the stream with an epoch and a first offset.
