@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"connectrpc.com/connect"
@@ -101,17 +102,18 @@ func (s rpcs) sendMany(ctx context.Context, _ *chatpb.None, out *connect.ServerS
 type manySend struct {
 	rpcs
 
-	ctx     context.Context //nolint:containedctx // the call's
-	broker  *broker         // whose epoch the client was told
-	lines   *lineReader
-	caller  *lineCaller
-	to      *stream
-	out     []byte
-	batches chan *lineBatch
-	gone    chan struct{} // closed when nothing more is answered
-	reading chan struct{} // closed when something was read
-	ended   chan struct{} // closed when nothing more is read
-	readErr error         // why nothing more is read; nil: the body has ended. It is set before ended is closed
+	ctx      context.Context //nolint:containedctx // the call's
+	broker   *broker         // whose epoch the client was told
+	lines    *lineReader
+	caller   *lineCaller
+	to       *stream
+	out      []byte
+	batches  chan *lineBatch
+	gone     chan struct{} // closed when nothing more is answered
+	reading  chan struct{} // closed when something was read
+	ended    chan struct{} // closed when nothing more is read
+	readErr  error         // why nothing more is read; nil: the body has ended. It is set before ended is closed
+	panicked any           // what a line's call has panicked with, or nil. It is set before ended is closed
 }
 
 // lineBatch is lines that are stored together.
@@ -127,6 +129,11 @@ func (b *lineBatch) isFull() bool { return len(b.sends) >= manyLines || b.bytes 
 func (m *manySend) read() {
 	defer close(m.ended)
 	defer close(m.batches)
+	defer func() { // an embedder's panic must end the request, and not the process
+		if m.panicked = recover(); m.panicked != nil && m.panicked != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
+			m.logger.ErrorContext(m.ctx, "a call of a line has panicked", "panic", m.panicked, "stack", string(debug.Stack()))
+		}
+	}()
 	isFirst := true
 	for {
 		batch := &lineBatch{}
@@ -247,13 +254,16 @@ func (m *manySend) write(batch *lineBatch) error {
 	return m.to.writeLines(m.out)
 }
 
-// end waits until nothing more is read.
+// end waits until nothing more is read. It panics as the call of a line has.
 func (m *manySend) end() {
 	close(m.gone)
 	m.lines.stop(errGone)
 	<-m.ended
 	m.lines.close()
 	m.to.watch.end()
+	if m.panicked != nil {
+		panic(m.panicked)
+	}
 }
 
 // writeLines writes and flushes lines that are no batch.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -274,4 +275,62 @@ func TestManyMessagesEndAtShutdown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A panic of an embedder's interceptor is its handler's, where a server recovers it.
+func TestPanicOfALineIsTheRequests(t *testing.T) {
+	t.Parallel()
+	for _, transport := range transports {
+		ctx := testContext(t)
+		svc := newService(t, chatsvc.WithHandlerOptions(connect.WithInterceptors(panicText("boom"))),
+			chatsvc.WithLogger(slog.New(slog.DiscardHandler)))
+		_, handler := svc.Handler()
+		panics := make(chan any, 1)
+		s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() {
+				if p := recover(); p != nil {
+					panics <- p
+					panic(http.ErrAbortHandler)
+				}
+			}()
+			handler.ServeHTTP(w, r)
+		}), transport)
+		many := sendMany(ctx, t, s, header())
+		many.write(jsonLine("hi", ""))
+		if got := many.next(); got != `{"offset":"1"}` {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+		many.write(jsonLine("boom", ""))
+		if rest, err := io.ReadAll(many.lines); len(rest) > 0 || err == nil {
+			t.Errorf("%s: %q, %v", transport.name, rest, err)
+		}
+		if p := <-panics; p != "boom" {
+			t.Errorf("%s: the handler has panicked with %v", transport.name, p)
+		}
+		again := sendMany(ctx, t, s, header())
+		again.write(jsonLine("ho", ""))
+		if got := again.next(); got != `{"offset":"2"}` {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+	}
+}
+
+// panicText is an interceptor of an embedder's that panics at a text.
+type panicText string
+
+func (i panicText) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		if msg, ok := req.Any().(*chatpb.ChatMessage); ok && string(msg.GetContent()) == string(i) {
+			panic(string(i))
+		}
+		return next(ctx, req)
+	}
+}
+
+func (panicText) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return next
+}
+
+func (panicText) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
 }
