@@ -74,6 +74,7 @@ func (s rpcs) sendMany(ctx context.Context, _ *chatpb.None, out *connect.ServerS
 	m := &manySend{
 		rpcs:    s,
 		ctx:     ctx,
+		revoked: user.Revoked,
 		broker:  s.broker.Load(),
 		lines:   newLineReader(res.body, lineBudget{budget, user.Name}, s.maxContent),
 		caller:  &res.many.caller,
@@ -103,6 +104,7 @@ type manySend struct {
 	rpcs
 
 	ctx      context.Context //nolint:containedctx // the call's
+	revoked  <-chan struct{} // closed when the credentials of the request are no longer valid
 	broker   *broker         // whose epoch the client was told
 	lines    *lineReader
 	caller   *lineCaller
@@ -190,6 +192,9 @@ func (m *manySend) answer() error {
 		case <-closing:
 			closing = nil
 			m.lines.stop(errShutdown)
+		case <-m.revoked:
+			m.lines.stop(errRevoked)
+			return errRevoked
 		case <-m.ctx.Done():
 			return m.lines.watch.reason(m.ctx.Err()) // a read that is cut cancels an HTTP/1.1 call
 		}

@@ -334,3 +334,33 @@ func (panicText) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect
 func (panicText) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return next
 }
+
+// When credentials are revoked, the open requests with many messages that have them end.
+func TestManyMessagesEndWhenRevoked(t *testing.T) {
+	t.Parallel()
+	for _, transport := range transports {
+		ctx := testContext(t)
+		a := revocable{make(chan struct{})}
+		svc := newService(t, chatsvc.WithAuthenticator(a))
+		mux := http.NewServeMux()
+		mux.Handle(svc.Handler())
+		s := newServer(t, mux, transport)
+		ends := sendMany(ctx, t, s, http.Header{"User-Name": {"user2"}, "User-Password": {"x"}})
+		stays := sendMany(ctx, t, s, header())
+		ends.write(jsonLine("hi", ""))
+		if got := ends.next(); got != `{"offset":"1"}` {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+		close(a.revoked)
+		if got := ends.next(); !strings.Contains(got, `"code":"unauthenticated"`) || !strings.Contains(got, "log in again") {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+		if rest, err := io.ReadAll(ends.lines); len(rest) > 0 || err == nil {
+			t.Errorf("%s: %q, %v", transport.name, rest, err)
+		}
+		stays.write(jsonLine("ho", ""))
+		if got := stays.next(); got != `{"offset":"2"}` {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+	}
+}
