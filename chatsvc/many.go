@@ -87,7 +87,9 @@ func (s rpcs) sendMany(ctx context.Context, _ *chatpb.None, out *connect.ServerS
 	go m.read()
 	defer m.end()
 	if res.many.asks {
-		<-m.reading
+		if err := m.awaitRead(); err != nil {
+			return wireError(err)
+		}
 	}
 	out.ResponseHeader().Set(HeaderEpoch, m.broker.epoch)
 	res.body.keep()
@@ -160,6 +162,22 @@ func (m *manySend) read() {
 		if !m.hand(batch) {
 			return
 		}
+	}
+}
+
+// awaitRead returns when something was read, or why nothing is waited for any more.
+func (m *manySend) awaitRead() error {
+	select {
+	case <-m.reading:
+		return nil
+	case <-m.ended: // a read has panicked
+		return nil
+	case <-m.closing:
+		return errShutdown
+	case <-m.revoked:
+		return errRevoked
+	case <-m.ctx.Done():
+		return m.lines.watch.reason(m.ctx.Err())
 	}
 }
 

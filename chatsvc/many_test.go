@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -362,5 +364,54 @@ func TestManyMessagesEndWhenRevoked(t *testing.T) {
 		if got := stays.next(); got != `{"offset":"2"}` {
 			t.Errorf("%s: %q", transport.name, got)
 		}
+	}
+}
+
+// A client that was told to continue and sends nothing is not waited for.
+func TestManyMessagesEndBeforeTheFirst(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		end    func(*chatsvc.Service, revocable)
+		status int
+	}{
+		{"close", func(svc *chatsvc.Service, _ revocable) { svc.Close() }, http.StatusServiceUnavailable},
+		{"revoke", func(_ *chatsvc.Service, a revocable) { close(a.revoked) }, http.StatusUnauthorized},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			a := revocable{make(chan struct{})}
+			svc := newService(t, chatsvc.WithAuthenticator(a))
+			_, handler := svc.Handler()
+			s := newServer(t, handler, transports[0])
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: chat\r\nContent-Type: application/x-ndjson\r\nUser-Name: user2\r\nUser-Password: x\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
+				chatconnect.SimpleChatSendMessageProcedure)
+			in := bufio.NewReader(conn)
+			for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n"} {
+				if got, err := in.ReadString('\n'); got != want || err != nil {
+					t.Fatalf("%q, %v", got, err)
+				}
+			}
+			test.end(svc, a)
+			res, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode != test.status {
+				t.Errorf("%s", res.Status)
+			}
+			_ = conn.Close()
+			if err := svc.Shutdown(ctx); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
