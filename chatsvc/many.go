@@ -274,7 +274,11 @@ func (m *manySend) write(batch *lineBatch) error {
 	for _, send := range batch.sends {
 		m.out = send.appendAnswer(m.out)
 	}
-	return m.to.writeLines(m.out)
+	err := m.to.writeLines(m.out)
+	if cap(m.out) > manyBytes {
+		m.out = nil
+	}
+	return err
 }
 
 // end waits until nothing more is read. It panics as the call of a line has.

@@ -117,3 +117,32 @@ func TestManyMessagesRefused(t *testing.T) {
 		}
 	}
 }
+
+// A request that is silent after a long line holds no more than before it.
+//
+//nolint:paralleltest // it measures the heap
+func TestLongLinesLeaveNothing(t *testing.T) {
+	const size = 2 << 20
+	svc := newService(t, chatsvc.WithMaxContent(size), chatsvc.WithBodyBytes(16*size))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	s := newServer(t, mux, transports[0])
+	ctx := testContext(t)
+	many := sendMany(ctx, t, s, header())
+	for name, line := range map[string]string{
+		"content": jsonLine(strings.Repeat("\xff", size), ""),
+		"key":     jsonLine("hi", strings.Repeat("k", size)),
+		"type":    `{"content":"aGk=","type":"` + strings.Repeat("x", size) + "\"}\n",
+	} {
+		before := liveHeap()
+		many.write(line)
+		if got := many.next(); !strings.Contains(got, `"code":"invalid_argument"`) {
+			t.Errorf("%s: %.200q", name, got)
+		}
+		for held := liveHeap() - before; held > size/2; held = liveHeap() - before { // the answer may be here first
+			if ctx.Err() != nil {
+				t.Fatalf("%s: %d bytes are held", name, held)
+			}
+		}
+	}
+}
