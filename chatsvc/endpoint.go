@@ -21,6 +21,7 @@ type endpoint struct {
 	errorWriter *connect.ErrorWriter
 	maxContent  int
 	bodies      *bodyBudget
+	manyBodies  *bodyBudget // the part of bodies that open requests with many messages may hold
 	guard       siteGuard
 }
 

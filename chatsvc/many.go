@@ -26,6 +26,7 @@ const (
 // credentials are looked at and every interceptor sees it, as if it had come alone.
 type manyRequest struct {
 	caller lineCaller
+	bodies *bodyBudget // of all such requests
 	// asks tells that the client waits for a word before it sends (100-continue), which
 	// the first read of the body is: before that no header may leave.
 	asks bool
@@ -37,7 +38,7 @@ func (e *endpoint) serveMany(w *answerWriter, r, outer *http.Request) {
 	// An HTTP/1.1 server reads the whole body before it answers otherwise. HTTP/2 and
 	// servers that know no such thing need not.
 	_ = http.NewResponseController(w.ResponseWriter).EnableFullDuplex()
-	res.many = &manyRequest{caller: newLineCaller(e.rpc, outer), asks: r.Header.Get("Expect") != ""}
+	res.many = &manyRequest{caller: newLineCaller(e.rpc, outer), bodies: e.manyBodies, asks: r.Header.Get("Expect") != ""}
 	lines := newLinesWriter(w, formLines)
 	call := asStream(r)
 	call.Body = &framedBody{src: http.NoBody, prefix: func(int) []byte {
@@ -67,8 +68,13 @@ func (s rpcs) sendMany(ctx context.Context, _ *chatpb.None, out *connect.ServerS
 	res := responseFrom(ctx)
 	user, _ := UserFromContext(ctx)
 	budget := res.body.held.budget
+	full := limited(endTime, "too many messages are arriving at the same time: send them again")
+	if !res.many.bodies.take(user.Name, manyMemory) {
+		return full
+	}
+	defer res.many.bodies.give(user.Name, manyMemory)
 	if !budget.take(user.Name, manyMemory) {
-		return limited(endTime, "too many messages are arriving at the same time: send them again")
+		return full
 	}
 	defer budget.give(user.Name, manyMemory)
 	m := &manySend{

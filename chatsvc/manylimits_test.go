@@ -61,7 +61,7 @@ func TestStalledLineEnds(t *testing.T) {
 func TestManyMessagesAreCountedAsBodies(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	svc := newService(t, chatsvc.WithMaxContent(1000), chatsvc.WithBodyBytes(1<<20))
+	svc := newService(t, chatsvc.WithMaxContent(1000), chatsvc.WithBodyBytes(2<<20))
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
 	for _, transport := range transports {
@@ -143,6 +143,35 @@ func TestLongLinesLeaveNothing(t *testing.T) {
 			if ctx.Err() != nil {
 				t.Fatalf("%s: %d bytes are held", name, held)
 			}
+		}
+	}
+}
+
+// Open requests with many messages leave memory for single ones, also where there is
+// just enough for the largest.
+func TestManyMessagesLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
+	for _, bytes := range []int64{531 << 10, 2 << 20, 8 << 20} {
+		const content = 1000
+		ctx := testContext(t)
+		svc := newService(t, chatsvc.WithMaxContent(content), chatsvc.WithBodyBytes(bytes), chatsvc.WithAuthenticator(revocable{}))
+		mux := http.NewServeMux()
+		mux.Handle(svc.Handler())
+		s := newServer(t, mux, transports[0])
+		held := int64(0)
+		for i := 0; ; i++ {
+			many := sendMany(ctx, t, s, http.Header{"User-Name": {fmt.Sprint("many", i)}, "User-Password": {"x"}})
+			if many.res.StatusCode != http.StatusOK {
+				break
+			}
+			held += 320 << 10
+		}
+		if held == 0 || held > max(bytes/2, 320<<10) {
+			t.Errorf("%d bytes of %d are held", held, bytes)
+		}
+		single := rawCall{contentType: "application/json", body: jsonLine("hi", "") + strings.Repeat(" ", 60<<10)}
+		if status, code, body := single.do(t, s.newClient(t), s.url); status != http.StatusOK {
+			t.Errorf("%d bytes: %d, %q: %s", bytes, status, code, body)
 		}
 	}
 }

@@ -102,6 +102,7 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 		errorWriter: connect.NewErrorWriter(),
 		maxContent:  c.maxContent,
 		bodies:      newBodyBudget(c.bodyBytes),
+		manyBodies:  newBodyBudget(max(c.bodyBytes/2, manyMemory)),
 		guard:       siteGuard{trusts: c.trusts},
 	}
 }
