@@ -107,9 +107,20 @@ func protoMessage(m any) (proto.Message, error) {
 	return msg, nil
 }
 
-// jsonError returns protojson's error without its prefix and its random no-break
-// spaces, in ASCII.
+// jsonErrorBytes is how much is told of an error of protojson's, which quotes the message.
+const jsonErrorBytes = 200
+
+// jsonError returns the beginning of protojson's error without its prefix and its random
+// no-break spaces, in ASCII.
 func jsonError(err error) error {
 	text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
-	return errors.New(strings.TrimPrefix(text, "proto: "))
+	text = strings.TrimPrefix(text, "proto: ")
+	if len(text) > jsonErrorBytes {
+		end := jsonErrorBytes
+		for end > 0 && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		text = text[:end] + "..."
+	}
+	return errors.New(text)
 }

@@ -8,9 +8,10 @@ import (
 // Drain ends all streams one after the other, at equal distances within spread, so
 // that their clients do not come to another server all at once. Each ends with the
 // code unavailable when it has all that it is due at that moment. From the beginning of
-// Drain on new streams are refused with the same code; sends are not. It returns when
-// all streams were told, or ctx.Err() when ctx is done. Streams that never rest are left to
-// [Service.Shutdown], which a caller calls next.
+// Drain on new streams are refused with the same code; sends are not, nor are requests
+// with many messages ended. It returns when all streams were told, or ctx.Err() when ctx
+// is done. Streams that never rest are left to [Service.Shutdown], which a caller calls
+// next.
 func (s *Service) Drain(ctx context.Context, spread time.Duration) error {
 	s.mu.Lock()
 	s.drained = true

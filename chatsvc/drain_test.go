@@ -3,6 +3,7 @@ package chatsvc_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
@@ -65,5 +66,38 @@ func TestDrainEndsWithContext(t *testing.T) {
 	}
 	if n := f.service.Stats().Subscribers; n != 1 {
 		t.Errorf("%d subscribers are left", n)
+	}
+}
+
+// A drain refuses subscribers, and takes messages.
+func TestDrainTakesSends(t *testing.T) {
+	t.Parallel()
+	for _, transport := range transports {
+		ctx := testContext(t)
+		svc := newService(t)
+		mux := http.NewServeMux()
+		mux.Handle(svc.Handler())
+		f := face{service: svc, server: newServer(t, mux, transport), protocol: wireProtocols[0]}
+		before := sendMany(ctx, t, f.server, header())
+		if err := svc.Drain(ctx, 0); err != nil {
+			t.Fatal(err)
+		}
+		send(ctx, t, f.as(t, "user1", "qwerty"), text("one"))
+		before.write(jsonLine("two", ""))
+		if got := before.next(); got != `{"offset":"2"}` {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+		after := sendMany(ctx, t, f.server, header())
+		if after.res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", transport.name, after.res.Status)
+		}
+		after.write(jsonLine("three", ""))
+		if got := after.next(); got != `{"offset":"3"}` {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+		list := rawCall{path: "messageList", contentType: "application/json", body: "{}"}
+		if status, code, body := list.do(t, f.server.newClient(t), f.server.url); status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d, %q: %s", transport.name, status, code, body)
+		}
 	}
 }

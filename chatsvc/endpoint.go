@@ -21,6 +21,7 @@ type endpoint struct {
 	errorWriter *connect.ErrorWriter
 	maxContent  int
 	bodies      *bodyBudget
+	manyBodies  *bodyBudget // the part of bodies that open requests with many messages may hold
 	guard       siteGuard
 }
 
@@ -48,7 +49,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path != chatconnect.SimpleChatMessageListProcedure && r.URL.Path != chatconnect.SimpleChatSendMessageProcedure:
 		http.Error(answer, "no such procedure: there are messageList and sendMessage", http.StatusNotFound)
 	case !slices.Contains(f.methods(), r.Method):
-		w.Header().Set("Allow", strings.Join(f.methods(), ", "))
+		w.Header().Set("Allow", strings.Join(allowedMethods(r.URL.Path), ", "))
 		http.Error(answer, "use POST: every call is one, and messageList takes GET as well", http.StatusMethodNotAllowed)
 	default:
 		if err := e.guard.check(r, f); err != nil {

@@ -67,6 +67,14 @@ func (f face) methods() []string {
 	return []string{http.MethodPost}
 }
 
+// allowedMethods returns the methods that a procedure has in any of its faces.
+func allowedMethods(path string) []string {
+	if path == chatconnect.SimpleChatMessageListProcedure {
+		return faceLines.methods()
+	}
+	return faceRPC.methods()
+}
+
 // acceptedFace returns the face that a request's Accept prefers, or else faceLines: a
 // client that accepts nothing of this gets what it would without the header.
 func acceptedFace(h http.Header) face {

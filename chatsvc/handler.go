@@ -75,7 +75,7 @@ func (s *Service) appendError(ctx context.Context, err error) error {
 
 // MessageList streams the retained history, then every new message.
 func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.ServerStream[chatpb.ChatMessages]) error {
-	if err := s.enter(&s.streams); err != nil {
+	if err := s.enterStream(); err != nil {
 		return err
 	}
 	defer s.streams.Done()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -304,4 +305,24 @@ func (c rawCall) do(t *testing.T, client *http.Client, base string) (status int,
 	}
 	_ = json.Unmarshal(data, &wire) // not every answer is JSON
 	return res.StatusCode, wire.Code, string(data)
+}
+
+// A method that a procedure has not is answered with all those that it has.
+func TestMethodsAreTheProcedures(t *testing.T) {
+	t.Parallel()
+	_, handler := newService(t).Handler()
+	for _, test := range []struct{ method, path, contentType, allow string }{
+		{http.MethodHead, chatconnect.SimpleChatMessageListProcedure, "", "GET, POST"},
+		{http.MethodDelete, chatconnect.SimpleChatMessageListProcedure, "application/json", "GET, POST"},
+		{http.MethodHead, chatconnect.SimpleChatSendMessageProcedure, "", "POST"},
+		{http.MethodGet, chatconnect.SimpleChatSendMessageProcedure, "application/x-ndjson", "POST"},
+	} {
+		req := httptest.NewRequestWithContext(testContext(t), test.method, test.path, http.NoBody)
+		req.Header.Set("Content-Type", test.contentType)
+		res := httptest.NewRecorder()
+		handler.ServeHTTP(res, req)
+		if got := res.Header().Get("Allow"); res.Code != http.StatusMethodNotAllowed || got != test.allow {
+			t.Errorf("%s %s: %d, %q", test.method, test.path, res.Code, got)
+		}
+	}
 }

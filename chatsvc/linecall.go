@@ -53,7 +53,6 @@ func (c *lineCaller) call(line []byte, tooLong error) *lineSend {
 		send.refusal = errorLine(err)
 		return send
 	}
-	delete(c.request.Header, HeaderIdempotencyKey)
 	if hasKey {
 		c.request.Header[HeaderIdempotencyKey] = []string{key}
 	}
@@ -65,7 +64,21 @@ func (c *lineCaller) call(line []byte, tooLong error) *lineSend {
 	if c.answer.status != http.StatusOK {
 		send.refusal = refusedLine(c.answer.body, c.answer.header.Get(HeaderRetryAfter))
 	}
+	c.shrink()
 	return send
+}
+
+// shrink gives up what a long line has taken: the next one may be far away.
+func (c *lineCaller) shrink() {
+	c.response.line = nil // and the record
+	delete(c.request.Header, HeaderIdempotencyKey)
+	if cap(c.message) > manyBytes {
+		c.message = nil
+		c.body.Reset(nil)
+	}
+	if cap(c.answer.body) > manyBytes {
+		c.answer.body = nil
+	}
 }
 
 // parse makes c.message of a line, and returns its key.

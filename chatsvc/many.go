@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"connectrpc.com/connect"
@@ -25,6 +26,7 @@ const (
 // credentials are looked at and every interceptor sees it, as if it had come alone.
 type manyRequest struct {
 	caller lineCaller
+	bodies *bodyBudget // of all such requests
 	// asks tells that the client waits for a word before it sends (100-continue), which
 	// the first read of the body is: before that no header may leave.
 	asks bool
@@ -36,7 +38,7 @@ func (e *endpoint) serveMany(w *answerWriter, r, outer *http.Request) {
 	// An HTTP/1.1 server reads the whole body before it answers otherwise. HTTP/2 and
 	// servers that know no such thing need not.
 	_ = http.NewResponseController(w.ResponseWriter).EnableFullDuplex()
-	res.many = &manyRequest{caller: newLineCaller(e.rpc, outer), asks: r.Header.Get("Expect") != ""}
+	res.many = &manyRequest{caller: newLineCaller(e.rpc, outer), bodies: e.manyBodies, asks: r.Header.Get("Expect") != ""}
 	lines := newLinesWriter(w, formLines)
 	call := asStream(r)
 	call.Body = &framedBody{src: http.NoBody, prefix: func(int) []byte {
@@ -66,13 +68,19 @@ func (s rpcs) sendMany(ctx context.Context, _ *chatpb.None, out *connect.ServerS
 	res := responseFrom(ctx)
 	user, _ := UserFromContext(ctx)
 	budget := res.body.held.budget
+	full := limited(endTime, "too many messages are arriving at the same time: send them again")
+	if !res.many.bodies.take(user.Name, manyMemory) {
+		return full
+	}
+	defer res.many.bodies.give(user.Name, manyMemory)
 	if !budget.take(user.Name, manyMemory) {
-		return limited(endTime, "too many messages are arriving at the same time: send them again")
+		return full
 	}
 	defer budget.give(user.Name, manyMemory)
 	m := &manySend{
 		rpcs:    s,
 		ctx:     ctx,
+		revoked: user.Revoked,
 		broker:  s.broker.Load(),
 		lines:   newLineReader(res.body, lineBudget{budget, user.Name}, s.maxContent),
 		caller:  &res.many.caller,
@@ -85,7 +93,9 @@ func (s rpcs) sendMany(ctx context.Context, _ *chatpb.None, out *connect.ServerS
 	go m.read()
 	defer m.end()
 	if res.many.asks {
-		<-m.reading
+		if err := m.awaitRead(); err != nil {
+			return wireError(err)
+		}
 	}
 	out.ResponseHeader().Set(HeaderEpoch, m.broker.epoch)
 	res.body.keep()
@@ -101,17 +111,19 @@ func (s rpcs) sendMany(ctx context.Context, _ *chatpb.None, out *connect.ServerS
 type manySend struct {
 	rpcs
 
-	ctx     context.Context //nolint:containedctx // the call's
-	broker  *broker         // whose epoch the client was told
-	lines   *lineReader
-	caller  *lineCaller
-	to      *stream
-	out     []byte
-	batches chan *lineBatch
-	gone    chan struct{} // closed when nothing more is answered
-	reading chan struct{} // closed when something was read
-	ended   chan struct{} // closed when nothing more is read
-	readErr error         // why nothing more is read; nil: the body has ended. It is set before ended is closed
+	ctx      context.Context //nolint:containedctx // the call's
+	revoked  <-chan struct{} // closed when the credentials of the request are no longer valid
+	broker   *broker         // whose epoch the client was told
+	lines    *lineReader
+	caller   *lineCaller
+	to       *stream
+	out      []byte
+	batches  chan *lineBatch
+	gone     chan struct{} // closed when nothing more is answered
+	reading  chan struct{} // closed when something was read
+	ended    chan struct{} // closed when nothing more is read
+	readErr  error         // why nothing more is read; nil: the body has ended. It is set before ended is closed
+	panicked any           // what a line's call has panicked with, or nil. It is set before ended is closed
 }
 
 // lineBatch is lines that are stored together.
@@ -127,6 +139,11 @@ func (b *lineBatch) isFull() bool { return len(b.sends) >= manyLines || b.bytes 
 func (m *manySend) read() {
 	defer close(m.ended)
 	defer close(m.batches)
+	defer func() { // an embedder's panic must end the request, and not the process
+		if m.panicked = recover(); m.panicked != nil && m.panicked != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
+			m.logger.ErrorContext(m.ctx, "a call of a line has panicked", "panic", m.panicked, "stack", string(debug.Stack()))
+		}
+	}()
 	isFirst := true
 	for {
 		batch := &lineBatch{}
@@ -151,6 +168,22 @@ func (m *manySend) read() {
 		if !m.hand(batch) {
 			return
 		}
+	}
+}
+
+// awaitRead returns when something was read, or why nothing is waited for any more.
+func (m *manySend) awaitRead() error {
+	select {
+	case <-m.reading:
+		return nil
+	case <-m.ended: // a read has panicked
+		return nil
+	case <-m.closing:
+		return errShutdown
+	case <-m.revoked:
+		return errRevoked
+	case <-m.ctx.Done():
+		return m.lines.watch.reason(m.ctx.Err())
 	}
 }
 
@@ -183,6 +216,9 @@ func (m *manySend) answer() error {
 		case <-closing:
 			closing = nil
 			m.lines.stop(errShutdown)
+		case <-m.revoked:
+			m.lines.stop(errRevoked)
+			return errRevoked
 		case <-m.ctx.Done():
 			return m.lines.watch.reason(m.ctx.Err()) // a read that is cut cancels an HTTP/1.1 call
 		}
@@ -244,16 +280,23 @@ func (m *manySend) write(batch *lineBatch) error {
 	for _, send := range batch.sends {
 		m.out = send.appendAnswer(m.out)
 	}
-	return m.to.writeLines(m.out)
+	err := m.to.writeLines(m.out)
+	if cap(m.out) > manyBytes {
+		m.out = nil
+	}
+	return err
 }
 
-// end waits until nothing more is read.
+// end waits until nothing more is read. It panics as the call of a line has.
 func (m *manySend) end() {
 	close(m.gone)
 	m.lines.stop(errGone)
 	<-m.ended
 	m.lines.close()
 	m.to.watch.end()
+	if m.panicked != nil {
+		panic(m.panicked)
+	}
 }
 
 // writeLines writes and flushes lines that are no batch.

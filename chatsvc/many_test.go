@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -269,6 +272,143 @@ func TestManyMessagesEndAtShutdown(t *testing.T) {
 			if rest, err := io.ReadAll(many.lines); len(rest) > 0 || err == nil {
 				t.Errorf("%q, %v", rest, err)
 			}
+			if err := svc.Shutdown(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A panic of an embedder's interceptor is its handler's, where a server recovers it.
+func TestPanicOfALineIsTheRequests(t *testing.T) {
+	t.Parallel()
+	for _, transport := range transports {
+		ctx := testContext(t)
+		svc := newService(t, chatsvc.WithHandlerOptions(connect.WithInterceptors(panicText("boom"))),
+			chatsvc.WithLogger(slog.New(slog.DiscardHandler)))
+		_, handler := svc.Handler()
+		panics := make(chan any, 1)
+		s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() {
+				if p := recover(); p != nil {
+					panics <- p
+					panic(http.ErrAbortHandler)
+				}
+			}()
+			handler.ServeHTTP(w, r)
+		}), transport)
+		many := sendMany(ctx, t, s, header())
+		many.write(jsonLine("hi", ""))
+		if got := many.next(); got != `{"offset":"1"}` {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+		many.write(jsonLine("boom", ""))
+		if rest, err := io.ReadAll(many.lines); len(rest) > 0 || err == nil {
+			t.Errorf("%s: %q, %v", transport.name, rest, err)
+		}
+		if p := <-panics; p != "boom" {
+			t.Errorf("%s: the handler has panicked with %v", transport.name, p)
+		}
+		again := sendMany(ctx, t, s, header())
+		again.write(jsonLine("ho", ""))
+		if got := again.next(); got != `{"offset":"2"}` {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+	}
+}
+
+// panicText is an interceptor of an embedder's that panics at a text.
+type panicText string
+
+func (i panicText) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		if msg, ok := req.Any().(*chatpb.ChatMessage); ok && string(msg.GetContent()) == string(i) {
+			panic(string(i))
+		}
+		return next(ctx, req)
+	}
+}
+
+func (panicText) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return next
+}
+
+func (panicText) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+// When credentials are revoked, the open requests with many messages that have them end.
+func TestManyMessagesEndWhenRevoked(t *testing.T) {
+	t.Parallel()
+	for _, transport := range transports {
+		ctx := testContext(t)
+		a := revocable{make(chan struct{})}
+		svc := newService(t, chatsvc.WithAuthenticator(a))
+		mux := http.NewServeMux()
+		mux.Handle(svc.Handler())
+		s := newServer(t, mux, transport)
+		ends := sendMany(ctx, t, s, http.Header{"User-Name": {"user2"}, "User-Password": {"x"}})
+		stays := sendMany(ctx, t, s, header())
+		ends.write(jsonLine("hi", ""))
+		if got := ends.next(); got != `{"offset":"1"}` {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+		close(a.revoked)
+		if got := ends.next(); !strings.Contains(got, `"code":"unauthenticated"`) || !strings.Contains(got, "log in again") {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+		if rest, err := io.ReadAll(ends.lines); len(rest) > 0 || err == nil {
+			t.Errorf("%s: %q, %v", transport.name, rest, err)
+		}
+		stays.write(jsonLine("ho", ""))
+		if got := stays.next(); got != `{"offset":"2"}` {
+			t.Errorf("%s: %q", transport.name, got)
+		}
+	}
+}
+
+// A client that was told to continue and sends nothing is not waited for.
+func TestManyMessagesEndBeforeTheFirst(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		end    func(*chatsvc.Service, revocable)
+		status int
+	}{
+		{"close", func(svc *chatsvc.Service, _ revocable) { svc.Close() }, http.StatusServiceUnavailable},
+		{"revoke", func(_ *chatsvc.Service, a revocable) { close(a.revoked) }, http.StatusUnauthorized},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			a := revocable{make(chan struct{})}
+			svc := newService(t, chatsvc.WithAuthenticator(a))
+			_, handler := svc.Handler()
+			s := newServer(t, handler, transports[0])
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: chat\r\nContent-Type: application/x-ndjson\r\nUser-Name: user2\r\nUser-Password: x\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
+				chatconnect.SimpleChatSendMessageProcedure)
+			in := bufio.NewReader(conn)
+			for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n"} {
+				if got, err := in.ReadString('\n'); got != want || err != nil {
+					t.Fatalf("%q, %v", got, err)
+				}
+			}
+			test.end(svc, a)
+			res, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode != test.status {
+				t.Errorf("%s", res.Status)
+			}
+			_ = conn.Close()
 			if err := svc.Shutdown(ctx); err != nil {
 				t.Error(err)
 			}

@@ -61,7 +61,7 @@ func TestStalledLineEnds(t *testing.T) {
 func TestManyMessagesAreCountedAsBodies(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	svc := newService(t, chatsvc.WithMaxContent(1000), chatsvc.WithBodyBytes(1<<20))
+	svc := newService(t, chatsvc.WithMaxContent(1000), chatsvc.WithBodyBytes(2<<20))
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
 	for _, transport := range transports {
@@ -114,6 +114,64 @@ func TestManyMessagesRefused(t *testing.T) {
 			if status, code, body := test.do(t, s.newClient(t), s.url); status != test.status || code != test.code {
 				t.Errorf("%s, %s: %d, %q: %s", transport.name, test.name, status, code, body)
 			}
+		}
+	}
+}
+
+// A request that is silent after a long line holds no more than before it.
+//
+//nolint:paralleltest // it measures the heap
+func TestLongLinesLeaveNothing(t *testing.T) {
+	const size = 2 << 20
+	svc := newService(t, chatsvc.WithMaxContent(size), chatsvc.WithBodyBytes(16*size))
+	mux := http.NewServeMux()
+	mux.Handle(svc.Handler())
+	s := newServer(t, mux, transports[0])
+	ctx := testContext(t)
+	many := sendMany(ctx, t, s, header())
+	for name, line := range map[string]string{
+		"content": jsonLine(strings.Repeat("\xff", size), ""),
+		"key":     jsonLine("hi", strings.Repeat("k", size)),
+		"type":    `{"content":"aGk=","type":"` + strings.Repeat("x", size) + "\"}\n",
+	} {
+		before := liveHeap()
+		many.write(line)
+		if got := many.next(); !strings.Contains(got, `"code":"invalid_argument"`) {
+			t.Errorf("%s: %.200q", name, got)
+		}
+		for held := liveHeap() - before; held > size/2; held = liveHeap() - before { // the answer may be here first
+			if ctx.Err() != nil {
+				t.Fatalf("%s: %d bytes are held", name, held)
+			}
+		}
+	}
+}
+
+// Open requests with many messages leave memory for single ones, also where there is
+// just enough for the largest.
+func TestManyMessagesLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
+	for _, bytes := range []int64{531 << 10, 2 << 20, 8 << 20} {
+		const content = 1000
+		ctx := testContext(t)
+		svc := newService(t, chatsvc.WithMaxContent(content), chatsvc.WithBodyBytes(bytes), chatsvc.WithAuthenticator(revocable{}))
+		mux := http.NewServeMux()
+		mux.Handle(svc.Handler())
+		s := newServer(t, mux, transports[0])
+		held := int64(0)
+		for i := 0; ; i++ {
+			many := sendMany(ctx, t, s, http.Header{"User-Name": {fmt.Sprint("many", i)}, "User-Password": {"x"}})
+			if many.res.StatusCode != http.StatusOK {
+				break
+			}
+			held += 320 << 10
+		}
+		if held == 0 || held > max(bytes/2, 320<<10) {
+			t.Errorf("%d bytes of %d are held", held, bytes)
+		}
+		single := rawCall{contentType: "application/json", body: jsonLine("hi", "") + strings.Repeat(" ", 60<<10)}
+		if status, code, body := single.do(t, s.newClient(t), s.url); status != http.StatusOK {
+			t.Errorf("%d bytes: %d, %q: %s", bytes, status, code, body)
 		}
 	}
 }

@@ -56,7 +56,7 @@ var errEnough = errors.New("nothing more is wanted")
 // readMessages calls yield with each message from a position on. It returns why it has
 // ended.
 func (s *Service) readMessages(ctx context.Context, from string, yield func(Message) error) error {
-	if err := s.enter(&s.streams); err != nil {
+	if err := s.enterStream(); err != nil {
 		return err
 	}
 	defer s.streams.Done()

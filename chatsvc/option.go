@@ -152,11 +152,12 @@ func WithMaxContent(bytes int) Option {
 }
 
 // WithBodyBytes bounds the memory for messages that are being received, in bytes: about
-// half of it is messages. One user can hold half of it. Where it does not suffice,
-// sends get resource_exhausted with [HeaderRetryAfter]. It must have room for two
-// messages of the largest size, each of which takes about three times its size. The default is
-// [DefaultBodyBytes]. A body must arrive within 30 s plus the time that its size takes
-// at 16 KiB/s, whatever its protocol.
+// half of it is messages. One user can hold half of it. Requests with a message on each
+// line hold a part for as long as they are open, together half of it. Where it does not
+// suffice, sends get resource_exhausted with [HeaderRetryAfter]. It must have room for
+// two messages of the largest size, each of which takes about three times its size. The
+// default is [DefaultBodyBytes]. A body must arrive within 30 s plus the time that its
+// size takes at 16 KiB/s, whatever its protocol.
 func WithBodyBytes(bytes int64) Option {
 	return optionFunc(func(c *config) { c.bodyBytes = bytes })
 }

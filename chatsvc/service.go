@@ -36,9 +36,9 @@ type Service struct {
 	mu      sync.Mutex // guards closed, and Add of the groups against Wait
 	closed  bool
 	closing chan struct{}  // closed by Close
-	drained bool           // no new streams
+	drained bool           // no new streams to subscribers
 	sends   sync.WaitGroup // calls of sendMessage under way
-	streams sync.WaitGroup // calls of messageList under way
+	streams sync.WaitGroup // calls of messageList under way, and of sendMessage with many messages
 	ended   chan struct{}  // closed when the service is, and all calls have ended
 
 	stopFollowing context.CancelFunc
@@ -102,6 +102,7 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 		errorWriter: connect.NewErrorWriter(),
 		maxContent:  c.maxContent,
 		bodies:      newBodyBudget(c.bodyBytes),
+		manyBodies:  newBodyBudget(max(c.bodyBytes/2, manyMemory)),
 		guard:       siteGuard{trusts: c.trusts},
 	}
 }
@@ -168,11 +169,22 @@ func (s *Service) Shutdown(ctx context.Context) error {
 func (s *Service) enter(calls *sync.WaitGroup) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.drained && calls == &s.streams {
+	if s.closed {
 		return wireError(errShutdown)
 	}
 	calls.Add(1)
 	return nil
+}
+
+// enterStream is enter for a stream to a subscriber, which [Service.Drain] refuses too.
+func (s *Service) enterStream() error {
+	s.mu.Lock()
+	drained := s.drained // it stays
+	s.mu.Unlock()
+	if drained {
+		return wireError(errShutdown)
+	}
+	return s.enter(&s.streams)
 }
 
 // startFollowing starts the goroutine that moves records from the log to the
