@@ -74,7 +74,7 @@ func (c limitedClient) beginCheck() (int, http.Header) {
 		return res.StatusCode
 	}
 	go func() {
-		for begin() == http.StatusTooManyRequests && ctx.Err() == nil {
+		for begin() != http.StatusOK && ctx.Err() == nil { // a refusal may also end the connection
 			<-time.After(pause)
 		}
 	}()
