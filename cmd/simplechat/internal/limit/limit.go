@@ -120,8 +120,13 @@ func refusal(after time.Duration, format string, args ...any) *connect.Error {
 	return chatsvc.NewLimitError(after, fmt.Errorf(format, args...))
 }
 
+// refusedBodyTime is how long a refused call may take for the rest of its body.
+const refusedBodyTime = time.Second
+
 // writeRefusal answers a call that a limit refuses, in its protocol.
 func writeRefusal(w http.ResponseWriter, r *http.Request, refused *connect.Error) {
+	// Over HTTP/1.1 the rest of the body is read before the answer goes out.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBodyTime))
 	if writer := connect.NewErrorWriter(); writer.IsSupported(r) {
 		_ = writer.Write(w, r, refused)
 		return
