@@ -155,7 +155,7 @@ func (a *accountTest) isFree() {
 	}
 }
 
-// Whatever subscribers do, all memory that is counted for them is given back when
+// All memory that is counted for subscribers is given back, in any order of steps, when
 // they have left.
 func TestAccountsReturnToZero(t *testing.T) {
 	t.Parallel()

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// What is wrong with a JSON message is told without the whole of it.
+// The error for a malformed JSON message does not repeat the whole message.
 func TestJSONErrorsAreShort(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

@@ -179,7 +179,7 @@ type response struct {
 	writer  http.ResponseWriter
 	body    *requestBody
 	face    face
-	refused error        // what is wrong with the URL; nil: nothing
+	refused error        // why the URL is refused; nil if it is valid
 	many    *manyRequest // the lines of sendMessage; nil for other calls
 	line    *lineSend    // the line that this call is; nil for other calls
 }

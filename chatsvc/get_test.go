@@ -143,7 +143,7 @@ func nextEvent(tb testing.TB, from *bufio.Reader) string {
 }
 
 // An EventSource gets each message once, across connections, and stops when it has
-// what it asked for.
+// all messages that it asked for.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	for _, transport := range transports {

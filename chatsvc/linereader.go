@@ -34,7 +34,7 @@ type lineReader struct {
 	taken   int64
 	buf     []byte
 	start   int   // where the next line begins in buf
-	end     int   // what is read ends here
+	end     int   // end of the bytes that were read
 	scanned int   // there is no end of a line before it
 	skips   bool  // the rest of a line that is too large is being skipped
 	readErr error // why nothing more can be read

@@ -149,8 +149,8 @@ func (w *linesWriter) writeLast(wire lineError, asJSON []byte) {
 	_ = control.Flush()
 }
 
-// writeJSONError answers a call with an error as a Connect call that has JSON gets it,
-// whatever its own method and content type.
+// writeJSONError answers a call with an error in the form that Connect gives to calls in
+// JSON. The method and content type of the call do not matter.
 func writeJSONError(w http.ResponseWriter, r *http.Request, errorWriter *connect.ErrorWriter, err error) {
 	call := r.Clone(r.Context())
 	call.Method = http.MethodPost

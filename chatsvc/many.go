@@ -123,7 +123,7 @@ type manySend struct {
 	reading  chan struct{} // closed when something was read
 	ended    chan struct{} // closed when nothing more is read
 	readErr  error         // why nothing more is read; nil: the body has ended. It is set before ended is closed
-	panicked any           // what a line's call has panicked with, or nil. It is set before ended is closed
+	panicked any           // value of a panic in a line's call, or nil. It is set before ended is closed
 }
 
 // lineBatch is lines that are stored together.

@@ -50,7 +50,7 @@ func TestEmptyLineBeforeRequest(t *testing.T) {
 				for all := before + request; all != ""; {
 					n := min(size, len(all))
 					if _, err := io.WriteString(nc, all[:n]); err != nil {
-						break // it was refused meanwhile
+						break // the server has refused the request already
 					}
 					all = all[n:]
 				}
