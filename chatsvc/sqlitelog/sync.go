@@ -14,8 +14,8 @@ type flight struct {
 }
 
 // launch syncs a transaction: SQLite does not (synchronous=NORMAL), as it would sync in
-// COMMIT, and the file's times too. While the disk works, this goroutine takes part in
-// nothing else but gathers the next batch. A transaction of few senders is synced here,
+// COMMIT, and the file's times too. While the disk works, the writer
+// gathers the next batch. A transaction of few senders is synced here,
 // without the switch to another goroutine.
 func (w *writer) launch(f *flight) {
 	w.flight = f
