@@ -39,7 +39,7 @@ const (
 const smallContent = 100
 
 // quickTime is the measured time of a run of a quick comparison.
-const quickTime = 200 * time.Millisecond
+const quickTime = 500 * time.Millisecond
 
 // loads are the workloads, in the order of the report.
 func loads() []load {

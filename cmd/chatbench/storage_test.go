@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,31 @@ import (
 	"testing"
 	"time"
 )
+
+// quickReport runs a quick comparison, and returns its report and what it printed. On
+// a machine so busy that nothing arrives within a run's half second a value is missing:
+// the comparison is then run again, two times at most.
+func quickReport(t *testing.T, complete func(report string) error, args ...string) (report, stdout string) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "REPORT.md")
+	args = append(args, "--quick", "--out", out)
+	for attempt := range 3 {
+		code, stdout, stderr := chatbench(t, args...)
+		if code != 0 {
+			t.Fatalf("exit code %d, %s%s", code, stdout, stderr)
+		}
+		b, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := complete(string(b)); err == nil {
+			return string(b), stdout
+		} else if attempt == 2 {
+			t.Fatalf("%v:\n%s", err, b)
+		}
+	}
+	panic("unreachable")
+}
 
 // The storage command runs from the start of both servers to the report.
 func TestStorageQuick(t *testing.T) {
@@ -18,16 +44,16 @@ func TestStorageQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := filepath.Join(dir, "STORAGE.md")
-	code, stdout, stderr := chatbench(t, "storage", "--quick", "--server", server, "--before", server, "--out", out)
-	if code != 0 {
-		t.Fatalf("exit code %d, %s%s", code, stdout, stderr)
+	complete := func(report string) error {
+		for _, r := range requirements() {
+			row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(r.text) + ` \| [-0-9].* \| [-0-9].* \| [≤≥<] .* \| – \|$`)
+			if !row.MatchString(report) {
+				return fmt.Errorf("%s: a value is missing", r.text)
+			}
+		}
+		return nil
 	}
-	b, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	report := string(b)
+	report, stdout := quickReport(t, complete, "storage", "--server", server, "--before", server)
 	for _, want := range []string{
 		"quick comparison",
 		"| sends alone, 4 × 60 in flight | sends/s | ",
@@ -44,12 +70,6 @@ func TestStorageQuick(t *testing.T) {
 	}
 	if stdout == "" || !strings.Contains(report, stdout) {
 		t.Errorf("what was printed is not in the report:\n%s", stdout)
-	}
-	for _, r := range requirements() {
-		row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(r.text) + ` \| [-0-9].* \| [-0-9].* \| [≤≥<] .* \| – \|$`)
-		if !row.MatchString(report) {
-			t.Errorf("%s: a value is missing:\n%s", r.text, report)
-		}
 	}
 	for _, unwanted := range []string{"FAULTS", "NaN", "Inf"} {
 		if strings.Contains(report, unwanted) {
