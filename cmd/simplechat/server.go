@@ -54,7 +54,8 @@ func (c *serveCmd) newServer(front *front, limits *limit.Limits, tlsConfig *tls.
 	reflect(grpcreflect.NewHandlerV1(reflector, utility))
 	reflect(grpcreflect.NewHandlerV1Alpha(reflector, utility))
 	path, health := grpchealth.NewHandler(front, utility)
-	mux.Handle(path, limits.Public(front.left, false, health))
+	mux.Handle(path, limits.Public(context.Background(), false, health)) // answered until the last connection ends
+	mux.Handle(path+"Watch", limits.Public(front.left, false, health))
 	if !c.NoPage {
 		mux.Handle("/", web.Handler(web.WithMaxContent(int(c.MaxContent))))
 	}

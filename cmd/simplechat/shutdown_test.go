@@ -121,6 +121,11 @@ func TestStuckClientsDoNotKeepServer(t *testing.T) {
 			t.Fatal("health checks do not say that the server is ending")
 		}
 	}
+	for range 10 { // each, not only the first, is answered
+		if status := health(t, p); status != notServing {
+			t.Errorf("health at the end: %q", status)
+		}
+	}
 	if code := p.wait(stopLimit); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
