@@ -72,6 +72,7 @@ type config struct {
 	hasSilence        bool          // the caller has set silence
 	shortest, longest time.Duration // pauses between attempts
 	logger            *slog.Logger
+	onRetry           func(server string, err error)
 	clientOptions     []connect.ClientOption
 	invalid           []error // of options that found their value not valid
 }
@@ -86,6 +87,7 @@ func defaults() config {
 		shortest: shortestPause,
 		longest:  longestPause,
 		logger:   slog.New(slog.DiscardHandler),
+		onRetry:  func(string, error) {},
 	}
 }
 
@@ -189,6 +191,14 @@ func WithBackoff(shortest, longest time.Duration) Option {
 // content is ever logged. The default discards.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) { c.logger = l })
+}
+
+// WithRetryObserver calls f when an attempt to send failed or a stream ended, and another
+// attempt is due: with the server's URL and the reason. F must return soon, and be safe
+// for concurrent use if the client is used like that. An event of [Client.Follow] or the
+// return of [Client.Send] tells that an attempt has succeeded.
+func WithRetryObserver(f func(server string, err error)) Option {
+	return optionFunc(func(c *config) { c.onRetry = f })
 }
 
 // WithClientOptions passes options on to connect's clients, after the client's

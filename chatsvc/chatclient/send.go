@@ -144,6 +144,7 @@ func (s *sending) attempt(ctx context.Context) (_ Sent, wrote bool, _ error) {
 		if !isFinal(err) {
 			s.client.failed(failures)
 			s.client.logger.Warn("send", slog.String("url", server.url), slog.Any("error", err))
+			s.client.onRetry(server.url, err)
 		}
 		return Sent{}, headers.Load(), err
 	}
