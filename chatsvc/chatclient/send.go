@@ -107,22 +107,10 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 		switch {
 		case ctx.Err() != nil:
 			return Sent{}, fmt.Errorf("%w; the last attempt: %w", ctx.Err(), err)
-		case s.windowPassed():
+		case keyPassed(s.uncertain, s.timeout()):
 			return Sent{}, fmt.Errorf("the server may have forgotten the key, and would store the message again; the last attempt: %w", err)
 		}
 	}
-}
-
-// windowPassed reports whether an attempt that begins now may come to the log
-// when it has forgotten the key.
-func (s *sending) windowPassed() bool {
-	if s.uncertain.IsZero() {
-		return false
-	}
-	// The wall clock goes on while a computer sleeps, and the other one never
-	// jumps.
-	passed := max(time.Since(s.uncertain), time.Since(s.uncertain.Round(0)))
-	return passed+s.timeout() > chatsvc.KeyWindow
 }
 
 // timeout bounds one attempt.
