@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"example.com/simplechat/cmd/internal/cli"
+	"example.com/simplechat/cmd/simplechat/internal/terminal"
 )
 
 func main() {
@@ -34,12 +35,13 @@ func ignoreEmptyVariables() {
 }
 
 type commands struct {
-	Serve   serveCmd       `cmd:"" help:"Run the server."`
-	Check   checkCmd       `cmd:"" help:"Look at all that serve would use with the same flags, without serving."`
-	Health  healthCmd      `cmd:"" help:"Ask a server on this machine whether it is ready."`
-	Log     logCmd         `cmd:"" help:"Check, copy, move and repair what a server has stored."`
-	Users   usersCmd       `cmd:"" help:"Add, change, list and remove users, and tokens for programs. A server may run."`
-	Version cli.VersionCmd `cmd:"" help:"Print the version."`
+	Serve   serveCmd         `cmd:"" help:"Run the server."`
+	Check   checkCmd         `cmd:"" help:"Look at all that serve would use with the same flags, without serving."`
+	Health  healthCmd        `cmd:"" help:"Ask a server on this machine whether it is ready."`
+	Log     logCmd           `cmd:"" help:"Check, copy, move and repair what a server has stored."`
+	Send    terminal.SendCmd `cmd:"" help:"Send a text, an image, or each line of standard input."`
+	Users   usersCmd         `cmd:"" help:"Add, change, list and remove users, and tokens for programs. A server may run."`
+	Version cli.VersionCmd   `cmd:"" help:"Print the version."`
 }
 
 // run is the program: it returns the exit code.
@@ -50,6 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.DefaultEnvars("SIMPLECHAT"),
 		durationMapper(),
 		kong.ExplicitGroups([]kong.Group{
+			{Key: "server", Title: "Server and user:"},
 			{Key: "storage", Title: "Storage:"},
 			{Key: "history", Title: "History:"},
 			{Key: "limits", Title: "Limits:"},
