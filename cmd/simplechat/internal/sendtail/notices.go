@@ -1,4 +1,4 @@
-package terminal
+package sendtail
 
 import (
 	"fmt"
@@ -13,8 +13,7 @@ import (
 type notices struct {
 	mu    sync.Mutex // guards all below
 	w     io.Writer
-	again bool  // an attempt has failed, and none has succeeded since
-	last  error // of the attempts
+	again bool // an attempt has failed, and none has succeeded since
 }
 
 func newNotices(w io.Writer) *notices { return &notices{w: w} }
@@ -23,7 +22,6 @@ func newNotices(w io.Writer) *notices { return &notices{w: w} }
 func (n *notices) retry(server string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.last = err
 	if !n.again {
 		n.again = true
 		n.printf("%s: %v; trying again", server, err)
@@ -38,13 +36,6 @@ func (n *notices) success() {
 		n.again = false
 		n.printf("connected again")
 	}
-}
-
-// reason returns why the last attempt failed that did, or nil.
-func (n *notices) reason() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.last
 }
 
 // tellf prints a notice.

@@ -1,4 +1,4 @@
-package terminal
+package sendtail
 
 import (
 	"encoding/json"

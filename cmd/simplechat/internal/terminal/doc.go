@@ -1,3 +1,0 @@
-// Package terminal has the commands that send messages and print them, for shells and
-// scripts: simplechat send and simplechat tail.
-package terminal
