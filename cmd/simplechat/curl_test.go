@@ -185,7 +185,7 @@ func TestHints(t *testing.T) {
 		t.Errorf("the hints have no %q:\n%s", want, hints.String())
 	}
 	_, command, _ := strings.Cut(hints.String(), "curl:")
-	if got := execute(t, "sh", "-c", command); got != `{"offset":"1","type":"Text"}` {
+	if got := execute(t, "sh", "-c", command); strings.TrimSpace(got) != `{"offset":"1","type":"Text"}` {
 		t.Errorf("%s answers %q", command, got)
 	}
 }

@@ -35,14 +35,16 @@ func ignoreEmptyVariables() {
 }
 
 type commands struct {
-	Serve   serveCmd         `cmd:"" help:"Run the server."`
-	Check   checkCmd         `cmd:"" help:"Look at all that serve would use with the same flags, without serving."`
-	Health  healthCmd        `cmd:"" help:"Ask a server on this machine whether it is ready."`
-	Log     logCmd           `cmd:"" help:"Check, copy, move and repair what a server has stored."`
-	Send    sendtail.SendCmd `cmd:"" help:"Send a text, an image, or each line of standard input."`
-	Tail    sendtail.TailCmd `cmd:"" help:"Print messages, or run a command for each: the last ones, then new ones."`
-	Users   usersCmd         `cmd:"" help:"Add, change, list and remove users, and tokens for programs. A server may run."`
-	Version cli.VersionCmd   `cmd:"" help:"Print the version."`
+	Serve      serveCmd          `cmd:"" help:"Run the server."`
+	Check      checkCmd          `cmd:"" help:"Look at all that serve would use with the same flags, without serving."`
+	Health     healthCmd         `cmd:"" help:"Ask a server on this machine whether it is ready."`
+	Log        logCmd            `cmd:"" help:"Check, copy, move and repair what a server has stored."`
+	Send       sendtail.SendCmd  `cmd:"" help:"Send a text, an image, or each line of standard input."`
+	Tail       sendtail.TailCmd  `cmd:"" help:"Print messages, or run a command for each: the last ones, then new ones."`
+	Users      usersCmd          `cmd:"" help:"Add, change, list and remove users, and tokens for programs. A server may run."`
+	Completion cli.CompletionCmd `cmd:"" help:"Print the completion for a shell: bash, zsh or fish."`
+	Complete   cli.CompleteCmd   `cmd:"" hidden:"" passthrough:""`
+	Version    cli.VersionCmd    `cmd:"" help:"Print the version."`
 }
 
 // run is the program: it returns the exit code.

@@ -27,7 +27,7 @@ type SendCmd struct {
 
 	Text    []string      `arg:"" optional:"" help:"Text to send; several words are joined by spaces. - reads standard input, as does no text where that is no terminal: each line is a message."`
 	Whole   bool          `env:"-" help:"Send all of standard input as one message."`
-	Image   string        `env:"-" placeholder:"FILE" completion:"file" help:"Send an image file, - for standard input. Qt's client displays PNG only."`
+	Image   string        `env:"-" placeholder:"FILE" help:"Send an image file, - for standard input. Qt's client displays PNG only."`
 	Timeout time.Duration `default:"1m" env:"SIMPLECHAT_SEND_TIMEOUT" placeholder:"DURATION" help:"Give up when nothing was acknowledged for this long (${default})."`
 	JSON    bool          `name:"json" env:"-" help:"Print where each message was stored, as JSON on a line."`
 }

@@ -26,8 +26,8 @@ type TailCmd struct {
 	From       *chatclient.Position `xor:"from" env:"-" placeholder:"N|end" help:"Begin with message number N, which may be N@EPOCH, or all, or end: with what comes from now on."`
 	NoFollow   bool                 `env:"-" help:"End with the last message that the server has now."`
 	JSON       *bool                `name:"json" env:"-" negatable:"" help:"Print each message as JSON on a line, as is done where standard output is no terminal; --no-json prints readable lines."`
-	SaveImages string               `env:"-" type:"path" placeholder:"DIR" completion:"directory" help:"Save images in this directory, which is made if it is missing. No file is overwritten."`
-	State      string               `env:"-" type:"path" placeholder:"FILE" completion:"file" help:"Keep the position in this file, and continue from there in the next run. -n or --from say where the first run begins."`
+	SaveImages string               `env:"-" type:"path" placeholder:"DIR" help:"Save images in this directory, which is made if it is missing. No file is overwritten."`
+	State      string               `env:"-" type:"path" placeholder:"FILE" help:"Keep the position in this file, and continue from there in the next run. -n or --from say where the first run begins."`
 	Exec       string               `env:"-" placeholder:"COMMAND" help:"Run this shell command for each message instead of printing it: with the content on standard input, and CHAT_OFFSET, CHAT_EPOCH, CHAT_TIMESTAMP, CHAT_FROM, CHAT_TYPE and CHAT_FILE (of --save-images) in the environment. If it fails, tail ends."`
 	Timeout    time.Duration        `default:"10s" env:"SIMPLECHAT_TAIL_TIMEOUT" placeholder:"DURATION" help:"Give up if no server answers at the start for this long, with --no-follow also later; 0 for never (${default}). A connection that is lost later is resumed."`
 }
