@@ -47,11 +47,8 @@ func (s *state) read() error {
 		return err
 	}
 	err = s.known.UnmarshalText([]byte(strings.TrimSpace(string(text))))
-	if epoch, _, ok := s.known.Offset(); err == nil && (!ok || epoch == "") {
-		err = errors.New("it has no NUMBER@EPOCH")
-	}
-	if err != nil {
-		return fmt.Errorf("%s does not hold a position (%w): name another file, or remove it to begin again", s.path, err)
+	if epoch, _, ok := s.known.Offset(); err != nil || !ok || epoch == "" {
+		return fmt.Errorf("%s does not hold a position, NUMBER@EPOCH: name another file, or remove it to begin again", s.path)
 	}
 	s.has = true
 	return nil

@@ -99,19 +99,24 @@ func (c *TailCmd) Run(ctx context.Context, out *cli.Output) error {
 	}
 	defer client.Close()
 	patience.failed() // from now on
+	watchClosed(out.Stdout, func() { cancel(errClosed) })
 	t := &tail{client: client, noFollow: c.NoFollow, target: target, state: state, notices: notices, patience: patience}
 	err = t.run(waiting, from)
 	if errors.Is(context.Cause(waiting), errNoServer) {
 		return login.Exit(login.ExitUnreachable, errNoServer) // a notice has told the reason
 	}
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return nil // that is how a person ends it
+	isEnded := ctx.Err() != nil || errors.Is(context.Cause(waiting), errClosed)
+	if isEnded && errors.Is(err, waiting.Err()) {
+		return nil // that is how a person or the reader of the output ends it
 	}
 	return login.Explain(err)
 }
 
 // errNoServer is why tail gives up.
 var errNoServer = errors.New("no server has answered in time (--timeout): check --server, and whether the server runs")
+
+// errClosed is why tail ends without a word.
+var errClosed = errors.New("nobody reads standard output")
 
 // newTarget returns what handles the messages.
 func (c *TailCmd) newTarget(out *cli.Output) (target, error) {
