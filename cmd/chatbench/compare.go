@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"example.com/simplechat/cmd/internal/cli"
 )
@@ -37,10 +40,10 @@ func (c *compareCmd) Run(ctx context.Context, out *cli.Output) error {
 	if err := cmp.measure(ctx, out); err != nil {
 		return err
 	}
-	if err := cmp.report(out.Stdout, c.Out); err != nil {
+	if err := cmp.writePeers(out.Stdout, c.Out); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	return cmp.faults(ours)
+	return cmp.Faults(ours)
 }
 
 // plan chooses what to run.
@@ -48,8 +51,49 @@ func (c *compareCmd) plan() *comparison {
 	cmp := c.choose(c.Only, loads())
 	for _, name := range systemNames {
 		if name == ours || len(c.Systems) == 0 || slices.Contains(c.Systems, name) {
-			cmp.systems = append(cmp.systems, name)
+			cmp.Systems = append(cmp.Systems, name)
 		}
 	}
 	return cmp
+}
+
+// writePeers prints the table of ratios, and writes the whole report with its plot
+// if it has a file.
+func (cmp *comparison) writePeers(w io.Writer, file string) error {
+	if _, err := io.WriteString(w, cmp.FaultList()+cmp.Caution()+cmp.Ratios()); err != nil {
+		return err
+	}
+	if file == "" {
+		return nil
+	}
+	plotFile := strings.TrimSuffix(file, filepath.Ext(file)) + ".svg"
+	if err := cmp.Plot(plotFile); err != nil {
+		return fmt.Errorf("plot: %w", err)
+	}
+	return cmp.write(file, cmp.peersReport(filepath.Base(plotFile)))
+}
+
+// peersReport is the whole report.
+func (cmp *comparison) peersReport(plotFile string) string {
+	return "# simplechat and its peers\n\n" + cmp.Origin("compare") +
+		cmp.FaultList() + cmp.Caution() + cmp.Ratios() +
+		fmt.Sprintf("\n![CPU and latency by workload](%s)\n\n", plotFile) +
+		cmp.Medians() +
+		"\n## What was measured\n\n" + cmp.circumstances()
+}
+
+// circumstances are machine, versions and date.
+func (cmp *comparison) circumstances() string {
+	var b strings.Builder
+	b.WriteString(cmp.Occasion())
+	fmt.Fprintf(&b, "- %s: `simplechat serve --memory`\n", cmp.version)
+	for _, name := range cmp.Systems {
+		if module := systems[name].module; module != "" {
+			fmt.Fprintf(&b, "- %s: %s %s, `chatbench peer %s`\n", name, module, moduleVersion(module), systems[name].peer)
+		}
+	}
+	b.WriteString("- floor: one write(2) of as many bytes for each delivery, `chatbench peer floor`\n")
+	b.WriteString("- gRPC over h2c, NATS in its text protocol; content of 100 bytes unless a workload says otherwise; subscribers on own connections, " +
+		"4 connections to send with 60 sends in flight each; latency from when a message was due; a new process for each run\n")
+	return b.String()
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"example.com/simplechat/cmd/chatbench/internal/bench"
+	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
 // faultyServer speaks the floor's protocol, and does wrong to the n-th message:
@@ -42,26 +45,26 @@ func newFaultyServer(tb testing.TB, mangle func(int, []byte) [][]byte) string {
 
 func (s *faultyServer) serve(conn net.Conn) {
 	r := bufio.NewReader(conn)
-	if role, err := r.ReadByte(); err != nil || role == floorSubscriber {
+	if role, err := r.ReadByte(); err != nil || role == wire.FloorSubscriber {
 		s.mu.Lock()
 		s.subs = append(s.subs, conn)
 		s.mu.Unlock()
-		_, _ = conn.Write(make([]byte, floorPrefix))
+		_, _ = conn.Write(make([]byte, wire.FloorPrefix))
 		return
 	}
 	for {
-		n, err := floorLength(r)
+		n, err := wire.FloorLength(r)
 		if err != nil {
 			_ = conn.Close()
 			return
 		}
-		message := make([]byte, floorPrefix+n)
+		message := make([]byte, wire.FloorPrefix+n)
 		binary.BigEndian.PutUint32(message, uint32(n))
-		if _, err := io.ReadFull(r, message[floorPrefix:]); err != nil {
+		if _, err := io.ReadFull(r, message[wire.FloorPrefix:]); err != nil {
 			return
 		}
 		s.deliver(message)
-		_, _ = conn.Write(make([]byte, floorPrefix))
+		_, _ = conn.Write(make([]byte, wire.FloorPrefix))
 	}
 }
 
@@ -88,33 +91,33 @@ func TestFaultsAreFound(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		mangle func(int, []byte) [][]byte
-		want   faults // per subscriber
+		want   bench.Faults // per subscriber
 	}{
 		{"gap", func(n int, m []byte) [][]byte {
 			if n == at {
 				return nil
 			}
 			return [][]byte{m}
-		}, faults{Lost: 1, Gaps: 1}},
+		}, bench.Faults{Lost: 1, Gaps: 1}},
 		{"duplicate", func(n int, m []byte) [][]byte {
 			if n == at {
 				return [][]byte{m, m}
 			}
 			return [][]byte{m}
-		}, faults{Duplicates: 1}},
-		{"reordering", swap(at), faults{Gaps: 1, Reordered: 1}},
+		}, bench.Faults{Duplicates: 1}},
+		{"reordering", swap(at), bench.Faults{Gaps: 1, Reordered: 1}},
 		{"end", func(n int, m []byte) [][]byte {
 			if n == at {
 				return [][]byte{m, nil}
 			}
 			return [][]byte{m}
-		}, faults{Ended: 1}},
+		}, bench.Faults{Ended: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			addr := newFaultyServer(t, c.mangle)
 			// One message at a time: the faulty one is not the last of its slot.
-			args := []string{"--protocol", protocolFloor, "-s", "3", "-p", "1", "-w", "1", "--rate", "100"}
+			args := []string{"--protocol", wire.Floor, "-s", "3", "-p", "1", "-w", "1", "--rate", "100"}
 			code, r, _ := runLoad(t, addr, args...)
 			got := r.Faults
 			if c.name == "end" {
@@ -124,7 +127,7 @@ func TestFaultsAreFound(t *testing.T) {
 				got.Lost = 0
 			}
 			got.Cause = ""
-			want := faults{Lost: 3 * c.want.Lost, Gaps: 3 * c.want.Gaps, Duplicates: 3 * c.want.Duplicates, Reordered: 3 * c.want.Reordered, Ended: 3 * c.want.Ended}
+			want := bench.Faults{Lost: 3 * c.want.Lost, Gaps: 3 * c.want.Gaps, Duplicates: 3 * c.want.Duplicates, Reordered: 3 * c.want.Reordered, Ended: 3 * c.want.Ended}
 			if code != 1 || got != want {
 				t.Errorf("exit code %d, %+v", code, got)
 			}
@@ -138,7 +141,7 @@ func TestFaultsAreFound(t *testing.T) {
 			}
 			return [][]byte{m}
 		})
-		code, stdout, stderr := chatbench(t, "run", "--addr", addr, "--protocol", protocolFloor, "-s", "2", "-p", "1", "-w", "1", "-r", "100", "-d", "200ms", "--warmup", "0s")
+		code, stdout, stderr := chatbench(t, "run", "--addr", addr, "--protocol", wire.Floor, "-s", "2", "-p", "1", "-w", "1", "-r", "100", "-d", "200ms", "--warmup", "0s")
 		if code != 1 || !strings.HasPrefix(stdout, "FAULTS: 2 deliveries lost (2 gaps)") || !strings.Contains(stderr, "faults") {
 			t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 		}

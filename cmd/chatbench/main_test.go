@@ -9,6 +9,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/simplechat/cmd/chatbench/internal/bench"
+	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
 // mainVariable makes the test's own program chatbench: compare starts itself
@@ -42,13 +45,13 @@ func chatbench(tb testing.TB, args ...string) (code int, stdout, stderr string) 
 
 // runLoad is "chatbench run" for a moment: four subscribers, and six senders at a
 // time. It returns the exit code, the result and what it printed to stderr.
-func runLoad(tb testing.TB, addr string, args ...string) (int, result, string) {
+func runLoad(tb testing.TB, addr string, args ...string) (int, bench.Result, string) {
 	tb.Helper()
 	args = append([]string{
 		"run", "--json", "--addr", addr, "-s", "4", "-p", "2", "-w", "3", "-r", "200", "-d", "250ms", "--warmup", "50ms", "--settle", "0s",
 	}, args...)
 	code, stdout, stderr := chatbench(tb, args...)
-	var r result
+	var r bench.Result
 	if stdout != "" {
 		if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 			tb.Fatalf("%v in %s", err, stdout)
@@ -59,9 +62,9 @@ func runLoad(tb testing.TB, addr string, args ...string) (int, result, string) {
 
 // checkWhole fails the test unless everything that was sent arrived at n
 // subscribers.
-func checkWhole(tb testing.TB, code int, r result, stderr string, n int64) {
+func checkWhole(tb testing.TB, code int, r bench.Result, stderr string, n int64) {
 	tb.Helper()
-	if code != 0 || r.Faults.err() != nil {
+	if code != 0 || r.Faults.Err() != nil {
 		tb.Errorf("exit code %d, faults %+v: %s", code, r.Faults, stderr)
 	}
 	if r.Sends == 0 || r.Deliveries != r.Sends*n {
@@ -93,7 +96,7 @@ func TestUsage(t *testing.T) {
 		{"storage", "--only", "10000x100"},
 		{"storage", "--rounds", "0"},
 		{"run", "--toggling", "-1"},
-		{"run", "--toggling", "1", "--transport", "http1", "--protocol", protocolNDJSON},
+		{"run", "--toggling", "1", "--transport", "http1", "--protocol", wire.NDJSON},
 		{"slow", "--only", "nothing"},
 	} {
 		if code, stdout, stderr := chatbench(t, args...); code != 2 || stdout != "" || stderr == "" {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/simplechat/cmd/chatbench/internal/bench"
 	"example.com/simplechat/cmd/internal/cli"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -121,7 +122,7 @@ func (c *pipeCmd) open(ctx context.Context) (*pipe, error) {
 	}
 	p := &pipe{conn: conn, window: int64(c.Window)}
 	p.cond = sync.NewCond(&p.mu)
-	line := `{"content":"` + base64.StdEncoding.EncodeToString(newContent(c.Size)) + `","type":"Text"}` + "\n"
+	line := `{"content":"` + base64.StdEncoding.EncodeToString(bench.NewContent(c.Size)) + `","type":"Text"}` + "\n"
 	lines := bytes.Repeat([]byte(line), pipeLines)
 	p.chunk = append(append([]byte(strconv.FormatInt(int64(len(lines)), 16)+"\r\n"), lines...), "\r\n"...)
 	token := base64.StdEncoding.EncodeToString([]byte(c.User + ":" + c.Password))

@@ -6,12 +6,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
 // The rate is that of messages which are stored.
 func TestPipe(t *testing.T) {
 	t.Parallel()
-	addr := newServer(t, transportHTTP1)
+	addr := newServer(t, wire.HTTP1)
 	code, stdout, stderr := chatbench(t, "pipe", "--addr", addr, "--connections", "2", "--window", "100", "--warmup", "50ms", "--duration", "200ms")
 	match := regexp.MustCompile(`^(\d+) messages of 100 bytes in .* over 2 connections: (\d+)/s\n$`).FindStringSubmatch(stdout)
 	if code != 0 || match == nil || match[1] == "0" {
