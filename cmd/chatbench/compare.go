@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,15 +32,15 @@ func (c *compareCmd) Validate() error {
 // an error if simplechat lost something.
 func (c *compareCmd) Run(ctx context.Context, out *cli.Output) error {
 	cmp := c.plan()
-	defer cmp.clean()
-	if err := cmp.prepare(ctx); err != nil {
+	plotFile := strings.TrimSuffix(c.Out, filepath.Ext(c.Out)) + ".svg"
+	whole := func() string { return cmp.peersReport(filepath.Base(plotFile)) }
+	if err := cmp.perform(ctx, out, cmp.peersTable, c.Out, whole); err != nil {
 		return err
 	}
-	if err := cmp.measure(ctx, out); err != nil {
-		return err
-	}
-	if err := cmp.writePeers(out.Stdout, c.Out); err != nil {
-		return fmt.Errorf("report: %w", err)
+	if c.Out != "" {
+		if err := cmp.Plot(plotFile); err != nil {
+			return fmt.Errorf("plot: %w", err)
+		}
 	}
 	return cmp.Faults(ours)
 }
@@ -57,26 +56,12 @@ func (c *compareCmd) plan() *comparison {
 	return cmp
 }
 
-// writePeers prints the table of ratios, and writes the whole report with its plot
-// if it has a file.
-func (cmp *comparison) writePeers(w io.Writer, file string) error {
-	if _, err := io.WriteString(w, cmp.FaultList()+cmp.Caution()+cmp.Ratios()); err != nil {
-		return err
-	}
-	if file == "" {
-		return nil
-	}
-	plotFile := strings.TrimSuffix(file, filepath.Ext(file)) + ".svg"
-	if err := cmp.Plot(plotFile); err != nil {
-		return fmt.Errorf("plot: %w", err)
-	}
-	return cmp.write(file, cmp.peersReport(filepath.Base(plotFile)))
-}
+// peersTable is what is printed.
+func (cmp *comparison) peersTable() string { return cmp.FaultList() + cmp.Caution() + cmp.Ratios() }
 
 // peersReport is the whole report.
 func (cmp *comparison) peersReport(plotFile string) string {
-	return "# simplechat and its peers\n\n" + cmp.Origin("compare") +
-		cmp.FaultList() + cmp.Caution() + cmp.Ratios() +
+	return "# simplechat and its peers\n\n" + cmp.Origin("compare") + cmp.peersTable() +
 		fmt.Sprintf("\n![CPU and latency by workload](%s)\n\n", plotFile) +
 		cmp.Medians() +
 		"\n## What was measured\n\n" + cmp.circumstances()

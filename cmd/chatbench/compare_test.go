@@ -84,12 +84,9 @@ func TestCompareReportsFaults(t *testing.T) {
 	fine := &bench.Result{Server: &bench.Server{}}
 	lossy := &bench.Result{Server: &bench.Server{}, Faults: bench.Faults{Lost: 7}}
 	cmp.Runs = map[report.Key][]*bench.Result{{Load: "1x20", System: ours}: {fine}, {Load: "1x20", System: grpcGo}: {lossy}}
-	var b strings.Builder
-	if err := cmp.writePeers(&b, ""); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(b.String(), "- FAULTS: 1 subscriber, 20/s, grpc-go, round 1: 7 deliveries lost") {
-		t.Errorf("report:\n%s", b.String())
+	table := cmp.peersTable()
+	if !strings.HasPrefix(table, "- FAULTS: 1 subscriber, 20/s, grpc-go, round 1: 7 deliveries lost") {
+		t.Errorf("table:\n%s", table)
 	}
 	if err := cmp.Faults(ours); err != nil {
 		t.Errorf("a peer's fault counts as ours: %v", err)

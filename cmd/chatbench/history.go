@@ -101,8 +101,8 @@ func (s *scene) restart(ctx context.Context, signal syscall.Signal) (time.Durati
 	return took, nil
 }
 
-// freePort returns an address that nobody listens on: whoever measures a start has
-// to know it before the server logs it.
+// freePort returns an address on which nothing listens. To measure a start, it must
+// be known before the server logs it.
 func freePort() (string, error) {
 	listener, err := net.Listen("tcp", anyPort) //nolint:noctx // it does not wait
 	if err != nil {

@@ -20,9 +20,7 @@ import (
 )
 
 type pipeCmd struct {
-	Addr     string `group:"server" default:"127.0.0.1:65002" placeholder:"HOST:PORT" help:"Address of the server (${default})."`
-	User     string `group:"server" default:"user1" help:"Name to log in with (${default})."`
-	Password string `group:"server" default:"qwerty" help:"Password to log in with (${default})."`
+	serverFlags
 
 	Connections int           `group:"load" short:"c" default:"4" placeholder:"N" help:"Requests, each on a connection of its own (${default})."`
 	Window      int           `group:"load" short:"w" default:"2048" placeholder:"N" help:"Messages in flight on each (${default}, at least 64)."`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -73,7 +74,29 @@ func (f *roundFlags) choose(only []string, all []load) *comparison {
 	return cmp
 }
 
-// prepare builds simplechat unless there is one. The caller calls clean.
+// perform runs everything, prints the table, and writes the whole report if it has
+// a file.
+func (cmp *comparison) perform(ctx context.Context, out *cli.Output, table func() string, file string, text func() string) error {
+	defer func() { _ = os.RemoveAll(cmp.dir) }()
+	if err := cmp.prepare(ctx); err != nil {
+		return err
+	}
+	if err := cmp.measure(ctx, out); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(out.Stdout, table()); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if file == "" {
+		return nil
+	}
+	if err := os.WriteFile(file, []byte(text()), 0o644); err != nil { //nolint:gosec // a report is for everybody
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+// prepare builds simplechat unless there is one, and asks for its version.
 func (cmp *comparison) prepare(ctx context.Context) (err error) {
 	if cmp.dir, err = os.MkdirTemp("", "chatbench-"); err != nil {
 		return err
@@ -83,12 +106,14 @@ func (cmp *comparison) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	cmp.version, err = serverVersion(ctx, cmp.flags.Server)
-	return err
+	if cmp.version, err = serverVersion(ctx, cmp.flags.Server); err != nil || cmp.before == "" {
+		return err
+	}
+	if cmp.beforeVersion, err = serverVersion(ctx, cmp.before); err != nil {
+		return fmt.Errorf("--before: %w", err)
+	}
+	return nil
 }
-
-// clean removes what prepare and the servers have made.
-func (cmp *comparison) clean() { _ = os.RemoveAll(cmp.dir) }
 
 // measure runs everything in alternation, so that other work on the machine hits
 // all systems alike.
@@ -159,12 +184,4 @@ func (cmp *comparison) measureDisk(dir string) error {
 	times, err := bench.SyncTimes(dir)
 	cmp.syncs = append(cmp.syncs, times...)
 	return err
-}
-
-// write writes a report if it has a file.
-func (cmp *comparison) write(file, text string) error {
-	if file == "" {
-		return nil
-	}
-	return os.WriteFile(file, []byte(text), 0o644) //nolint:gosec // a report is for everybody
 }

@@ -12,12 +12,18 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
+// serverFlags name a running server.
+type serverFlags struct {
+	Addr     string `group:"server" default:"127.0.0.1:65002" placeholder:"HOST:PORT" help:"Address of the server (${default})."`
+	User     string `group:"server" default:"user1" help:"Name to log in with (${default})."`
+	Password string `group:"server" default:"qwerty" help:"Password to log in with (${default})."`
+}
+
 type runCmd struct {
-	Addr     string        `group:"server" default:"127.0.0.1:65002" placeholder:"HOST:PORT" help:"Address of the server (${default})."`
-	User     string        `group:"server" default:"user1" help:"Name to log in with (${default})."`
-	Password string        `group:"server" default:"qwerty" help:"Password to log in with (${default})."`
-	PID      int           `group:"server" name:"pid" placeholder:"PID" help:"The server's process, to measure its CPU and memory."`
-	Settle   time.Duration `group:"server" default:"1s" placeholder:"DURATION" help:"Rest before the memory of idle subscribers is measured (${default})."`
+	serverFlags
+
+	PID    int           `group:"server" name:"pid" placeholder:"PID" help:"The server's process, to measure its CPU and memory."`
+	Settle time.Duration `group:"server" default:"1s" placeholder:"DURATION" help:"Rest before the memory of idle subscribers is measured (${default})."`
 
 	Protocol    string `group:"crowd" enum:"grpc,grpc-web,connect,connect-json,ndjson,nats,floor" default:"grpc" placeholder:"PROTOCOL" help:"grpc, grpc-web, connect, connect-json or ndjson (${default}); nats for a core NATS server, floor for one write per delivery (see compare)."`
 	Transport   string `group:"crowd" enum:"h2c,http1,tls" default:"h2c" placeholder:"TRANSPORT" help:"h2c, http1 or tls, which is HTTP/2 too (${default})."`

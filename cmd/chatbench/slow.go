@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"example.com/simplechat/cmd/chatbench/internal/bench"
 	"example.com/simplechat/cmd/chatbench/internal/report"
@@ -56,23 +55,19 @@ func (c *slowCmd) Validate() error { return c.check(c.Only, slowLoads()) }
 func (c *slowCmd) Run(ctx context.Context, out *cli.Output) error {
 	cmp := c.choose(c.Only, slowLoads())
 	cmp.Systems = []string{ours}
-	defer cmp.clean()
-	if err := cmp.prepare(ctx); err != nil {
+	if err := cmp.perform(ctx, out, cmp.slowTable, c.Out, cmp.slowReport); err != nil {
 		return err
 	}
-	if err := cmp.measure(ctx, out); err != nil {
-		return err
-	}
-	table := cmp.FaultList() + cmp.Caution() + cmp.Toggling()
-	if _, err := io.WriteString(out.Stdout, table); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	text := "# A few slow clients among others\n\n" + cmp.Origin("slow") + table + "\n## What was measured\n\n" + cmp.Occasion() +
+	return cmp.Faults(ours)
+}
+
+// slowTable is what is printed.
+func (cmp *comparison) slowTable() string { return cmp.FaultList() + cmp.Caution() + cmp.Toggling() }
+
+// slowReport is the whole report.
+func (cmp *comparison) slowReport() string {
+	return "# A few slow clients among others\n\n" + cmp.Origin("slow") + cmp.slowTable() + "\n## What was measured\n\n" + cmp.Occasion() +
 		fmt.Sprintf("- %s: `simplechat serve --memory`, a new process for each run\n", cmp.version) +
 		fmt.Sprintf("- gRPC over h2c, content of %d bytes, a connection each; toggling clients set their initial window to 0 "+
 			"for %v, and then to the largest for as long, again and again; latency of the others, from when a message was due\n", bench.SmallContent, bench.DefaultToggleTime)
-	if err := cmp.write(c.Out, text); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	return cmp.Faults(ours)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -81,24 +80,8 @@ func storageLoads() []load {
 // an error if something was lost.
 func (c *storageCmd) Run(ctx context.Context, out *cli.Output) error {
 	cmp := c.plan()
-	defer cmp.clean()
-	if err := cmp.prepare(ctx); err != nil {
+	if err := cmp.perform(ctx, out, cmp.storageTable, c.Out, cmp.storageReport); err != nil {
 		return err
-	}
-	if c.Before != "" {
-		var err error
-		if cmp.beforeVersion, err = serverVersion(ctx, c.Before); err != nil {
-			return fmt.Errorf("--before: %w", err)
-		}
-	}
-	if err := cmp.measure(ctx, out); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(out.Stdout, cmp.storageTable()); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	if err := cmp.write(c.Out, cmp.storageReport()); err != nil {
-		return fmt.Errorf("report: %w", err)
 	}
 	return cmp.Faults(newSystems...)
 }

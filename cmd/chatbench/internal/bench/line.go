@@ -14,7 +14,7 @@ const (
 func (k kind) isLazy() bool { return k == slow || k == stuck }
 
 // line is the plan of one connection of subscribers. They are all of a kind:
-// who is stuck stops its whole connection.
+// a stuck one stops its whole connection.
 type line struct {
 	kind    kind
 	streams int

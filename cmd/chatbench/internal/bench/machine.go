@@ -19,6 +19,7 @@ type Machine struct {
 	Go     string `json:"go"`
 }
 
+// ThisMachine describes the machine on which this program runs.
 func ThisMachine() Machine {
 	m := Machine{Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()}
 	// Where there is no /proc, the report does without.

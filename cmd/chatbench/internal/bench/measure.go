@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// measureRest takes the server's memory before anybody is there.
+// measureRest takes the server's memory before anyone subscribes.
 func (b *Bench) measureRest() error {
 	if b.Process == nil {
 		return nil
@@ -54,8 +54,8 @@ type mark struct {
 	own      time.Duration // CPU
 }
 
-// mark takes it. A server's process that is gone is a fault of the run, which
-// goes on to report what else is.
+// mark takes it. A server whose process has ended is a fault of the run, which
+// then reports the rest.
 func (b *Bench) mark() mark {
 	m := mark{at: time.Now(), sent: b.pubs.sent.Load(), stored: b.pubs.stored.Load(), own: ownCPU()}
 	m.counts, m.received = b.tallies.counts()

@@ -11,7 +11,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/human"
 )
 
-// Progress shows on a terminal what goes on, in one line. A nil progress shows
+// Progress shows the state of a run in one line of a terminal. A nil progress shows
 // nothing. It is not safe for concurrent use; the run's phases use it in turn.
 type Progress struct {
 	w    io.Writer

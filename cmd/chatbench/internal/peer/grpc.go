@@ -77,7 +77,7 @@ func (c grpcChat) messageList(stream grpc.ServerStream) error {
 	return c.hub.subscribe(stream.Context(), onlyNew, func(batch *chatpb.ChatMessages) error { return stream.SendMsg(batch) })
 }
 
-// grpcCaller returns who calls, and the call's header.
+// grpcCaller returns the user that calls, and the call's header.
 func grpcCaller(ctx context.Context) (string, metadata.MD, error) {
 	header, _ := metadata.FromIncomingContext(ctx)
 	user, err := login(last(header.Get("user-name")), last(header.Get("user-password")))

@@ -97,8 +97,8 @@ func (h *hub) subscribe(ctx context.Context, onlyNew bool, send func(*chatpb.Cha
 	}
 }
 
-// leave takes a subscriber away. A sender that waits for it goes on: the
-// channel is emptied until the lock is free.
+// leave removes a subscriber. It empties the channel until the lock is free, so
+// that a sender that waits for room continues.
 func (h *hub) leave(box *mailbox) {
 	left := make(chan struct{})
 	go func() {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,31 @@ func TestToggling(t *testing.T) {
 	for _, want := range []string{"| p50 | 1ms | 1.3ms | 1.3 | ≤ 1.3 | yes |", "| p99 | 10ms | 13.1ms | 1.31 | ≤ 1.3 | **no** |"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table does not have %q:\n%s", want, table)
+		}
+	}
+}
+
+// README explains each figure of the reports.
+func TestREADMENamesFigures(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := make(map[string]bool)
+	for line := range strings.Lines(string(b)) {
+		if cells := strings.Split(line, "|"); len(cells) > 1 {
+			for name := range strings.FieldsFuncSeq(cells[1], func(r rune) bool { return r == ';' }) {
+				for part := range strings.SplitSeq(name, ", ") {
+					named[strings.TrimSpace(part)] = true
+				}
+				named[strings.TrimSpace(name)] = true
+			}
+		}
+	}
+	for name := range figures {
+		if !named[name] {
+			t.Errorf("README.md does not explain %q", name)
 		}
 	}
 }

@@ -99,25 +99,27 @@ func (p panel) drawSeries(b *bytes.Buffer, i int, s series) {
 		y = float64(panelHeight - marginBelow - 8 - lineHeight*i)
 	}
 	text(b, x-5, y, "end", s.name)
-	path := fmt.Sprintf("M%.1f %.1fh%d", x, y-4, sample)
+	var path strings.Builder
 	if p.marked {
-		path = fmt.Sprintf("M%.1f %.1f%s", x+sample/2, y-4, marks[i%len(marks)])
+		fmt.Fprintf(&path, "M%.1f %.1f%s", x+sample/2, y-4, marks[i%len(marks)])
+	} else {
+		fmt.Fprintf(&path, "M%.1f %.1fh%d", x, y-4, sample)
 	}
 	for j, at := range s.points {
-		command := "L"
+		command, mark := "L", ""
+		if p.marked {
+			mark = marks[i%len(marks)]
+		}
 		if j == 0 || p.marked {
 			command = "M"
 		}
-		path += fmt.Sprintf("%s%.1f %.1f", command, p.left(at.x), p.top(at.y))
-		if p.marked {
-			path += marks[i%len(marks)]
-		}
+		fmt.Fprintf(&path, "%s%.1f %.1f%s", command, p.left(at.x), p.top(at.y), mark)
 	}
 	fill := "none"
 	if p.marked {
 		fill = palette[i%len(palette)]
 	}
-	fmt.Fprintf(b, `<path d="%s" fill="%s" stroke="%s" stroke-width="1.5"/>`+"\n", path, fill, palette[i%len(palette)])
+	fmt.Fprintf(b, `<path d="%s" fill="%s" stroke="%s" stroke-width="1.5"/>`+"\n", path.String(), fill, palette[i%len(palette)])
 }
 
 // text writes lines below each other.

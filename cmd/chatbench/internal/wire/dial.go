@@ -44,7 +44,7 @@ func (d *Dialer) Dial(ctx context.Context, small bool, received *atomic.Int64) (
 		return conn, nil
 	}
 	secure := tls.Client(conn, &tls.Config{
-		InsecureSkipVerify: true, //nolint:gosec // who measures knows the server, and a test certificate is usual
+		InsecureSkipVerify: true, //nolint:gosec // the user knows the server, and a test certificate is usual
 		NextProtos:         []string{"h2"},
 	})
 	if err := secure.HandshakeContext(ctx); err != nil {

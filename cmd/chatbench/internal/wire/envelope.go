@@ -19,9 +19,9 @@ const (
 // envelopeScanner takes the envelopes of gRPC, gRPC-Web and Connect apart.
 type envelopeScanner struct {
 	inner  pieceScanner
-	prefix []byte // of the next envelope, as far as it is there
+	prefix []byte // of the next envelope, as far as it has arrived
 	left   int    // bytes of the current one to come
-	end    []byte // the envelope that ends the stream, as far as it is there
+	end    []byte // the envelope that ends the stream, as far as it has arrived
 	ending bool
 }
 

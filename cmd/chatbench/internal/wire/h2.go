@@ -48,7 +48,7 @@ type h2Conn struct {
 	reader *http2.Framer
 	peer   peerSettings // of its first frame: later ones, which open windows wider, need not be followed
 
-	mu     sync.Mutex // guards all below: who sends, and who answers pings
+	mu     sync.Mutex // guards all below: sends and answers to pings come from two goroutines
 	out    *bufio.Writer
 	writer *http2.Framer
 	enc    *hpack.Encoder

@@ -180,7 +180,7 @@ func (s *h2Sender) reset(stream uint32, code http2.ErrCode) error {
 func (s *h2Sender) land(stream uint32, f *flight, err error) {
 	s.mu.Lock()
 	delete(s.flights, stream)
-	f.credit = hugeWindow // whoever still writes it need not wait
+	f.credit = hugeWindow // a goroutine that still writes it need not wait
 	s.opened.Broadcast()
 	s.mu.Unlock()
 	s.done(f.slot, err)

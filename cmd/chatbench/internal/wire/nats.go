@@ -12,7 +12,7 @@ import (
 // natsSubject is what messages are published on.
 const natsSubject = "chat"
 
-// What either side says to see whether the other one is there.
+// Either side sends a PING to see whether the other one answers.
 const (
 	natsPing = "PING"
 	natsPong = "PONG"

@@ -25,7 +25,7 @@ func (r *recordScanner) piece(to Sink, p []byte, last bool) error {
 			break
 		}
 		if len(r.head) > 0 {
-			// A cut record: complete its head, then go on behind it.
+			// A cut record: complete its head, then continue behind it.
 			had := len(r.head)
 			r.head = append(r.head, p[:min(len(p), headBytes)]...)
 			used, skip, err := scanRecord(to, r.head, last && len(p) <= headBytes)
@@ -79,7 +79,7 @@ func scanRecord(to Sink, p []byte, all bool) (used, skip int, err error) {
 	return used, size - used, nil
 }
 
-// contentOf returns the beginning of a message's content: what is there of it.
+// contentOf returns the beginning of a message's content, as much as message holds.
 func contentOf(message []byte) []byte {
 	if len(message) > 0 && message[0] == 1<<3 { // the timestamp
 		_, n := binary.Uvarint(message[1:])
