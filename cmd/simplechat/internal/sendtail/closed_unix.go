@@ -21,7 +21,7 @@ func watchClosed(w io.Writer, closed func()) {
 	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
 		return
 	}
-	fds := []unix.PollFd{{Fd: int32(file.Fd())}} //nolint:gosec // it is a small number
+	fds := []unix.PollFd{{Fd: int32(file.Fd())}}
 	go func() {
 		for {
 			_, err := unix.Poll(fds, -1)

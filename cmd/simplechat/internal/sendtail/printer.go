@@ -65,7 +65,7 @@ const indent = "    "
 func appendMessageText(b []byte, e chatclient.Event, file string) []byte {
 	msg := e.Message
 	if stamp := msg.GetTimestamp(); stamp <= lastTime {
-		b = time.UnixMilli(int64(stamp)).AppendFormat(b, time.DateTime) //nolint:gosec // it is below lastTime
+		b = time.UnixMilli(int64(stamp)).AppendFormat(b, time.DateTime)
 	} else {
 		b = strconv.AppendUint(b, stamp, 10)
 	}
