@@ -27,11 +27,11 @@ func watchClosed(w io.Writer, closed func()) {
 			_, err := unix.Poll(fds, -1)
 			switch {
 			case errors.Is(err, unix.EINTR):
-			case err != nil:
-				return // a write will tell
-			case fds[0].Revents&unix.POLLERR != 0:
+			case err == nil && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0:
 				closed()
 				return
+			default:
+				return // a write will tell
 			}
 		}
 	}()

@@ -37,6 +37,11 @@ func (p *printer) handle(e chatclient.Event) error {
 		return err
 	}
 	p.line = p.form(p.line[:0], e, file)
+	if len(p.line) > p.w.Available() { // a kill leaves no part of a line
+		if err := p.w.Flush(); err != nil {
+			return err
+		}
+	}
 	_, err = p.w.Write(p.line)
 	return err
 }
