@@ -8,7 +8,7 @@ import (
 
 	"example.com/simplechat/chatsvc/internal/record"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/visible"
+	"example.com/simplechat/chatsvc/visible"
 )
 
 // writeText writes b for a person: one line for each message. Nothing marks a silence.

@@ -11,7 +11,7 @@ import (
 
 	"example.com/simplechat/chatsvc/chatclient"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/visible"
+	"example.com/simplechat/chatsvc/visible"
 )
 
 // printer is a target that prints messages.
