@@ -139,8 +139,9 @@ export class List extends Component<Props, State> {
       this.setState(this.take(this.props)); // the user has come near the end
       return;
     }
-    if (stuck === this.state.stuck && line === this.state.line && this.settled === this.drawn?.list) return;
-    this.settle();
+    const isSettled = this.settled === this.drawn?.list && stuck === this.state.stuck;
+    if (!isSettled || line !== this.state.line) this.settle();
+    else if (news && line !== 'seen') this.updateRange(); // the window may have the focus again
   }
 
   /** Gives the focus back to what lost it by a move in the document, or to the list if it has left. */
