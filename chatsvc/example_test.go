@@ -18,17 +18,17 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// A chat beside the handlers that are already there, for gRPC too: the server
-// speaks HTTP/1.1 and h2c.
+// The chat beside the handlers that the mux already has. The server speaks HTTP/1.1
+// and h2c, so gRPC works too.
 func Example() {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") })
+
 	svc, err := chatsvc.New()
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer svc.Close()
-
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") })
 	mux.Handle(svc.Handler())
 
 	protocols := new(http.Protocols)

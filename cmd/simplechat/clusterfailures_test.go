@@ -169,7 +169,7 @@ func streamIsReplaced(t *testing.T, says *promise) {
 				t.Errorf("%s: history %q", way.name, got)
 			}
 		}
-		says.isKept("who comes back sees another `Chat-Epoch`, and history from its start.")
+		says.isKept("clients that come back see another `Chat-Epoch`, and history from its start.")
 	}
 }
 

@@ -97,5 +97,5 @@ func diskFails(t *testing.T, says *promise) {
 	if slices.Sort(left); !slices.Equal(left, got) {
 		t.Errorf("history after a power cut: %q", left)
 	}
-	says.isKept("The server opens the database again, and acknowledges more only when all of it is on the disk.")
+	says.isKept("The server opens the database again, and acknowledges again only when all of it is on the disk.")
 }

@@ -55,11 +55,11 @@ func diskIsFull(t *testing.T, says *promise) {
 	}
 	awaitHealth(t, p, serving)
 	send(ctx, t, client, text("there is room"))
-	says.isKept("It recovers by itself when there is room.")
+	says.isKept("The server recovers by itself when the disk has room.")
 	if got := string(sub.next().GetContent()); got != "there is room" {
 		t.Errorf("message %.10q on the stream that was open", got)
 	}
-	says.isKept("streams go on")
+	says.isKept("streams continue")
 	p.stop()
 }
 
@@ -129,7 +129,7 @@ func diskIsNotWritable(t *testing.T, says *promise) {
 		}
 	}
 	says.isKept("The history is served, sends get the reason.")
-	says.isKept("It recovers by itself when the disk can be written.")
+	says.isKept("The server recovers by itself when the disk can be written.")
 }
 
 // stopFirst sends a message to the server that the shell of p has started, and ends
@@ -187,7 +187,7 @@ func directoryIsRemoved(t *testing.T, says *promise) {
 	}
 	awaitHealth(t, p, serving)
 	send(ctx, t, client, text("after"))
-	says.isKept("It recovers by itself when the directory is put back")
+	says.isKept("The server recovers by itself when the directory is put back")
 	var got []string
 	for last := ""; last != "after"; {
 		last = string(sub.next().GetContent())
@@ -197,7 +197,7 @@ func directoryIsRemoved(t *testing.T, says *promise) {
 	if got = slices.DeleteFunc(got, func(s string) bool { return s == "nowhere" }); !slices.Equal(got, []string{"before", "after"}) {
 		t.Errorf("on the stream that was open: %q", got)
 	}
-	says.isKept("streams go on")
+	says.isKept("streams continue")
 	p.stop()
 }
 
@@ -248,8 +248,8 @@ func databaseIsRemoved(t *testing.T, says *promise) {
 	}
 	says.isKept("Nothing more is acknowledged: sends get `unavailable`")
 	says.isKept(`health checks say "not serving"`)
-	says.isKept("streams go on")
-	says.isKept("It recovers by itself when the file is put back.")
+	says.isKept("streams continue")
+	says.isKept("The server recovers by itself when the file is put back.")
 }
 
 // putBack puts a file back: its bytes, or the file itself.
@@ -296,7 +296,7 @@ func filesAreDamaged(t *testing.T, says *promise) {
 	if kept, err := filepath.Glob(filepath.Join(dir, "*", "chat.db")); err != nil || len(kept) != 1 {
 		t.Errorf("the damaged file is kept in %q, %v", kept, err)
 	}
-	says.isKept("A `chat.db` that cannot be opened is repaired at the start and kept beside it as it was.")
+	says.isKept("A `chat.db` that cannot be opened is repaired at the start, and the damaged file is kept beside it.")
 	store(t, p, "the fourth", "")
 	p.signal(syscall.SIGKILL)
 	p.wait(patience)

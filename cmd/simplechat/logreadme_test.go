@@ -4,7 +4,6 @@ package main
 
 import (
 	"bufio"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,14 +16,7 @@ import (
 // says that it must be stopped.
 func TestREADMELog(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	snippets, err := parseSnippets(string(page))
-	if err != nil {
-		t.Fatal(err)
-	}
+	snippets := snippetsOf(t, operatorsPage)
 	nats := startNATS(t, "")
 	r := recipe{dir: t.TempDir(), path: toolPath(t, snippets), ports: strings.NewReplacer(
 		"nats://127.0.0.1:4222", nats.url()+" --nats-replicas 1", // of one server, not of a cluster
@@ -58,14 +50,7 @@ func TestREADMELog(t *testing.T) {
 // server, which has three messages.
 func TestREADMEOps(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	snippets, err := parseSnippets(string(page))
-	if err != nil {
-		t.Fatal(err)
-	}
+	snippets := snippetsOf(t, operatorsPage)
 	p := startServer(t, "--ops-listen=127.0.0.1:0")
 	send(t.Context(), t, p.client("user1"), text("one"), text("two"), text("three"))
 	r := recipe{dir: t.TempDir(), path: toolPath(t, snippets), ports: strings.NewReplacer(
@@ -82,7 +67,7 @@ func TestREADMEOps(t *testing.T) {
 		}
 		got, err := r.command(t, s, "").Output()
 		if want := strings.Join(s.output, "\n") + "\n"; err != nil || string(got) != want {
-			t.Errorf("%s: %v: %q, README has %q", s, err, got, want)
+			t.Errorf("%s: %v: %q, the page has %q", s, err, got, want)
 		}
 	}
 	if ran != 4 {

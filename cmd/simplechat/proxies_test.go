@@ -38,11 +38,7 @@ func installed(tb testing.TB, name string) string {
 // fenceOf returns the fence in a language of the operators' README.
 func fenceOf(tb testing.TB, language string) string {
 	tb.Helper()
-	page, err := os.ReadFile("README.md")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	_, rest, ok := strings.Cut(string(page), "```"+language+"\n")
+	_, rest, ok := strings.Cut(readPage(tb, operatorsPage), "```"+language+"\n")
 	text, _, ends := strings.Cut(rest, "```")
 	if !ok || !ends {
 		tb.Fatalf("no fence in %q", language)

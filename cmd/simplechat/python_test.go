@@ -13,13 +13,13 @@ import (
 
 var pythonSnippet = regexp.MustCompile("(?s)<!-- python -->\n```python\n(.*?)```")
 
-// README's lines of Python send and read, with Debian's python3-grpcio, python3-protobuf
+// The protocol page's lines of Python send and read, with Debian's python3-grpcio, python3-protobuf
 // and protobuf-compiler.
 func TestREADMEPython(t *testing.T) {
 	t.Parallel()
-	match := pythonSnippet.FindStringSubmatch(readREADME(t))
+	match := pythonSnippet.FindStringSubmatch(readPage(t, protocolPage))
 	if match == nil {
-		t.Fatal("README.md has no Python")
+		t.Fatal("the page has no Python")
 	}
 	python, protoc := grpcPython(t), lookPath("protoc")
 	if python == "" || protoc == "" {

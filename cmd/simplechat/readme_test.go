@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,13 +18,22 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/alecthomas/kong"
 )
 
-// readmeAddr is where README's server listens: simplechat's default.
+// readmeAddr is where the pages' server listens: simplechat's default.
 const readmeAddr = "127.0.0.1:65002"
 
-// TestREADMECommands runs README's commands. A comment right above a fence says
-// what the fence is:
+// The pages whose commands the tests run.
+var (
+	frontPage     = filepath.Join(repo, "README.md")
+	protocolPage  = filepath.Join(repo, "chatsvc", "PROTOCOL.md")
+	operatorsPage = filepath.Join(repo, "cmd", "simplechat", "README.md")
+)
+
+// TestREADMECommands runs the commands of the front page and of the protocol's. A
+// comment right above a fence says what the fence is:
 //
 //	<!-- test: NAME -->      above ```sh: bash runs it (-e -o pipefail)
 //	<!-- output: NAME -->    above ```text or ```json: what it prints on stdout
@@ -33,31 +41,37 @@ const readmeAddr = "127.0.0.1:65002"
 // NAME is lower-case letters, digits and hyphens; a test stands once, and its
 // output, if any, somewhere after it. Fences without a comment are left alone.
 //
-// All commands run in the repository's root, in README's order and against one
-// server, so README reads as one session, and each sees the history of those
-// before. 127.0.0.1:65002 and localhost:65002 stand for that server; simplechat
+// All commands run in the repository's root, in the page's order and against one
+// server, so a page reads as one session, and each command sees the history of those
+// before it. 127.0.0.1:65002 and localhost:65002 stand for that server; simplechat
 // and the pinned buf are on the PATH.
 //
-// A name that begins with cluster- is left to TestREADMECluster. Any other
-// command with "simplechat serve" is a server of its own, on a free port: it
+// A command with "simplechat serve" is a server of its own, on a free port: it
 // must say that it listens and, after Ctrl+C, that it stopped. Its output is not
 // looked at.
 //
 // A command that calls messageList without an end runs on while those after it do,
 // from its first line on, until the server ends. Its output must begin with the lines
-// that README has; any other command's must be those lines.
+// that the page has; any other command's must be those lines.
 //
 // Lines are equal if they are so after a stretch of white space counts as one
 // space, and times in milliseconds (13 digits), epochs (26 characters of
 // base32) and dates as equal to any other.
 func TestREADMECommands(t *testing.T) {
 	t.Parallel()
-	snippets, err := parseSnippets(readREADME(t))
-	if err != nil {
-		t.Fatal(err)
+	for _, page := range []string{frontPage, protocolPage} {
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			t.Parallel()
+			runPage(t, page)
+		})
 	}
+}
+
+// runPage runs the commands of a page against a server.
+func runPage(t *testing.T, page string) {
+	snippets := snippetsOf(t, page)
 	if len(snippets) == 0 {
-		t.Fatal("README.md has no command to run")
+		t.Fatalf("%s has no command to run", page)
 	}
 	path := toolPath(t, snippets)
 	p := startServer(t)
@@ -68,9 +82,6 @@ func TestREADMECommands(t *testing.T) {
 
 	var streams []*runningSnippet
 	for _, s := range snippets {
-		if s.isOfCluster() {
-			continue // see TestREADMECluster
-		}
 		if s.isServer() {
 			s.runServer(ctx, t, path)
 			continue
@@ -93,37 +104,45 @@ func TestREADMECommands(t *testing.T) {
 	}
 }
 
-// readREADME returns README's text.
-func readREADME(tb testing.TB) string {
+// readPage returns a page's text.
+func readPage(tb testing.TB, page string) string {
 	tb.Helper()
-	text, err := os.ReadFile(filepath.Join(repo, "README.md"))
-	if errors.Is(err, fs.ErrNotExist) {
-		tb.Fatal("README.md is missing: ", err)
-	}
+	text, err := os.ReadFile(page)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return string(text)
 }
 
+// snippetsOf returns the marked fences of a page.
+func snippetsOf(tb testing.TB, page string) []*snippet {
+	tb.Helper()
+	snippets, err := parseSnippets(readPage(tb, page))
+	if err != nil {
+		tb.Fatalf("%s: %v", page, err)
+	}
+	for _, s := range snippets {
+		s.page = page
+	}
+	return snippets
+}
+
 // snippet is a fence to run.
 type snippet struct {
 	name     string
-	line     int // of the fence in README.md
+	page     string
+	line     int // of the fence in the page
 	commands string
 	output   []string // nil: anything
 }
 
 // String returns where the snippet stands.
-func (s *snippet) String() string { return fmt.Sprintf("README.md:%d: %s", s.line, s.name) }
+func (s *snippet) String() string { return fmt.Sprintf("%s:%d: %s", s.page, s.line, s.name) }
 
 // isStream reports whether the snippet runs until the server ends.
 func (s *snippet) isStream() bool {
 	return strings.Contains(s.commands, "messageList") && !strings.Contains(s.commands, "Chat-Until") && !strings.Contains(s.commands, "until=")
 }
-
-// isOfCluster reports whether the snippet needs NATS servers.
-func (s *snippet) isOfCluster() bool { return strings.HasPrefix(s.name, "cluster-") }
 
 // isServer reports whether the snippet is a server.
 func (s *snippet) isServer() bool { return strings.Contains(s.commands, "simplechat serve") }
@@ -168,7 +187,7 @@ var (
 	markerLike = regexp.MustCompile(`(?i)^\s*<!--\s*(tests?|outputs?)\b`)
 )
 
-// parseSnippets returns the marked fences of a README.
+// parseSnippets returns the marked fences of a page.
 func parseSnippets(readme string) ([]*snippet, error) {
 	var snippets []*snippet
 	byName := make(map[string]*snippet)
@@ -188,15 +207,15 @@ func parseSnippets(readme string) ([]*snippet, error) {
 			open = &fence{line: i + 1, language: language, mark: mark}
 			mark = nil
 		case mark != nil:
-			return nil, fmt.Errorf("README.md:%d: a fence must stand right under %s", i+1, mark[0])
+			return nil, fmt.Errorf("line %d: a fence must stand right under %s", i+1, mark[0])
 		case markerLike.MatchString(line):
 			if mark = marker.FindStringSubmatch(line); mark == nil {
-				return nil, fmt.Errorf("README.md:%d: %q is neither <!-- test: NAME --> nor <!-- output: NAME -->", i+1, line)
+				return nil, fmt.Errorf("line %d: %q is neither <!-- test: NAME --> nor <!-- output: NAME -->", i+1, line)
 			}
 		}
 	}
 	if open != nil || mark != nil {
-		return nil, errors.New("README.md ends in a fence, or before one that was announced")
+		return nil, errors.New("the page ends in a fence, or before one that was announced")
 	}
 	return snippets, nil
 }
@@ -218,11 +237,11 @@ func (f *fence) addTo(snippets *[]*snippet, byName map[string]*snippet) error {
 	known := byName[name]
 	switch {
 	case kind == "test" && f.language != "sh", kind == "output" && f.language != "text" && f.language != "json":
-		return fmt.Errorf("README.md:%d: %s cannot stand above a fence in %q", f.line, f.mark[0], f.language)
+		return fmt.Errorf("line %d: %s cannot stand above a fence in %q", f.line, f.mark[0], f.language)
 	case kind == "test" && known != nil:
-		return fmt.Errorf("README.md:%d: the name %s is taken by line %d", f.line, name, known.line)
+		return fmt.Errorf("line %d: the name %s is taken by line %d", f.line, name, known.line)
 	case kind == "output" && (known == nil || known.output != nil):
-		return fmt.Errorf("README.md:%d: there is no test %s above, or it has an output", f.line, name)
+		return fmt.Errorf("line %d: there is no test %s above, or it has an output", f.line, name)
 	case kind == "output":
 		known.output = f.lines
 	default:
@@ -305,7 +324,7 @@ func (r *runningSnippet) end(tb testing.TB) error {
 	return r.cmd.Wait()
 }
 
-// check compares what the snippet has printed with README.
+// check compares what the snippet has printed with the page.
 func (r *runningSnippet) check(tb testing.TB, p *process) {
 	tb.Helper()
 	if r.output == nil {
@@ -318,11 +337,11 @@ func (r *runningSnippet) check(tb testing.TB, p *process) {
 			return
 		}
 		if canonical(got[i]) != canonical(want) {
-			tb.Errorf("%s: line %d\nis     %s\nREADME %s", r, i+1, got[i], want)
+			tb.Errorf("%s: line %d\nis     %s\nshould %s", r, i+1, got[i], want)
 		}
 	}
 	if more := got[len(r.output):]; len(more) > 0 && !r.isStream() {
-		tb.Errorf("%s: README lacks what comes after line %d:\n%s", r, len(r.output), strings.Join(more, "\n"))
+		tb.Errorf("%s: the page lacks what comes after line %d:\n%s", r, len(r.output), strings.Join(more, "\n"))
 	}
 }
 
@@ -393,28 +412,55 @@ func TestParseSnippets(t *testing.T) {
 	}
 }
 
-// README names every flag of the server, and no other: in prose, in `--flag`
-// and in commands with "simplechat serve". Other programs' flags stand in one
-// of their commands, in a fence or as in `curl --http2-prior-knowledge`.
+// The operators' page names every flag of serve, and no page names a flag that no
+// command has: in prose, in `--flag` and in commands with "simplechat serve". Other
+// programs' flags stand in one of their commands, in a fence or as in
+// `curl --http2-prior-knowledge`.
 func TestREADMENamesFlags(t *testing.T) {
 	t.Parallel()
-	inREADME, ofOthers := flagsNamed(readREADME(t))
-	flags := serveFlags(t)
-	for _, flag := range flags {
-		if !slices.Contains(inREADME, flag) {
-			t.Errorf("README.md does not have --%s", flag)
+	inPage, _ := flagsNamed(readPage(t, operatorsPage))
+	for _, flag := range serveFlags(t) {
+		if !slices.Contains(inPage, flag) {
+			t.Errorf("%s does not have --%s", operatorsPage, flag)
 		}
 	}
-	for _, flag := range inREADME {
-		if !slices.Contains(flags, flag) && !slices.Contains(ofOthers, flag) && flag != "help" {
-			t.Errorf("README.md has --%s, which simplechat serve has not", flag)
+	known := programFlags(t)
+	for _, page := range []string{frontPage, protocolPage, operatorsPage} {
+		named, ofOthers := flagsNamed(readPage(t, page))
+		for _, flag := range named {
+			if !slices.Contains(known, flag) && !slices.Contains(ofOthers, flag) {
+				t.Errorf("%s has --%s, which no command has", page, flag)
+			}
 		}
 	}
 }
 
+// programFlags returns the names of the flags of all commands.
+func programFlags(tb testing.TB) []string {
+	tb.Helper()
+	parser, err := kong.New(&commands{}, durationMapper())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var names []string
+	err = kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok {
+			names = append(names, flag.Name)
+			if flag.Tag.Negatable != "" {
+				names = append(names, "no-"+flag.Name)
+			}
+		}
+		return next(nil)
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return names
+}
+
 var inlineCode = regexp.MustCompile("`[^`]+`")
 
-// flagsNamed returns the flags that a README names as the server's, and those in
+// flagsNamed returns the flags that a page names as the server's, and those in
 // other programs' commands.
 func flagsNamed(readme string) (server, others []string) {
 	inFence := false

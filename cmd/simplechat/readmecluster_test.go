@@ -19,16 +19,13 @@ import (
 	"time"
 )
 
-// TestREADMECluster runs README's recipe for more than one machine, in an empty
+// TestREADMECluster runs the operators' recipe for more than one machine, in an empty
 // directory and on free ports: three NATS servers, two of ours, and what was
 // sent to one is read from the other. Then a NATS server is killed, and the
-// conversation goes on.
+// conversation continues.
 func TestREADMECluster(t *testing.T) {
 	t.Parallel()
-	snippets, err := parseSnippets(readREADME(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	snippets := snippetsOf(t, operatorsPage)
 	path := toolPath(t, snippets)
 	binary, err := buildNATS()
 	if err != nil {
@@ -52,13 +49,13 @@ func TestREADMECluster(t *testing.T) {
 	r.try(t, byName["cluster-try"], 2)
 }
 
-// recipe is where README's recipe runs.
+// recipe is where a page's recipe runs.
 type recipe struct {
 	dir, path string
 	ports     *strings.Replacer
 }
 
-// otherPorts returns what replaces ports of README by free ones.
+// otherPorts returns what replaces ports of a page by free ones.
 func otherPorts(tb testing.TB, ports ...string) *strings.Replacer {
 	tb.Helper()
 	var pairs []string
@@ -72,7 +69,7 @@ func otherPorts(tb testing.TB, ports ...string) *strings.Replacer {
 func (r recipe) command(tb testing.TB, s *snippet, then string) *exec.Cmd {
 	tb.Helper()
 	if s == nil {
-		tb.Fatal("README lacks a part of the recipe")
+		tb.Fatal("the page lacks a part of the recipe")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c", r.ports.Replace(s.commands)+then)

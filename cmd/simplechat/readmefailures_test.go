@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// failures has what happens in each row of README's table of what fails.
+// failures has what happens in each row of the operators' table of what fails.
 var failures = map[string]func(*testing.T, *promise){
 	"a server":                        serverFails,
 	"the disk is full":                diskIsFull,
@@ -22,21 +22,21 @@ var failures = map[string]func(*testing.T, *promise){
 	"an older `chat.db` is put back":                              olderCopyIsPutBack,
 }
 
-// TestREADMEFailures lets happen what README's table of failures has, row by
-// row. Each part of what it says of a failure must be shown: README cannot
-// promise more than is tested.
+// TestREADMEFailures lets each failure of the operators' table happen, row by row.
+// Each part of what the row says must be shown: the page cannot promise more than is
+// tested.
 func TestREADMEFailures(t *testing.T) {
 	t.Parallel()
-	rows := parseFailures(readREADME(t))
+	rows := parseFailures(readPage(t, operatorsPage))
 	for what := range failures {
 		if rows[what] == "" {
-			t.Errorf("README.md does not say what happens when this fails: %s", what)
+			t.Errorf("the operators' page does not say what happens when this fails: %s", what)
 		}
 	}
 	for what, says := range rows {
 		happen := failures[what]
 		if happen == nil {
-			t.Errorf("no test lets this row of README.md happen: %s", what)
+			t.Errorf("no test lets this row of the operators' page happen: %s", what)
 			continue
 		}
 		t.Run(what, func(t *testing.T) {
@@ -44,13 +44,13 @@ func TestREADMEFailures(t *testing.T) {
 			p := &promise{tb: t, text: says, kept: make([]bool, len(says))}
 			happen(t, p)
 			if rest := p.rest(); rest != "" {
-				t.Errorf("no test shows this of README.md: %s", rest)
+				t.Errorf("no test shows this of the operators' page: %s", rest)
 			}
 		})
 	}
 }
 
-// parseFailures returns the rows of a README's table of failures: what fails, and
+// parseFailures returns the rows of a page's table of failures: what fails, and
 // what happens.
 func parseFailures(readme string) map[string]string {
 	rows := map[string]string{}
@@ -66,7 +66,7 @@ func parseFailures(readme string) map[string]string {
 	return rows
 }
 
-// promise is what README says of a failure.
+// promise is what the operators' page says of a failure.
 type promise struct {
 	tb   testing.TB
 	text string
@@ -78,7 +78,7 @@ func (p *promise) isKept(part string) {
 	p.tb.Helper()
 	at := strings.Index(p.text, part)
 	if at < 0 {
-		p.tb.Errorf("README.md does not say %q, but: %s", part, p.text)
+		p.tb.Errorf("the operators' page does not say %q, but: %s", part, p.text)
 		return
 	}
 	for i := range part {

@@ -17,14 +17,7 @@ import (
 // terminal would ask for come from standard input.
 func TestREADMEUsers(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	snippets, err := parseSnippets(string(page))
-	if err != nil {
-		t.Fatal(err)
-	}
+	snippets := snippetsOf(t, operatorsPage)
 	dir := t.TempDir()
 	hash, err := bcrypt.GenerateFromPassword([]byte("s3cr3t"), bcrypt.MinCost)
 	if err != nil {
