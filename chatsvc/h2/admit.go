@@ -6,8 +6,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// admit reports whether a header block begins a new call that may begin
-// (section 5.1).
+// admit reports whether a header block begins a new call, and whether that call is
+// allowed (section 5.1).
 func (c *conn) admit(f *http2.MetaHeadersFrame) (fresh bool, err error) {
 	id := f.StreamID
 	c.mu.Lock()
@@ -52,7 +52,7 @@ func (c *conn) refuse() error {
 	return nil
 }
 
-// startPending begins the oldest calls that wait while handlers are free. The
+// startPending starts the oldest waiting calls for which handlers are free. The
 // caller holds mu.
 func (c *conn) startPending() {
 	for len(c.pending) > 0 && c.running < c.srv.maxStreams && c.err == nil {

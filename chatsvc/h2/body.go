@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// onData takes a frame of the body, of which size bytes count for flow control.
+// onData handles a frame of the body; size bytes of it count for flow control.
 // The caller holds mu.
 func (s *stream) onData(data []byte, size int, end bool) error {
 	s.got += int64(len(data))
@@ -34,7 +34,7 @@ func (s *stream) onData(data []byte, size int, end bool) error {
 	return nil
 }
 
-// keep keeps data until it is read. The caller holds mu.
+// keep stores data until the handler reads it. The caller holds mu.
 func (s *stream) keep(data []byte) {
 	if s.taken > len(s.body)/2 { // a reader that never catches up must not make the buffer grow
 		s.body = s.body[:copy(s.body, s.body[s.taken:])]
@@ -44,7 +44,7 @@ func (s *stream) keep(data []byte) {
 	s.cond.Broadcast()
 }
 
-// onTrailers takes the header block behind the body (section 8.1). The caller
+// onTrailers handles the header block after the body (section 8.1). The caller
 // holds mu.
 func (s *stream) onTrailers(f *http2.MetaHeadersFrame) error {
 	malformed := http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
@@ -78,8 +78,8 @@ func (s *stream) endReceived() error {
 	return nil
 }
 
-// grant lets the client send n bytes more, once it is worth a frame. The caller
-// holds mu, and flushes.
+// grant lets the client send n bytes more. It queues a WINDOW_UPDATE only when enough
+// bytes have come together. The caller holds mu, and flushes.
 func (s *stream) grant(n int) {
 	s.c.grant(n)
 	s.unread += n
@@ -91,7 +91,7 @@ func (s *stream) grant(n int) {
 	s.unread = 0
 }
 
-// drop lets go of what was not read. The caller holds mu.
+// drop discards the unread part of the body. The caller holds mu.
 func (s *stream) drop() {
 	if n := len(s.body) - s.taken; n > 0 {
 		s.c.grant(n)
@@ -99,12 +99,12 @@ func (s *stream) drop() {
 	s.body, s.taken = nil, 0
 }
 
-// requestBody is the request's body. It is safe for concurrent use. What has
-// arrived can be read also after the stream has ended.
-type requestBody struct{ s *stream }
+// streamBody is the request's body. It is safe for concurrent use. Bytes that have
+// arrived can be read even after the stream has ended.
+type streamBody struct{ s *stream }
 
 // Read implements [io.Reader].
-func (b requestBody) Read(p []byte) (int, error) {
+func (b streamBody) Read(p []byte) (int, error) {
 	s, c := b.s, b.s.c
 	if len(p) == 0 {
 		return 0, nil
@@ -142,7 +142,7 @@ func (s *stream) take(p []byte) int {
 	if s.taken == len(s.body) {
 		s.body, s.taken = s.body[:0], 0
 		if s.received {
-			s.body = nil // the call may go on for long
+			s.body = nil // the call may last long
 		}
 	}
 	s.grant(n)
@@ -151,7 +151,7 @@ func (s *stream) take(p []byte) int {
 }
 
 // Close implements [io.Closer].
-func (b requestBody) Close() error {
+func (b streamBody) Close() error {
 	b.s.c.mu.Lock()
 	defer b.s.c.mu.Unlock()
 	b.s.bodyClosed = true

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// deadline calls a function at a time. It is guarded by the connection's mu.
+// deadline calls a function at a given time. It is guarded by the connection's mu.
 type deadline struct{ timer *time.Timer }
 
-// setReadDeadline makes reads of the body fail from t on. One that has passed
-// before the body was there stays: what comes later is dropped.
+// setReadDeadline makes reads of the body fail from t on. A deadline that has passed
+// before the body was complete cannot be undone: later bytes are dropped.
 func (s *stream) setReadDeadline(t time.Time) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -32,8 +32,8 @@ func (s *stream) setWriteDeadline(t time.Time) {
 	})
 }
 
-// set makes d call expire, with mu held, at t; at once if that has passed, never
-// if it is zero. It takes the place of what was set before.
+// set makes d call expire at t, with mu held: at once if t has passed, never
+// if t is zero. It replaces an earlier setting.
 func (d *deadline) set(s *stream, t time.Time, expire func()) {
 	d.stop()
 	if t.IsZero() {

@@ -6,59 +6,60 @@
 //	err := srv.Serve(listener)
 //
 // The handlers are the same, and so is what they can do with a
-// [http.ResponseController]. Any server that speaks HTTP/2 can run them. This one
-// is for the case that the server's share of a delivery counts.
+// [http.ResponseController]. Any server that speaks HTTP/2 can run them. Use this
+// one if the server's share of the cost of a delivery matters.
 //
 // # What makes it cheap
 //
 // net/http moves each frame through three goroutines: the handler's, the
 // connection's and one that writes. Here the handler's own goroutine writes. A
-// connection has one goroutine, which reads, and no buffer while it is idle; a
-// frame that is due while another is being written waits in the connection's
-// queue and leaves with all others that came meanwhile, in one system call.
+// connection has one goroutine, which reads, and no buffer while it is idle. A
+// frame that is ready while another one is being written waits in the connection's
+// queue and is written together with all others that wait, in one system call.
 // Bytes of a large write are not copied. Handlers run on goroutines that are
-// used again, so that their stacks need not grow anew for each call.
+// reused, so that their stacks need not grow again for each call.
 //
 // A subscriber of the chat that is idle on a connection of its own takes about
 // 25 KiB, half of what it takes with net/http: 4 for the stack that reads, 8 for
-// the handler's, 2.5 for the connection with its framer and HPACK table, 1.5 for
-// the request, 4.5 for what connect and the service keep of the call, and 4 for
-// what Go's runtime notes of goroutines, timers, sockets and spans.
+// the handler's stack, 2.5 for the connection with its framer and HPACK table, 1.5 for
+// the request, 4.5 for the state of connect and the service, and 4 for the runtime's
+// own state of goroutines, timers, sockets and spans.
 //
 // # Settings
 //
-// Of [http.Server] it heeds Handler, TLSConfig, ReadHeaderTimeout, IdleTimeout,
-// MaxHeaderBytes, ErrorLog, BaseContext, ConnContext and, of its HTTP2,
+// It uses these fields of [http.Server]: Handler, TLSConfig, ReadHeaderTimeout, IdleTimeout,
+// MaxHeaderBytes, ErrorLog, BaseContext, ConnContext and, in HTTP2,
 // MaxConcurrentStreams, SendPingTimeout, PingTimeout and WriteByteTimeout.
 //
 // # What a client can make it hold
 //
-// Each connection has these bounds. A client that exceeds one is cut off or,
-// where that is MaxConcurrentStreams, refused:
+// Each connection has these bounds. A client that exceeds one is cut off. A call that
+// exceeds MaxConcurrentStreams is refused.
 //
-//   - 1 MiB of bodies that no handler has read, 256 KiB of each call
+//   - 1 MiB of request bodies that no handler has read yet, 256 KiB for each call
 //   - MaxConcurrentStreams calls, and as many handlers at a time. A call whose
-//     handler cannot begin yet waits. Of calls that were refused, or reset while
-//     they waited, four times as many, until one ends well.
-//   - header lists of MaxHeaderBytes. A header block has ReadHeaderTimeout to
-//     end, and about twice MaxHeaderBytes on the wire, its frames included.
-//   - 10,000 frames that answer the client's own, if it reads none
+//     handler cannot begin yet waits. Four times as many calls may be refused, or
+//     reset while they wait, before one succeeds.
+//   - header lists of MaxHeaderBytes. A header block must end within
+//     ReadHeaderTimeout, and may take about twice MaxHeaderBytes on the wire,
+//     including its frames.
+//   - 10,000 frames that answer the client's frames, if it reads none
 //   - 32 values in a SETTINGS frame
-//   - of what handlers have written and the client has not taken: a frame for
-//     each handler that waits, of which up to 2 KiB are copied, and a buffer of
-//     about 64 KiB. Larger writes are shared with the handlers that wait.
+//   - bytes that handlers have written and the client has not read: one frame for
+//     each waiting handler, of which up to 2 KiB are copied, and a buffer of
+//     about 64 KiB. Larger writes are not copied: their handlers wait.
 //
 // A panic of the goroutine that reads a connection ends that connection.
 //
 // # Differences from net/http
 //
-// All else is what net/http does; the tests compare the two, and a fuzzer sends
-// both the same frames. Some things are not offered:
+// Everything else behaves as in net/http. The tests compare the two, and a fuzzer sends
+// the same frames to both. These features are missing:
 //
 //   - server push, priorities and extended CONNECT
 //   - ReadTimeout and WriteTimeout, which would end a stream that lives long,
 //     apply to HTTP/1.1 only; so does ConnState, and Protocols is not read
-//   - of HTTP2, the sizes of frames, windows and tables are fixed, and CountError
+//   - the sizes of frames, windows and tables in HTTP2 are fixed, and CountError
 //     is not called
 //
 // A request is treated differently in these cases:
@@ -68,23 +69,24 @@
 //     repeated, no number or not the body's. net/http answers some with the
 //     status 400, lets the handler see an error for others, or ignores them.
 //   - A header list that is too large gets the status 431 without a text.
-//   - OPTIONS * is the handler's.
+//   - OPTIONS * is passed to the handler.
 //   - A client that announces no body does not get 100 (Continue).
 //   - TLS is set for all requests of a TLS connection, whatever their :scheme.
 //
 // A response is different in these cases:
 //
-//   - One with trailers has no Content-Length of the server's.
-//   - The rest of a request that was answered early may come for 100 ms before
-//     its stream is reset: some clients drop an answer that is reset at once.
+//   - The server adds no Content-Length to a response with trailers.
+//   - If a request was answered early, its stream is reset 100 ms later, and the
+//     client may send until then: some clients drop a response whose stream is reset
+//     at once.
 //   - A handler's write may carry bytes of other handlers on the same connection,
 //     and a write deadline of a call does not interrupt it: where a client takes
 //     no bytes at all, WriteByteTimeout does, and ends the connection. Against a
 //     client that keeps its flow-control window closed, a call's own deadline
 //     holds.
 //   - After WriteHeader(100), reading the body sends no second 100 (Continue).
-//   - A response writer may be used by a goroutine that outlives its handler: it
-//     gets errors, where net/http panics.
+//   - A goroutine that outlives its handler may use the response writer: it
+//     gets errors, while net/http panics.
 //
 // These violations have other consequences:
 //
@@ -93,8 +95,7 @@
 //   - HEADERS on a closed stream end the connection with STREAM_CLOSED, not
 //     PROTOCOL_ERROR (section 5.1); so does a lower stream than one before, also
 //     if that one was malformed (section 5.1.1).
-//   - Frames on a stream that the server has reset are ignored, also after it has
-//     forgotten the call (section 5.1).
+//   - Frames on a stream that the server has reset are always ignored (section 5.1).
 //   - A window update by 0 on an idle stream, and padding longer than a HEADERS
 //     frame, end the connection (sections 5.1 and 6.2).
 //   - Several values of one setting in a frame are allowed (section 6.5.3).
@@ -102,13 +103,13 @@
 //     FLOW_CONTROL_ERROR (section 6.9.2), and so does a body that exceeds the
 //     connection's window (section 6.9.1).
 //
-// HTTP/1.1 is net/http's, with two additions: up to two empty lines before the
-// first request of a connection are ignored (RFC 9112, section 2.2), and if the answer ends the connection, up to 4 MiB of the request's rest
-// are read first, for up to five seconds, so that the answer is not lost in a
-// reset of the connection. The connection that ConnContext and [http.Hijacker] get
-// is therefore no *net.TCPConn and, over HTTP/1.1, no *tls.Conn; it has a
-// ConnectionState if it is one over TLS.
+// HTTP/1.1 is served by net/http, with two additions. Up to two empty lines before the
+// first request of a connection are ignored (RFC 9112, section 2.2). If the connection
+// ends with the response, up to 4 MiB of the rest of the request are read first, for up
+// to five seconds, so that the response is not lost when the connection is reset. The
+// connection that ConnContext and [http.Hijacker] get is therefore not a *net.TCPConn
+// and, over HTTP/1.1, not a *tls.Conn; over TLS it has a ConnectionState method.
 //
-// The frames are read by golang.org/x/net/http2's Framer. Section numbers in
-// this package are those of RFC 9113, or of RFC 7541 where HPACK is concerned.
+// The Framer of golang.org/x/net/http2 reads the frames. Section numbers in
+// this package are those of RFC 9113, or of RFC 7541 for HPACK.
 package h2

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Header blocks are written without a dynamic table and without Huffman codes:
-// what little a response says is not worth a table on each connection, and a
-// block that depends on no other can be made outside the connection's lock.
+// Header blocks are written without a dynamic table and without Huffman codes: the
+// short headers of responses are not worth a table for each connection, and a block that
+// depends on no other block can be made outside the connection's lock.
 
 // noDynamicTable is the update of the dynamic table's size to 0 (RFC 7541,
-// section 6.3). It begins a connection's first header block: whatever the
-// client's settings say of the table later, there is none.
+// section 6.3). A connection's first header block begins with it, so that the client's
+// later settings for the table have no effect.
 const noDynamicTable = 0x20
 
 // staticNames are the entries of the static table that responses use (RFC 7541,
@@ -85,8 +85,8 @@ func appendField(b []byte, name, value string) []byte {
 	return appendString(b, value)
 }
 
-// appendFields appends the values of a header, except those that HTTP/2 has no
-// room for (section 8.2.2) and those that are not valid.
+// appendFields appends the values of a header, except those that HTTP/2 forbids (section
+// 8.2.2) and those that are not valid.
 func appendFields(b []byte, key string, values []string) []byte {
 	name, ok := lowerNames[key]
 	if !ok {

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// HTTP/1.1 is net/http's, apart from two things that are too strict there for
-// clients and proxies that keep to the rules.
+// net/http serves HTTP/1.1. In two points it is too strict for clients and proxies that
+// follow the standards; this file handles those.
 
 const (
-	// maxBlank is how many bytes of empty lines may stand before the first
-	// request (RFC 9112, section 2.2): some clients send one behind a body.
+	// maxBlank is how many bytes of empty lines may come before the first
+	// request (RFC 9112, section 2.2): some clients send one after a body.
 	maxBlank = 4
-	// restBytes and restWait bound what is read of the rest of a request that
-	// was refused. A connection that closes with bytes unread is reset, and the
-	// client may lose the answer.
+	// restBytes and restWait bound how much of the rest of a refused request is read,
+	// and for how long. A connection that closes with unread bytes is reset, and the
+	// client may lose the response.
 	restBytes = 4 << 20
 	restWait  = 5 * time.Second
 )
@@ -24,9 +24,9 @@ const (
 // http1Handler is the handler of the [http.Server].
 type http1Handler struct{ http.Handler }
 
-// ServeHTTP implements [http.Handler]. If the connection ends with the answer,
-// it reads a part of the request's rest first, unless the client waits to be
-// asked for it.
+// ServeHTTP implements [http.Handler]. If the connection ends with the response,
+// it reads a part of the rest of the request first, unless the client waits for 100
+// (Continue).
 func (h http1Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, asks := r.Body, r.Header.Get("Expect") != ""
 	h.Handler.ServeHTTP(w, r)
@@ -38,8 +38,8 @@ func (h http1Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// trimBlank returns how many of the first bytes, of which blank more may be part
-// of empty lines, are, and how many may still be.
+// trimBlank returns how many of the first bytes belong to empty lines, at most blank, and
+// how many further bytes may belong to empty lines.
 func trimBlank(first []byte, blank int) (skip, more int) {
 	may := first[:min(len(first), blank)]
 	skip = len(may) - len(bytes.TrimLeft(may, "\r\n"))

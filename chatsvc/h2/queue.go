@@ -10,65 +10,65 @@ import (
 )
 
 const (
-	// maxAhead is how many bytes may wait behind a write before those who add
-	// more wait too.
+	// maxAhead is how many bytes may wait during a write. Beyond it, goroutines that
+	// add more wait too.
 	maxAhead = 64 << 10
 	// maxWrite is about how many bytes one handler queues before it writes.
 	maxWrite = 256 << 10
-	// maxPiece is about how many bytes a system call writes. A client that has
-	// not taken that many within the time for a write is stuck.
+	// maxPiece is about how many bytes a system call writes. A client that does
+	// not accept that many within the time for a write is stuck.
 	maxPiece = 64 << 10
-	// maxWriteFrame is the largest frame, whatever the client allows: others
-	// that wait behind it are to have their turn.
+	// maxWriteFrame is the largest frame, even if the client allows larger ones: other
+	// streams must get their turn.
 	maxWriteFrame = maxPiece
-	// smallWrite is how many bytes are worth a write of their own where several
-	// calls of a connection are under way.
+	// smallWrite is how many bytes are worth a separate write while several
+	// calls of a connection are open.
 	smallWrite = 1 << 10
 	// minShared is the size from which bytes of a handler's are not copied.
 	minShared = 2 << 10
 	// keptBuffer is the largest buffer that is used again.
 	keptBuffer = 64 << 10
-	// maxRounds is how often a goroutine that has written its own frames goes
-	// on to write those that others left meanwhile.
+	// maxRounds is how often a goroutine that has written its own frames also
+	// writes the frames that others have queued since.
 	maxRounds = 4
-	// keptResets is how many streams that the server ended first are
-	// remembered: frames that the client sent before it knew are no errors.
+	// keptResets is how many streams that the server has reset are remembered:
+	// frames that the client sent before it learned of the reset are not errors.
 	keptResets = 64
 )
 
-// queue is what is to be written to a connection. Whoever finds nobody writing
-// writes all that is queued; the others leave their frames for the next write,
-// and wait for it only if bytes of theirs are shared or too many are waiting.
-// All but init is called with mu held.
+// queue holds the frames that are to be written to a connection. A goroutine that finds
+// no other goroutine writing writes all that is queued. The others leave their frames for
+// the next write, and wait for it only if their bytes are shared or too many bytes wait.
+// All methods except init are called with mu held.
 type queue struct {
 	mu       *sync.Mutex // the connection's
 	nc       net.Conn
 	vectored bool // nc writes several buffers in one system call; others get them copied as they are written
 
-	bytes  *[]byte // frames; nil while none wait, so that an idle connection holds none
-	shared []share // payloads that go in between
-	size   int     // sum of the payloads' bytes
+	bytes  *[]byte       // frames; nil while none wait, so that an idle connection holds none
+	shared []sharedBytes // payloads that go in between
+	size   int           // sum of the payloads' bytes
 
 	next    uint64 // number of the write that will take what is queued
 	written uint64 // number of the last write that has ended
 	writing bool
 	later   bool      // a goroutine has been started that will flush
-	answers int       // frames among those queued that answer the client's
+	answers int       // queued frames that answer frames of the client
 	done    sync.Cond // a write has ended
 	waiters int
 	err     error // no more is written
 	iov     [][]byte
 
-	progress atomic.Uint64 // system calls that have written, for the watch over stuck clients
+	progress atomic.Uint64 // system calls that have written, to detect stuck clients
 
 	begun  bool // the first header block was queued
 	resets []uint32
 	oldest int // index in resets, when it is full
 }
 
-// share is bytes of a handler's that go behind the first at bytes of the queue's
+// sharedBytes are bytes of a handler that follow the first at bytes of the queue's own
 // own.
-type share struct {
+type sharedBytes struct {
 	at   int
 	data []byte
 }
@@ -81,11 +81,12 @@ var buffers = sync.Pool{New: func() any {
 func (q *queue) init(mu *sync.Mutex, nc net.Conn) {
 	q.mu, q.nc, q.next = mu, nc, 1
 	q.done.L = mu
-	// Only net's own connections have it; others would get a write a buffer.
+	// Only net's own connections have this method; other connections would get one
+	// write for each buffer.
 	_, q.vectored = nc.(interface{ MultipathTCP() (bool, error) })
 }
 
-// pop returns the frames that wait, for more to be appended and pushed back.
+// pop returns the waiting frames. The caller appends more and calls push.
 func (q *queue) pop() []byte {
 	if q.bytes == nil {
 		q.bytes = buffers.Get().(*[]byte) //nolint:forcetypeassert // New makes nothing else
@@ -94,7 +95,7 @@ func (q *queue) pop() []byte {
 	return *q.bytes
 }
 
-// push puts back what pop returned, with more behind it.
+// push stores the frames that pop returned, with more appended.
 func (q *queue) push(b []byte) { *q.bytes = b }
 
 // waiting returns how many bytes are queued.
@@ -114,7 +115,7 @@ func (q *queue) headers(block []byte, maxFrame int, stream uint32, end bool) {
 	q.push(appendHeaders(q.pop(), block, maxFrame, stream, end))
 }
 
-// data queues the first n bytes of a and b as one frame. Of a they are copied.
+// data queues the first n bytes of a and b as one frame. The bytes of a are copied.
 func (q *queue) data(stream uint32, n int, a, b []byte, end bool) {
 	var flags http2.Flags
 	if end {
@@ -128,7 +129,7 @@ func (q *queue) data(stream uint32, n int, a, b []byte, end bool) {
 		return
 	}
 	q.push(out)
-	q.shared = append(q.shared, share{len(out), b})
+	q.shared = append(q.shared, sharedBytes{len(out), b})
 	q.size += len(b)
 }
 
@@ -146,8 +147,8 @@ func (q *queue) reset(stream uint32, code http2.ErrCode) {
 // wasReset reports whether reset was called for stream not long ago.
 func (q *queue) wasReset(stream uint32) bool { return slices.Contains(q.resets, stream) }
 
-// flush writes what is queued, or leaves it to who is writing. With wait it
-// returns when it is written, and nobody holds the shared bytes any more.
+// flush writes the queued frames, or leaves them to the goroutine that is writing. With
+// wait it returns when they are written and the shared bytes are no longer in use.
 func (q *queue) flush(wait bool) error {
 	mine := q.next
 	if q.waiting() == 0 {
@@ -172,8 +173,8 @@ func (q *queue) flush(wait bool) error {
 	return q.err
 }
 
-// finish writes what others left while this goroutine wrote. Where one of them
-// waits, it is woken and writes.
+// finish writes the frames that others have queued while this goroutine wrote. If one of
+// them waits, that one is woken and writes.
 func (q *queue) finish() {
 	for range maxRounds {
 		if q.writing || q.waiters > 0 || q.waiting() == 0 || q.err != nil {
@@ -184,8 +185,8 @@ func (q *queue) finish() {
 	q.flushLater()
 }
 
-// flushLater is flush for callers that must not wait. One goroutine at a time does
-// it: a client that sends many frames to answer would start one for each.
+// flushLater is flush for callers that must not wait. Only one goroutine at a time does
+// it: otherwise a client that sends many frames could start one for each.
 func (q *queue) flushLater() {
 	if q.later || q.writing || q.waiters > 0 || q.waiting() == 0 || q.err != nil {
 		return
@@ -197,117 +198,6 @@ func (q *queue) flushLater() {
 		q.later = false
 		_ = q.flush(false)
 	}()
-}
-
-// write writes what is queued. It gives mu back meanwhile.
-func (q *queue) write() {
-	bytes, shared, number := q.bytes, q.shared, q.next
-	q.bytes, q.shared, q.size, q.answers = nil, nil, 0, 0
-	q.next++
-	q.writing = true
-	q.mu.Unlock()
-	var err error
-	switch {
-	case len(shared) == 0:
-		err = q.writeOwn(*bytes)
-	case q.vectored:
-		err = q.writeShared(*bytes, shared)
-	default:
-		err = q.writeCopied(*bytes, shared)
-	}
-	if cap(*bytes) <= keptBuffer {
-		buffers.Put(bytes)
-	}
-	q.mu.Lock()
-	q.writing = false
-	q.written = number
-	if q.shared == nil {
-		clear(shared)
-		q.shared = shared[:0]
-	}
-	if err != nil {
-		q.fail(err)
-	}
-	if q.waiters > 0 {
-		q.done.Broadcast()
-	}
-}
-
-// writeOwn writes bytes.
-func (q *queue) writeOwn(bytes []byte) error {
-	for len(bytes) > 0 {
-		n, err := q.nc.Write(bytes[:min(len(bytes), maxPiece)])
-		if err != nil {
-			return err
-		}
-		bytes = bytes[n:]
-		q.progress.Add(1)
-	}
-	return nil
-}
-
-// writeShared writes bytes with the shared ones in between.
-func (q *queue) writeShared(bytes []byte, shared []share) error {
-	from, size := 0, 0
-	for _, s := range shared {
-		q.iov = append(q.iov, bytes[from:s.at], s.data)
-		size += s.at - from + len(s.data)
-		from = s.at
-		if size >= maxPiece {
-			if err := q.writePieces(); err != nil {
-				return err
-			}
-			size = 0
-		}
-	}
-	q.iov = append(q.iov, bytes[from:])
-	return q.writePieces()
-}
-
-// writeCopied is writeShared where each buffer would be a write of its own, and
-// over TLS a record. Only the goroutine that writes holds a copy, of a piece.
-func (q *queue) writeCopied(bytes []byte, shared []share) error {
-	piece := buffers.Get().(*[]byte) //nolint:forcetypeassert // New makes nothing else
-	defer buffers.Put(piece)
-	out, from := slices.Grow((*piece)[:0], maxPiece), 0
-	defer func() { *piece = out }()
-	add := func(data []byte) error {
-		for len(data) > 0 {
-			n := min(len(data), maxPiece-len(out))
-			out, data = append(out, data[:n]...), data[n:]
-			if len(out) < maxPiece {
-				break
-			}
-			if err := q.writeOwn(out); err != nil {
-				return err
-			}
-			out = out[:0]
-		}
-		return nil
-	}
-	for _, s := range shared {
-		if err := add(bytes[from:s.at]); err != nil {
-			return err
-		}
-		if err := add(s.data); err != nil {
-			return err
-		}
-		from = s.at
-	}
-	if err := add(bytes[from:]); err != nil {
-		return err
-	}
-	return q.writeOwn(out)
-}
-
-// writePieces writes what iov holds in one system call.
-func (q *queue) writePieces() error {
-	all := net.Buffers(q.iov)
-	_, err := all.WriteTo(q.nc)
-	q.progress.Add(1)
-	clear(q.iov)
-	q.iov = q.iov[:0]
-	return err
 }
 
 // fail ends the queue: nothing more is written.

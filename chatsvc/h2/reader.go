@@ -13,40 +13,40 @@ const (
 	largeBuffer = 16 << 10
 )
 
-// reader buffers what a connection reads. Its buffer is small until a read
-// fills it, as most clients of a stream send next to nothing.
+// reader buffers the input of a connection. Its buffer is small until a read fills it,
+// because most clients of a stream send almost nothing.
 type reader struct {
 	nc        net.Conn
 	buf       []byte
 	next, end int // the part of buf that is not read yet
 
-	beforeWait func() // is called before each read of nc
-	// onTick is called when a read's deadline has come. It sets the next one, or
+	beforeWait func() // called before each read of nc
+	// onTick is called when the deadline of a read has passed. It sets the next one, or
 	// returns an error to end the connection.
 	onTick func() error
-	heard  bool // a whole frame came since the last tick
+	heard  bool // a whole frame has arrived since the last tick
 
 	inBlock bool // a header block is being read
 	left    int  // how much it may still take
 	blocks  uint64
 }
 
-// frameCost is what a frame of a header block counts beside its payload, so
-// that empty frames have an end too.
+// frameCost is added for each frame of a header block, so that the number of empty frames
+// is bounded too.
 const frameCost = 64
 
-// beginBlock is called when the header of a HEADERS frame was read. The block
+// beginBlock is called after the header of a HEADERS frame was read. The block
 // may take limit bytes until endFrame is called.
 func (r *reader) beginBlock(limit int) {
 	r.inBlock, r.left = true, limit
 	r.blocks++
 }
 
-// endFrame is called when a frame, with a header block its last one, was read.
+// endFrame is called after a frame was read; for a header block, after its last frame.
 func (r *reader) endFrame() { r.inBlock, r.heard = false, true }
 
-// spend takes n bytes, read for a request for size bytes, off what the header
-// block may take. The framer reads payloads, and frame headers by themselves.
+// spend subtracts n bytes from what the header block may take. The framer had asked for
+// size bytes; it reads payloads and frame headers separately.
 func (r *reader) spend(n, size int) error {
 	if size == frameHeaderBytes {
 		n += frameCost

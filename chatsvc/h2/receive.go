@@ -6,7 +6,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// onHeaders takes the header block of a new call, or the trailers of one.
+// onHeaders handles the header block of a new call, or the trailers of an open one.
 func (c *conn) onHeaders(f *http2.MetaHeadersFrame) error {
 	if fresh, err := c.admit(f); !fresh || err != nil {
 		return err
@@ -33,7 +33,7 @@ func (c *conn) onHeaders(f *http2.MetaHeadersFrame) error {
 	return nil
 }
 
-// onData takes a piece of a call's body.
+// onData handles a frame of a call's body.
 func (c *conn) onData(f *http2.DataFrame) error {
 	id, size := f.StreamID, int(f.Length)
 	c.mu.Lock()
@@ -55,8 +55,9 @@ func (c *conn) onData(f *http2.DataFrame) error {
 	return http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
 }
 
-// grant lets the client send n bytes more over the connection, once it is worth
-// a frame. The caller holds mu, and flushes.
+// grant lets the client send n bytes more over the connection. It queues a
+// WINDOW_UPDATE only when enough bytes have come together. The caller holds mu, and
+// flushes.
 func (c *conn) grant(n int) {
 	c.unread += n
 	if c.unread >= connWindow/2 {
@@ -75,10 +76,10 @@ func (c *conn) wasOpen(id uint32) error {
 	return nil
 }
 
-// onPing answers a ping, or takes the answer to the server's own.
+// onPing answers a ping, or handles the answer to the server's own ping.
 func (c *conn) onPing(f *http2.PingFrame) error {
 	if f.IsAck() {
-		return nil // all that is heard is a sign of life
+		return nil // every frame counts as a sign of life
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,12 +87,11 @@ func (c *conn) onPing(f *http2.PingFrame) error {
 	return c.answer()
 }
 
-// answer flushes an answer to a frame of the client's, and returns an error if
-// it reads none of them: it could make the server hold any number. The caller
-// holds mu.
+// answer flushes an answer to a frame of the client. It returns an error if too many
+// answers wait, because the client reads none of them. The caller holds mu.
 func (c *conn) answer() error {
 	if c.out.answers++; c.out.answers > maxAnswers {
-		return errRefuses
+		return errUnreadAnswers
 	}
 	c.out.flushLater()
 	return nil
@@ -113,8 +113,8 @@ func (c *conn) onReset(f *http2.RSTStreamFrame) error {
 	return nil
 }
 
-// checkMalformed returns the error of a frame that the framer calls a violation
-// on one stream: of the connection where it must not continue.
+// checkMalformed returns the error for a frame that the framer reports as a violation
+// on one stream: a connection error if the connection must not continue.
 func (c *conn) checkMalformed(head http2.FrameHeader, broken http2.StreamError) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,7 +134,7 @@ func (c *conn) checkMalformed(head http2.FrameHeader, broken http2.StreamError) 
 	return broken
 }
 
-// reset ends a stream with an error of the client's. An idle stream stays idle.
+// reset resets a stream after an error of the client. An idle stream stays idle.
 func (c *conn) reset(id uint32, code http2.ErrCode) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

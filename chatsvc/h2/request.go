@@ -11,11 +11,11 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// emptyRequest is copied, as only so a request gets its context.
+// emptyRequest is copied to make a request: only WithContext sets a context.
 var emptyRequest http.Request
 
-// readHeaders makes the stream's request of a header block (section 8.3.1). It
-// returns a stream error if that is malformed.
+// readHeaders makes the stream's request from a header block (section 8.3.1). It
+// returns a stream error if the block is malformed.
 func (s *stream) readHeaders(f *http2.MetaHeadersFrame) error {
 	malformed := http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
 	method, path, authority := f.PseudoValue("method"), f.PseudoValue("path"), f.PseudoValue("authority")
@@ -49,7 +49,7 @@ func (s *stream) readHeaders(f *http2.MetaHeadersFrame) error {
 	r.RemoteAddr = s.c.remote
 	r.TLS = s.c.tls
 	r.ContentLength = s.declared
-	r.Body = requestBody{s}
+	r.Body = streamBody{s}
 	if f.StreamEnded() {
 		r.ContentLength = 0
 		r.Body = http.NoBody
@@ -79,8 +79,8 @@ func readTarget(method, scheme, authority, path string) (target *url.URL, uri st
 	return target, path, err == nil
 }
 
-// announcedTrailers takes from header the names of the fields that come behind
-// the body, and returns them without values; nil if there are none.
+// announcedTrailers removes the names of the trailers from header and returns them
+// without values, or nil if there are none.
 func announcedTrailers(header http.Header) http.Header {
 	var trailer http.Header
 	for _, value := range header["Trailer"] {
@@ -98,8 +98,8 @@ func announcedTrailers(header http.Header) http.Header {
 	return trailer
 }
 
-// readFields returns the fields of a header block, and false if there is one
-// that HTTP/2 does not allow (section 8.2.2).
+// readFields returns the fields of a header block, and false if HTTP/2 does not allow one
+// of them (section 8.2.2).
 func readFields(f *http2.MetaHeadersFrame) (http.Header, bool) {
 	fields := f.RegularFields()
 	header := make(http.Header, min(len(fields), 64)) // the client may repeat one name

@@ -4,23 +4,20 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 )
 
-// heldBytes is how many bytes of a response wait for a flush, or for the end,
-// which then tells their number.
+// heldBytes is how many bytes of a response wait for a flush or for the end, where the
+// Content-Length is known.
 const heldBytes = 4 << 10
 
-// sniffBytes is how much of a body [http.DetectContentType] looks at.
+// sniffBytes is how many bytes of a body [http.DetectContentType] uses.
 const sniffBytes = 512
 
-// response is a call's [http.ResponseWriter]. It is the handler's, and not safe
-// for concurrent use, but for its deadlines.
+// response is a call's [http.ResponseWriter]. Only the handler uses it; apart from its
+// deadlines it is not safe for concurrent use.
 type response struct {
 	s       *stream
 	head    bool // the request's method is HEAD
@@ -96,29 +93,6 @@ func (r *response) WriteHeader(status int) {
 	}
 }
 
-// announce notes that a field comes behind the body, unless it may not (RFC
-// 9110, section 6.5.1).
-func (r *response) announce(key string) {
-	key = http.CanonicalHeaderKey(strings.TrimSpace(key))
-	switch {
-	case !httpguts.ValidTrailerHeader(key):
-		r.s.c.srv.logf("http2: the trailer %q is not sent: it is not allowed there", key)
-	case !slices.Contains(r.trailers, key):
-		r.trailers = append(r.trailers, key)
-	}
-}
-
-// appendHeader appends all fields but Content-Length: it must be one number, and
-// an interim response has no body.
-func (r *response) appendHeader(b []byte) []byte {
-	for key, values := range r.header {
-		if key != "Content-Length" { // a key with http.TrailerPrefix is no field's name
-			b = appendFields(b, key, values)
-		}
-	}
-	return b
-}
-
 // Write implements [http.ResponseWriter].
 func (r *response) Write(p []byte) (int, error) {
 	if err := r.begin(len(p)); err != nil {
@@ -166,8 +140,8 @@ func (r *response) begin(n int) error {
 	return nil
 }
 
-// send sends what is held and p, and the header block before it. It ends the
-// response where end is set.
+// send sends the header block, the held bytes and p. With end it also ends the
+// response.
 func (r *response) send(p, trailers []byte, end bool) error {
 	held, block := r.held, r.block
 	r.block = nil
@@ -188,28 +162,10 @@ func (r *response) send(p, trailers []byte, end bool) error {
 	return r.s.send(block, held, p, trailers, end)
 }
 
-// complete appends to the header block what is known only when the first bytes
-// leave.
-func (r *response) complete(block, held, p []byte, end bool) []byte {
-	bodyless := r.status == http.StatusNoContent || r.status == http.StatusNotModified
-	size := len(held) + len(p)
-	if !r.typed && !bodyless && size > 0 && r.header.Get("Content-Encoding") == "" {
-		sniffed := held
-		if missing := sniffBytes - len(held); missing > 0 {
-			sniffed = append(sniffed, p[:min(missing, len(p))]...)
-		}
-		block = appendField(block, "content-type", http.DetectContentType(sniffed))
-	}
-	if r.length < 0 && end && !bodyless && (size > 0 || !r.head) {
-		block = appendField(block, "content-length", strconv.Itoa(size))
-	}
-	return block
-}
-
 // Flush implements [http.Flusher].
 func (r *response) Flush() { _ = r.FlushError() }
 
-// FlushError is Flush that says why it could not.
+// FlushError is Flush, and returns its error.
 func (r *response) FlushError() error {
 	if r.status == 0 {
 		r.WriteHeader(http.StatusOK)
@@ -228,29 +184,6 @@ func (r *response) finish() {
 		r.WriteHeader(http.StatusOK)
 	}
 	_ = r.send(nil, r.appendTrailers(nil), true)
-}
-
-// appendTrailers appends the fields that come behind the body. A value with
-// [http.TrailerPrefix] takes the place of one that was announced.
-func (r *response) appendTrailers(b []byte) []byte {
-	var prefixed http.Header
-	for key, values := range r.header {
-		if name, ok := strings.CutPrefix(key, http.TrailerPrefix); ok {
-			if prefixed == nil {
-				prefixed = make(http.Header)
-			}
-			r.announce(name)
-			prefixed[http.CanonicalHeaderKey(name)] = values
-		}
-	}
-	for _, key := range r.trailers {
-		values, ok := prefixed[key]
-		if !ok {
-			values = r.header[key]
-		}
-		b = appendFields(b, key, values)
-	}
-	return b
 }
 
 // SetReadDeadline is for [http.ResponseController].

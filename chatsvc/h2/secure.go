@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// notTLS is the answer to a client that speaks HTTP where TLS is expected: it is
-// net/http's.
+// notTLS is the response to a client that speaks plain HTTP to a TLS port, as in
+// net/http.
 const notTLS = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
-// serveSecure serves nc, whose TLS is l's, if its client chooses HTTP/2 in the
-// handshake, and hands it on to l if not.
+// serveSecure serves nc with the TLS settings of l if its client chooses HTTP/2 in the
+// handshake, and passes it on to l otherwise.
 func (s *Server) serveSecure(base context.Context, nc net.Conn, l *splitListener) {
 	secure := tls.Server(nc, l.tls)
 	_ = nc.SetDeadline(time.Now().Add(s.beginTime))
@@ -35,7 +35,7 @@ func (s *Server) serveSecure(base context.Context, nc net.Conn, l *splitListener
 	l.hand(secureConn{&begunConn{Conn: secure, blank: maxBlank}, secure})
 }
 
-// refuseHandshake notes why a handshake failed, and tells a client that does not
+// refuseHandshake logs why a handshake failed, and answers a client that does not
 // speak TLS.
 func (s *Server) refuseHandshake(nc net.Conn, err error) {
 	var record tls.RecordHeaderError
@@ -55,13 +55,13 @@ func isHTTP1(first [5]byte) bool {
 	return false
 }
 
-// secureConn is a connection over TLS that does not speak HTTP/2. Its
-// ConnectionState is how net/http knows.
+// secureConn is a connection over TLS that does not speak HTTP/2. net/http finds its TLS
+// state by the method ConnectionState.
 type secureConn struct {
 	*begunConn
 
 	tls *tls.Conn
 }
 
-// ConnectionState returns what was agreed on in the handshake.
+// ConnectionState returns the result of the handshake.
 func (c secureConn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }

@@ -16,16 +16,16 @@ const (
 	defaultWriteTimeout = 30 * time.Second
 	defaultPingTimeout  = 15 * time.Second // net/http's
 	defaultBeginTime    = 10 * time.Second
-	// headerSlack is what a list of header fields may be larger than
-	// MaxHeaderBytes, which counts HTTP/1.1's bytes: HTTP/2 adds 32 for each
-	// field (section 6.5.2), and net/http allows for ten.
+	// headerSlack is how much larger than MaxHeaderBytes a list of header fields may
+	// be. MaxHeaderBytes counts HTTP/1.1's bytes; HTTP/2 adds 32 for each field
+	// (section 6.5.2), and net/http allows for ten fields.
 	headerSlack = 10 * 32
-	// lingerTime is how long a connection that was ended stays open for the
-	// client to read what was written last.
+	// lingerTime is how long a connection that has ended stays open so that the
+	// client can read the last bytes.
 	lingerTime = time.Second
 )
 
-// Server serves HTTP/1.1 by an [http.Server] and HTTP/2 by itself. It is safe
+// Server serves HTTP/1.1 through an [http.Server], and HTTP/2 itself. It is safe
 // for concurrent use.
 type Server struct {
 	http *http.Server
@@ -47,9 +47,9 @@ type Server struct {
 	empty  chan struct{}         // closed when closed and conns is empty
 }
 
-// New returns a server that serves as srv is set up now: see the package
-// documentation for what is heeded. It sets Handler and TLSNextProto of srv,
-// which must not be used by itself after that.
+// New returns a server with the current settings of srv: the package documentation lists
+// the fields that it uses. It sets Handler and TLSNextProto of srv, which must not be
+// used directly after that.
 func New(srv *http.Server) *Server {
 	s := &Server{
 		http:         srv,
@@ -87,13 +87,13 @@ func New(srv *http.Server) *Server {
 		}
 	}
 	srv.Handler = http1Handler{s.handler}
-	// It also keeps net/http from serving HTTP/2.
+	// This also keeps net/http from serving HTTP/2.
 	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": s.serveTLSConn}
 	return s
 }
 
 // serveTLSConn serves a connection that net/http has accepted and that has chosen
-// HTTP/2 in its handshake: [net/http/httptest] serves TLS by itself.
+// HTTP/2 in its handshake. [net/http/httptest] accepts TLS connections itself.
 func (s *Server) serveTLSConn(_ *http.Server, conn *tls.Conn, h http.Handler) {
 	state := conn.ConnectionState()
 	base := context.Background()
@@ -105,7 +105,7 @@ func (s *Server) serveTLSConn(_ *http.Server, conn *tls.Conn, h http.Handler) {
 }
 
 // Serve accepts connections on l until [Server.Shutdown] or [Server.Close] is
-// called, and returns [http.ErrServerClosed] then. It closes l. The server's
+// called. It then returns [http.ErrServerClosed]. It closes l. The server's
 // BaseContext is called once for each version of HTTP.
 func (s *Server) Serve(l net.Listener) error { return s.serve(l, nil) }
 
@@ -130,9 +130,9 @@ func (s *Server) serve(l net.Listener, config *tls.Config) error {
 	return err
 }
 
-// Shutdown stops accepting connections, tells clients that theirs will end
-// (GOAWAY), and returns when all calls have ended or ctx is done; it returns
-// ctx.Err() in that case. What is still open then is left to [Server.Close].
+// Shutdown stops accepting connections, tells clients that their connections will end
+// (GOAWAY), and returns when all calls have ended. If ctx is done first, it returns
+// ctx.Err(), and the caller should call [Server.Close].
 func (s *Server) Shutdown(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- s.http.Shutdown(ctx) }()
@@ -157,7 +157,7 @@ func (s *Server) Close() error {
 	return err
 }
 
-// baseContext returns what the contexts of all calls on l have in common.
+// baseContext returns the context from which those of all calls on l derive.
 func (s *Server) baseContext(l net.Listener) context.Context {
 	ctx := context.Background()
 	if s.http.BaseContext != nil {
@@ -166,7 +166,7 @@ func (s *Server) baseContext(l net.Listener) context.Context {
 	return context.WithValue(ctx, http.ServerContextKey, s.http)
 }
 
-// connContext returns what the contexts of all calls on nc have in common.
+// connContext returns the context from which those of all calls on nc derive.
 func (s *Server) connContext(base context.Context, nc net.Conn) context.Context {
 	ctx := context.WithValue(base, http.LocalAddrContextKey, nc.LocalAddr())
 	if s.http.ConnContext != nil {
@@ -175,72 +175,9 @@ func (s *Server) connContext(base context.Context, nc net.Conn) context.Context 
 	return ctx
 }
 
-// stop refuses new connections, closes those whose protocol is not known, and
-// returns the others.
-func (s *Server) stop() []*conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.closed = true
-		s.emptyIfLast()
-	}
-	for nc := range s.fresh {
-		_ = nc.Close()
-	}
-	conns := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	return conns
-}
-
-// add reports whether c may be served.
-func (s *Server) add(c *conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.conns[c] = struct{}{}
-	}
-	return !s.closed
-}
-
-func (s *Server) remove(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	s.emptyIfLast()
-}
-
-// emptyIfLast notes that no connection is left after a stop. The caller holds
-// mu.
-func (s *Server) emptyIfLast() {
-	if !s.closed || len(s.conns) > 0 {
-		return
-	}
-	select {
-	case <-s.empty:
-	default:
-		close(s.empty)
-		s.workers.stop()
-	}
-}
-
-// track notes a connection whose protocol is not known yet, or that it is now.
-// It reports false after a stop.
-func (s *Server) track(nc net.Conn, fresh bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !fresh {
-		delete(s.fresh, nc)
-	} else if !s.closed {
-		s.fresh[nc] = struct{}{}
-	}
-	return !s.closed
-}
-
-// maxBlock is how many bytes a header block may take on the wire, its frames
-// included. It leaves room for a list that is too large to get the status that
-// says so.
+// maxBlock is how many bytes a header block may take on the wire, including its
+// frames. It leaves room so that a list that is somewhat too large still gets the status
+// 431.
 func (s *Server) maxBlock() int { return 2*int(min(s.maxHeader, 1<<29)) + 2*maxReadFrame }
 
 func (s *Server) logf(format string, args ...any) {

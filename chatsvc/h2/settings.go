@@ -2,7 +2,7 @@ package h2
 
 import "golang.org/x/net/http2"
 
-// onSettings takes what the client allows (section 6.5).
+// onSettings applies the client's settings (section 6.5).
 func (c *conn) onSettings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		if c.acked { // of settings that were never sent
@@ -26,7 +26,7 @@ func (c *conn) onSettings(f *http2.SettingsFrame) error {
 			c.peerFrame = min(int(setting.Val), maxWriteFrame)
 		case http2.SettingInitialWindowSize:
 			window = int64(setting.Val)
-		default: // of a push, a priority or a dynamic table there is none, and header blocks are small
+		default: // the server uses no push, priorities or dynamic table, and its header blocks are small
 		}
 		return nil
 	})
@@ -40,8 +40,8 @@ func (c *conn) onSettings(f *http2.SettingsFrame) error {
 	return c.answer()
 }
 
-// onWindowSize applies a new initial window to all streams (section 6.9.2): once
-// a frame, however many values that has. The caller holds mu.
+// onWindowSize applies a new initial window to all streams (section 6.9.2): once for
+// each frame, even if the frame has several values. The caller holds mu.
 func (c *conn) onWindowSize(size int64) error {
 	more := size - c.peerWindow
 	if more == 0 {
@@ -52,14 +52,14 @@ func (c *conn) onWindowSize(size int64) error {
 		if s.window += more; s.window > maxWindow {
 			return http2.ConnectionError(http2.ErrCodeFlowControl)
 		}
-		if more > 0 && s.window > 0 { // or else its handler would wake to wait again
+		if more > 0 && s.window > 0 { // otherwise its handler would only wait again
 			s.cond.Broadcast()
 		}
 	}
 	return nil
 }
 
-// onWindowUpdate lets the server send more (section 6.9).
+// onWindowUpdate handles a grant of the client to send more (section 6.9).
 func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,12 +13,12 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// shortestBackoff and longestBackoff bound how long to wait when the system has no
-// room for another connection. Each wait is a line in the log.
+// shortestBackoff and longestBackoff bound the wait after the system could not accept
+// another connection. Each wait is logged.
 const shortestBackoff, longestBackoff = 50 * time.Millisecond, time.Second
 
-// accept takes connections from l and tells HTTP/2 from HTTP/1.1 until l is
-// closed.
+// accept accepts connections from l until l is closed, and serves each as HTTP/2 or
+// HTTP/1.1.
 func (s *Server) accept(base context.Context, l *splitListener) {
 	backoff := shortestBackoff
 	for {
@@ -43,8 +43,8 @@ func (s *Server) accept(base context.Context, l *splitListener) {
 	}
 }
 
-// serveNew finds out which protocol nc speaks. A panic before that ends this
-// connection alone.
+// serveNew detects the protocol of nc and serves it. A panic before that ends only this
+// connection.
 func (s *Server) serveNew(base context.Context, nc net.Conn, l *splitListener) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -63,8 +63,8 @@ func (s *Server) serveNew(base context.Context, nc net.Conn, l *splitListener) {
 	}
 }
 
-// serveEither serves nc if it begins with HTTP/2's preface, and hands it on to
-// l if not.
+// serveEither serves nc if it begins with HTTP/2's preface, and passes it on to
+// l otherwise.
 func (s *Server) serveEither(base context.Context, nc net.Conn, l *splitListener) {
 	_ = nc.SetReadDeadline(time.Now().Add(s.beginTime))
 	first, isHTTP2, err := readPreface(nc)
@@ -80,9 +80,9 @@ func (s *Server) serveEither(base context.Context, nc net.Conn, l *splitListener
 	s.serveConn(s.connContext(base, nc), nc, nil)
 }
 
-// readPreface reads as many bytes of HTTP/2's connection preface (section 3.4)
-// from nc as are there, and no more. It returns what it has read, and whether
-// that is all of it.
+// readPreface reads bytes from nc as long as they match HTTP/2's connection preface
+// (section 3.4), and no more. It returns the bytes, and whether the preface is
+// complete; then first is nil.
 func readPreface(nc net.Conn) (first []byte, complete bool, err error) {
 	const preface = http2.ClientPreface
 	first = make([]byte, 0, len(preface))
@@ -99,7 +99,7 @@ func readPreface(nc net.Conn) (first []byte, complete bool, err error) {
 	return nil, true, nil
 }
 
-// begunConn is a connection of which the first bytes were read.
+// begunConn is a connection whose first bytes were read already.
 type begunConn struct {
 	net.Conn
 
@@ -135,7 +135,7 @@ func (c *begunConn) read(p []byte) (int, error) {
 }
 
 // CloseWrite lets net/http end a connection whose client still sends, so that
-// it gets the answer.
+// the client gets the response.
 func (c *begunConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -183,7 +183,7 @@ func (l *splitListener) close(err error) {
 	})
 }
 
-// hand makes Accept return nc, or closes it where nobody accepts any more.
+// hand makes Accept return nc, or closes nc if the listener is closed.
 func (l *splitListener) hand(nc net.Conn) {
 	select {
 	case l.conns <- nc:

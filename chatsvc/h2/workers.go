@@ -2,12 +2,12 @@ package h2
 
 import "sync/atomic"
 
-// maxIdleWorkers is how many goroutines wait for the next call. Each holds a
+// maxIdleWorkers is how many goroutines may wait for the next call. Each holds a
 // stack of about 8 KiB.
 const maxIdleWorkers = 256
 
-// workers run calls on goroutines that are used again: the stack that one call
-// has made grow serves the next.
+// workers run calls on goroutines that are reused: a stack that has grown for one call
+// serves the next one.
 type workers struct {
 	calls chan *stream
 	idle  atomic.Int32
