@@ -67,7 +67,7 @@ type queue struct {
 }
 
 // sharedBytes are bytes of a handler that follow the first at bytes of the queue's own
-// own.
+// buffer. They are not copied.
 type sharedBytes struct {
 	at   int
 	data []byte

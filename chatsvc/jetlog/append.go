@@ -13,19 +13,19 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// appendTime bounds the wait for an acknowledgement.
+// appendTime bounds the wait for the acknowledgement of an append.
 const appendTime = 2 * time.Second
 
-// What a sender is told; the cause is for the server's log.
+// The errors that a sender sees. Their cause goes to the server's log.
 var (
 	errNotStored = errors.New("the message was not stored: send it again")
 	errUnknown   = errors.New("it is not known whether the message was stored: send it again with its Idempotency-Key")
 )
 
-// errNoAnswer is the end of an append that waited for too long.
+// errNoAnswer ends an append that has waited for too long.
 var errNoAnswer = errors.New("no acknowledgement in time")
 
-// refusedError is the cause of an append that surely was not stored.
+// refusedError is the cause of an append that was certainly not stored.
 type refusedError struct{ cause error }
 
 func (e refusedError) Error() string { return e.cause.Error() }
@@ -38,14 +38,14 @@ type pendingAppend struct {
 	id     string // JetStream's message id, that of the key; empty: none
 	begun  time.Time
 	done   chan struct{}
-	// inOrder tells that others are sent behind it: to repeat it would put it behind
-	// them.
+	// inOrder tells that other appends follow this one: if it were sent again, it would
+	// be stored after them.
 	inOrder bool
 
-	// What the log knew of the stream when the append began.
-	epoch    string
-	replaced chan struct{} // closed when the stream is seen with another epoch
-	highest  uint64        // offset that it has given
+	// The state of the stream when the append began, as far as the log knew it.
+	epoch     string
+	epochOver chan struct{} // closed when the stream is seen with another epoch
+	highest   uint64        // highest offset that the stream had given
 
 	// The result, once done is closed.
 	appended chatsvc.Appended
@@ -65,9 +65,9 @@ func (a *pendingAppend) end(appended chatsvc.Appended, err error) {
 	close(a.done)
 }
 
-// Append implements [chatsvc.Log]. It waits for at most two seconds. While nothing
-// can be stored, and if the stream has another epoch than State returned last, it fails
-// at once. Errors have the code unavailable, and say whether the record may have been
+// Append implements [chatsvc.Log]. It waits for at most two seconds. It fails at once
+// while nothing can be stored, and if the stream has another epoch than State returned
+// last. Errors have the code unavailable, and say whether the record may have been
 // stored.
 func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
 	if err := ctx.Err(); err != nil {
@@ -80,8 +80,8 @@ func (l *Log) Append(ctx context.Context, record []byte, key string) (chatsvc.Ap
 	return l.acknowledged(ctx, a)
 }
 
-// AppendBatch implements [chatsvc.BatchLog]; it fails like Append. All records are on
-// their way before the first acknowledgement is waited for.
+// AppendBatch implements [chatsvc.BatchLog]; it fails like Append. It sends all records
+// before it waits for the first acknowledgement.
 func (l *Log) AppendBatch(ctx context.Context, records []chatsvc.NewRecord) []chatsvc.Outcome {
 	outcomes := make([]chatsvc.Outcome, len(records))
 	appends := make([]*pendingAppend, len(records))
@@ -105,8 +105,7 @@ func (l *Log) AppendBatch(ctx context.Context, records []chatsvc.NewRecord) []ch
 	return outcomes
 }
 
-// publish sends a, or returns that it is a duplicate of the append that had its key
-// before.
+// publish sends a, or returns the earlier append with the same key.
 func (l *Log) publish(a *pendingAppend) (chatsvc.Appended, error) {
 	known, err := l.begin(a)
 	if err != nil {
@@ -121,7 +120,7 @@ func (l *Log) publish(a *pendingAppend) (chatsvc.Appended, error) {
 	return chatsvc.Appended{}, nil
 }
 
-// acknowledged waits for what becomes of an append.
+// acknowledged waits for the result of an append.
 func (l *Log) acknowledged(ctx context.Context, a *pendingAppend) (chatsvc.Appended, error) {
 	select {
 	case <-a.done: // at the latest after appendTime
@@ -144,8 +143,9 @@ func (l *Log) acknowledged(ctx context.Context, a *pendingAppend) (chatsvc.Appen
 	return a.appended, nil
 }
 
-// begin returns why nothing can be stored now, or the offset of the append that had
-// the key before, or notes in a what is known of the stream before it is sent.
+// begin prepares an append: it stores the state of the stream in a. It returns the offset
+// of an earlier append with the same key, if there was one, and an error if nothing can be
+// stored now.
 func (l *Log) begin(a *pendingAppend) (known uint64, err error) {
 	if l.closed.Err() != nil {
 		return 0, ErrClosed
@@ -155,7 +155,7 @@ func (l *Log) begin(a *pendingAppend) (known uint64, err error) {
 	if err := l.obstacle(); err != nil {
 		return 0, err
 	}
-	a.epoch, a.replaced, a.highest = l.epoch, l.replaced, l.highest
+	a.epoch, a.epochOver, a.highest = l.epoch, l.epochOver, l.highest
 	if a.id == "" {
 		return 0, nil
 	}
@@ -163,11 +163,10 @@ func (l *Log) begin(a *pendingAppend) (known uint64, err error) {
 	return known, nil
 }
 
-// confirm fails if the offset of an append that was stored is not of the epoch
-// that it began in, as far as that can be told. A stream gives offsets in order:
-// where a new record gets one that was there before it was sent, the stream is
-// another one or went back. If JetStream knows a key that this log has not
-// seen used, the stream is checked.
+// confirm fails if the offset of a stored append does not belong to the epoch in which
+// the append began, as far as that can be detected. A stream gives offsets in order: if a
+// new record gets an offset that existed before it was sent, the stream is another one or
+// went back. If JetStream knows a key that this log has not seen, the stream is checked.
 func (l *Log) confirm(ctx context.Context, a *pendingAppend) error {
 	offset := a.appended.Offset
 	switch {
@@ -176,16 +175,16 @@ func (l *Log) confirm(ctx context.Context, a *pendingAppend) error {
 			return err
 		}
 	case offset <= a.highest:
-		err := l.wentBack(ctx, a.epoch, fmt.Errorf("a new record has offset %d, and %d was there before", offset, a.highest))
-		if errors.Is(err, errReplaced) {
-			_ = l.check(ctx) // it ends those that follow; watch comes soon if it fails
+		err := l.beginEpochAfterLoss(ctx, a.epoch, fmt.Errorf("a new record has offset %d, but offset %d existed before", offset, a.highest))
+		if errors.Is(err, errNewEpoch) {
+			_ = l.check(ctx) // it ends the Follows; if it fails, monitor tries again soon
 		}
 		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.replaced != a.replaced || l.isReplaced() {
-		return errReplaced
+	if l.epochOver != a.epochOver || l.isEpochOver() {
+		return errNewEpoch
 	}
 	if !a.appended.Duplicate {
 		l.highest = max(l.highest, offset)
@@ -194,14 +193,13 @@ func (l *Log) confirm(ctx context.Context, a *pendingAppend) error {
 	return nil
 }
 
-// isOverload reports whether JetStream has too much to do, and nothing is wrong
-// otherwise.
+// isOverload reports whether JetStream refused a record only because it is overloaded.
 func isOverload(err error) bool {
 	apiError := new(jetstream.APIError)
 	return errors.As(err, &apiError) && apiError.Code == http.StatusTooManyRequests
 }
 
-// unavailable returns what the sender sees, with the cause beside it.
+// unavailable returns the error that the sender sees, joined with its cause.
 func unavailable(cause error) error {
 	text := errUnknown
 	if errors.As(cause, new(refusedError)) {

@@ -11,21 +11,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// recordRoom is what a record has beyond the content of its message, with its
-// headers.
+// recordRoom is the largest size of a record beyond the content of its message, including
+// its headers, in bytes.
 const recordRoom = 4 << 10
 
-// Cluster says where a NATS cluster is, and which stream of it is the log.
+// Cluster names a NATS cluster and the stream that is the log.
 type Cluster struct {
-	// URLs are those of the cluster's servers, at least one. The log connects to
-	// each one, and to those that they tell of, to notice when they restart.
+	// URLs are the addresses of the cluster's servers, at least one. The log connects to
+	// each of them, and to all servers that they announce, to notice when one restarts.
 	URLs []string
 	// Stream is the stream's name, and the subject of its messages.
 	Stream string
 	// Replicas is the number of NATS servers that keep each record: 1, 3 or 5.
 	Replicas int
 	// MaxContent is the largest content of a message in bytes. Connect fails
-	// if the NATS servers would not take it.
+	// if the NATS servers do not accept messages of that size.
 	MaxContent int
 	// SyncAlways says that all NATS servers run with sync_interval: always, so
 	// that no restart of them loses an acknowledged record. Without it, a restart
@@ -34,17 +34,17 @@ type Cluster struct {
 	SyncAlways bool
 	// Credentials is the path of a credentials file; empty: none.
 	Credentials string
-	// TLS are the settings for TLS, which the servers or the URLs ask for. Nil:
-	// the system's certificates.
+	// TLS are the settings for TLS connections. Nil trusts the system's certificate
+	// authorities. The servers or the URLs decide whether TLS is used.
 	TLS *tls.Config
 }
 
-// Connect opens the log that is a stream of a NATS cluster, and makes the stream
+// Connect opens the log in a stream of a NATS cluster, and creates the stream
 // if it is missing. Any number of processes may share it. While the cluster cannot
-// be reached or has no leader it waits, until ctx is done, and logs the reason each
-// time that it changes. It fails at once if a setting is wrong. Limits of the stream that differ
-// from the needed ones are changed; other differences are an error that names them.
-// The caller calls [Log.Close] in the end.
+// be reached or has no leader, Connect waits until ctx is done, and logs the reason each
+// time that it changes. It fails at once if a setting is wrong. It changes limits of the
+// stream that differ from the settings; other differences are an error that names them.
+// The caller must call [Log.Close] at the end.
 func Connect(ctx context.Context, c Cluster, opts Options) (*Log, error) {
 	urls, redacted, err := c.parse()
 	if err != nil {
@@ -60,7 +60,7 @@ func Connect(ctx context.Context, c Cluster, opts Options) (*Log, error) {
 }
 
 // parse returns the URLs, and their text without credentials. An error does not
-// repeat a URL: it may hold some.
+// contain a URL, because it may hold credentials.
 func (c Cluster) parse() (urls []string, redacted string, err error) {
 	var shown []string
 	for i, raw := range c.URLs {
@@ -76,8 +76,8 @@ func (c Cluster) parse() (urls []string, redacted string, err error) {
 	return urls, strings.Join(shown, ","), nil
 }
 
-// redact returns a URL without its password, or its token: that is a user without
-// a password.
+// redact returns a URL without its password or its token. A token is a user without a
+// password.
 func redact(u url.URL) string {
 	if _, ok := u.User.Password(); u.User != nil && !ok {
 		u.User = url.User("xxxxx")
@@ -85,7 +85,7 @@ func redact(u url.URL) string {
 	return u.Redacted()
 }
 
-// join connects, opens the stream and starts to watch it.
+// join connects, opens the stream and starts to monitor it.
 func (l *Log) join(ctx context.Context, redacted string) error {
 	if err := l.retry(ctx, redacted, func(context.Context) error { return l.connect() }); err != nil {
 		return err
@@ -96,8 +96,8 @@ func (l *Log) join(ctx context.Context, redacted string) error {
 	if err := l.logDurability(ctx); err != nil {
 		return err
 	}
-	l.servers.meet()
-	l.servers.dialing.Wait() // at most requestTime: so the stream's metadata has all identities from the start
+	l.servers.connectAll()
+	l.servers.dialing.Wait() // at most requestTime; then the stream's metadata has all identities from the start
 	var info *jetstream.StreamInfo
 	err := l.retry(ctx, redacted, func(ctx context.Context) (err error) {
 		info, err = l.openStream(ctx)
@@ -109,12 +109,12 @@ func (l *Log) join(ctx context.Context, redacted string) error {
 	l.mu.Lock()
 	l.adopt(info)
 	l.mu.Unlock()
-	l.tasks.Go(l.watch)
+	l.tasks.Go(l.monitor)
 	return nil
 }
 
-// openStream returns the stream, which it makes if it is missing, with the settings
-// that it needs and a witness of its epoch.
+// openStream returns the stream with the settings that it needs. It creates the stream if
+// it is missing, and checks that its epoch can be trusted.
 func (l *Log) openStream(ctx context.Context) (*jetstream.StreamInfo, error) {
 	info, err := l.leader(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -127,13 +127,13 @@ func (l *Log) openStream(ctx context.Context) (*jetstream.StreamInfo, error) {
 		return nil, err
 	}
 	err = l.checkServers(ctx, info)
-	if errors.Is(err, errReplaced) {
+	if errors.Is(err, errNewEpoch) {
 		return l.leader(ctx)
 	}
 	return info, err
 }
 
-// retry calls try until it succeeds, fails in a way that does not pass, or ctx
+// retry calls try until it succeeds, fails with a permanent error, or ctx
 // is done. It logs why it waits for the servers at the URLs.
 func (l *Log) retry(ctx context.Context, urls string, try func(context.Context) error) error {
 	for said := ""; ; {

@@ -19,13 +19,13 @@ const (
 	startTime = 5 * time.Second
 	// reconnectWait is the time between two tries to connect to NATS.
 	reconnectWait = 200 * time.Millisecond
-	// watchPause is the time between two checks of the stream.
-	watchPause = time.Second
-	// pingInterval is the time between two pings of the NATS server. Two that it
-	// has not answered end the connection: without them a server that hangs is
-	// noticed only by the time limits of requests.
+	// monitorPause is the time between two checks of the stream.
+	monitorPause = time.Second
+	// pingInterval is the time between two pings of the NATS server. Two unanswered
+	// pings end the connection. Without pings, a server that hangs would be noticed only
+	// when requests time out.
 	pingInterval = time.Second
-	// moveAfter is the number of checks in vain after which another NATS server
+	// moveAfter is the number of failed checks after which another NATS server
 	// is tried.
 	moveAfter = 2
 )
@@ -33,8 +33,8 @@ const (
 // connect connects to a NATS server of the cluster.
 func (l *Log) connect() error {
 	options := append(l.options(),
-		nats.IgnoreAuthErrorAbort(),      // it may pass: an account that is not known yet, credentials that are renewed
-		nats.ReconnectBufSize(-1),        // a send that was answered unavailable must not be sent later
+		nats.IgnoreAuthErrorAbort(),      // it may be temporary: an account that is not known yet, credentials that are being renewed
+		nats.ReconnectBufSize(-1),        // a message whose sender was told "unavailable" must not be sent later
 		nats.FlusherTimeout(requestTime), // bounds a write to a server that hangs
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.disconnected(err) }),
 		nats.ReconnectHandler(func(conn *nats.Conn) {
@@ -57,7 +57,7 @@ func (l *Log) connect() error {
 	return err
 }
 
-// options returns those of every connection to NATS.
+// options returns the options of every connection to NATS.
 func (l *Log) options() []nats.Option {
 	options := []nats.Option{
 		nats.Name("simplechat"),
@@ -77,7 +77,7 @@ func (l *Log) options() []nats.Option {
 	return options
 }
 
-// serverOf returns the URL of the server that conn is connected to, to be shown.
+// serverOf returns the URL of the server of conn, without credentials.
 func serverOf(conn *nats.Conn) string {
 	u, err := url.Parse(conn.ConnectedUrl())
 	if err != nil {
@@ -86,7 +86,7 @@ func serverOf(conn *nats.Conn) string {
 	return redact(*u)
 }
 
-// disconnected ends the wait of all appends: their answers will not come.
+// disconnected ends all appends, because their answers will not come.
 func (l *Log) disconnected(err error) {
 	if l.closed.Err() != nil {
 		return
@@ -97,7 +97,7 @@ func (l *Log) disconnected(err error) {
 	l.setDown(fmt.Errorf("nats: %w", err))
 }
 
-// reported takes an error that the connection reports beside all calls.
+// reported handles an error that the connection reports outside of a call.
 func (l *Log) reported(err error) {
 	l.logger.Warn("nats client", "error", err)
 	if errors.Is(err, nats.ErrPermissionViolation) {
@@ -107,8 +107,8 @@ func (l *Log) reported(err error) {
 	}
 }
 
-// deniedBy returns what the NATS servers do not allow this user, if there was
-// something: the request itself just gets no answer.
+// deniedBy returns an error that names a permission that the user lacks, if the NATS
+// servers have reported one. The request itself only gets no answer.
 func (l *Log) deniedBy() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,10 +118,10 @@ func (l *Log) deniedBy() error {
 	return fmt.Errorf("%w: the user needs the JetStream API ($JS.API.>), the subject %s, and its inbox (_INBOX.>)", l.denied, l.stream)
 }
 
-// codeNoPeers is JetStream's error if there are too few servers for the replicas.
+// codeNoPeers is JetStream's error code for too few servers for the replicas.
 const codeNoPeers = 10005
 
-// isPassing reports whether an error may pass by itself while a cluster starts.
+// isPassing reports whether an error may disappear by itself while a cluster starts.
 func isPassing(err error) bool {
 	apiError := new(jetstream.APIError)
 	if errors.As(err, &apiError) {
@@ -129,7 +129,7 @@ func isPassing(err error) bool {
 		return apiError.Code == 503 || apiError.ErrorCode == codeNoPeers || errors.Is(err, jetstream.ErrStreamNotFound)
 	}
 	for _, passing := range []error{
-		errNoLeader, errReplaced, errUnsure, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoServers,
+		errNoLeader, errNewEpoch, errUnsure, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoServers,
 		nats.ErrNoResponders, nats.ErrReconnectBufExceeded, nats.ErrDisconnected, jetstream.ErrNoStreamResponse,
 	} {
 		if errors.Is(err, passing) {
@@ -139,20 +139,20 @@ func isPassing(err error) bool {
 	return false
 }
 
-// checkSoon makes watch check the stream at once.
+// checkSoon makes monitor check the stream at once.
 func (l *Log) checkSoon() {
 	select {
 	case l.wake <- struct{}{}:
-	default: // it will already
+	default: // monitor was woken already
 	}
 }
 
-// watch checks the stream from time to time: whether it can be reached, and
-// whether it still is the one that it was.
-func (l *Log) watch() {
+// monitor checks the stream at regular intervals: whether it can be reached, and
+// whether it is still the same stream.
+func (l *Log) monitor() {
 	for failures := 0; ; {
 		select {
-		case <-time.After(watchPause):
+		case <-time.After(monitorPause):
 		case <-l.wake:
 		case <-l.closed.Done():
 			return
@@ -181,12 +181,11 @@ func (l *Log) watch() {
 	}
 }
 
-// serverAnswers reports whether the NATS server that the log is connected to
-// answers a ping soon.
+// serverAnswers reports whether the connected NATS server answers a ping soon.
 func (l *Log) serverAnswers() bool { return l.conn.FlushTimeout(requestTime/2) == nil }
 
-// check compares the stream with what is known of it. It ends those that follow
-// another epoch.
+// check compares the stream with its last known state. If its epoch is another one, the
+// Follows end.
 func (l *Log) check(ctx context.Context) error {
 	info, err := l.leader(ctx)
 	if err != nil {
@@ -196,7 +195,7 @@ func (l *Log) check(ctx context.Context) error {
 		return err
 	}
 	err = l.checkServers(ctx, info)
-	if errors.Is(err, errReplaced) {
+	if errors.Is(err, errNewEpoch) {
 		info, err = l.leader(ctx)
 	}
 	if err != nil {
@@ -205,7 +204,7 @@ func (l *Log) check(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.compare(info.Config)
-	l.compareEpoch(info)
+	l.noteEpochLocked(info)
 	l.firstRetained(info)
 	return nil
 }

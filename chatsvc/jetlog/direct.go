@@ -12,8 +12,8 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// directRequest is a question for records that any replica of the stream answers.
-// MaxBytes counts subjects and headers too; the record that passes it is returned.
+// directRequest asks for records that any replica of the stream may return.
+// MaxBytes counts subjects and headers too; the record that exceeds it is still returned.
 type directRequest struct {
 	Sequence  uint64    `json:"seq,omitempty"`
 	StartTime time.Time `json:"start_time,omitzero"` //nolint:tagliatelle // the name is JetStream's
@@ -22,7 +22,7 @@ type directRequest struct {
 }
 
 // directGet returns records in the order of their offsets. A replica may lack the
-// newest ones, or any that its disk has lost.
+// newest records, or records that its disk has lost.
 func (l *Log) directGet(ctx context.Context, question directRequest) ([]chatsvc.Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// logDurability logs what an acknowledged message survives, and warns if that is
-// little. It returns an error if the servers are known not to be as they are said to be.
+// logDurability logs which failures an acknowledged message survives, and warns if these
+// are few. It returns an error if the servers are known to differ from the settings.
 func (l *Log) logDurability(ctx context.Context) error {
 	logger := l.logger.With("stream", l.stream, "replicas", l.config.Replicas)
 	if l.config.Replicas < 3 {
@@ -21,23 +21,23 @@ func (l *Log) logDurability(ctx context.Context) error {
 	case sync == syncAlways:
 		logger.Info("the nats servers write to the disk before they acknowledge")
 	case sync == "" && l.cluster.SyncAlways:
-		logger.Info("the nats servers are said to write to the disk before they acknowledge; this user may not see their sync_interval")
+		logger.Info("the nats servers write to the disk before they acknowledge, as --nats-sync-always says; this user may not see their sync_interval")
 	case sync == "":
-		logger.Warn("this user may not see the nats servers' sync_interval: unless it is \"always\", a power cut that takes all of them at once may take the messages of the last interval, 2 minutes by default; set sync_interval: always on all of them and tell this server so")
+		logger.Warn("this user may not see the nats servers' sync_interval: unless it is \"always\", a power cut of all of them at once may lose the messages of the last interval, 2 minutes by default; set sync_interval: always on all of them and start this server with --nats-sync-always")
 	case l.cluster.SyncAlways:
-		return fmt.Errorf("the nats servers are said to run with sync_interval: always, and one has %s: set it on all of them", sync)
+		return fmt.Errorf("--nats-sync-always says that the nats servers run with sync_interval: always, but one of them has %s: set it on all of them", sync)
 	default:
-		logger.Warn("the nats servers do not write to the disk before they acknowledge: a power cut that takes all of them at once may take the messages of the last interval; set sync_interval: always on all of them and tell this server so", "sync_interval", sync)
+		logger.Warn("the nats servers do not write to the disk before they acknowledge: a power cut of all of them at once may lose the messages of the last interval; set sync_interval: always on all of them and start this server with --nats-sync-always", "sync_interval", sync)
 	}
 	return nil
 }
 
-// syncAlways is the sync_interval of a server that writes to the disk before it
+// syncAlways is the sync_interval of a NATS server that writes to the disk before it
 // acknowledges.
 const syncAlways = "always"
 
 // serverSync returns the weakest sync_interval among the servers that answer,
-// or an empty string if none does: only users with access to the system account
+// or an empty string if none answers: only users with access to the system account
 // may ask.
 func (l *Log) serverSync(ctx context.Context) string {
 	inbox := l.conn.NewInbox()

@@ -38,7 +38,7 @@ func TestStreamWithoutLeaderDoesNotGoBack(t *testing.T) {
 			const epoch = "created-20261125T120000.000000000"
 			for name, ask := range map[string]func() error{
 				"followed further":     func() error { _, err := l.checkEpoch(t.Context(), epoch, 5); return err },
-				"acknowledged further": func() error { return l.wentBack(t.Context(), epoch, errLost) },
+				"acknowledged further": func() error { return l.beginEpochAfterLoss(t.Context(), epoch, errRecordLost) },
 				"another epoch":        func() error { _, err := l.checkEpoch(t.Context(), "another", 1); return err },
 				"watched":              func() error { return l.check(t.Context()) },
 				"state":                func() error { _, err := l.State(t.Context()); return err },

@@ -13,43 +13,42 @@ import (
 )
 
 const (
-	// followHeartbeat is how often JetStream shows that a consumer is alive;
-	// two that are missing end it.
+	// followHeartbeat is how often JetStream shows that a consumer is alive. The
+	// consumer ends if two of these signs are missing.
 	followHeartbeat = time.Second
-	// followBytes is how much of the stream is on its way to a Follow.
+	// followBytes is how many bytes of the stream may be on their way to a Follow.
 	followBytes = 16 << 20
-	// chunkBytes bounds a chunk, apart from its last record.
+	// chunkBytes bounds the size of a chunk without its last record.
 	chunkBytes = 256 << 10
 	// followBackoff and followBackoffMax are the pauses between two tries to
 	// continue.
 	followBackoff    = 50 * time.Millisecond
 	followBackoffMax = time.Second
-	// stallTicks is for how many checks in a row, watchPause apart, a consumer may
-	// deliver nothing while the stream has records for it. Each consumer that is
-	// replaced for that gives its successor twice as many, as a large record on a slow
-	// network looks the same.
+	// stallTicks is how many checks in a row, monitorPause apart, may find that a
+	// consumer has delivered nothing although the stream has records for it. Each
+	// consumer that is replaced for this reason gives the next one twice as many checks,
+	// because a large record on a slow network looks the same.
 	stallTicks = 4
 	// largestGap is the largest number of offsets without records in an epoch.
 	largestGap = 65_536
 )
 
-// errLost ends a consumer that JetStream has handed out records of which one
-// did not arrive.
-var errLost = errors.New("a record was lost on its way")
+// errRecordLost ends a consumer if a record that JetStream has delivered did not arrive.
+var errRecordLost = errors.New("a record was lost on its way")
 
-// errStalled ends a consumer that shows that it is alive and delivers nothing, though
-// there are records for it (seen in a cluster of servers under load).
+// errStalled ends a consumer that shows signs of life but delivers nothing, although the
+// stream has records for it. It was seen in a cluster of servers under load.
 var errStalled = errors.New("the consumer delivers nothing of what is in the stream")
 
-// Follow implements [chatsvc.Log]. While NATS is away it waits. Records that arrived
-// together are one chunk. It fails with [chatsvc.ErrEpoch] if the stream is no longer
-// the one whose epoch State returned last.
+// Follow implements [chatsvc.Log]. While NATS cannot be reached it waits. Records that
+// arrive together are one chunk. It fails with [chatsvc.ErrEpoch] if the stream has another
+// epoch than State returned last.
 func (l *Log) Follow(ctx context.Context, epoch string, from uint64, yield func(chatsvc.Chunk) error) error {
 	if err := l.checkCall(ctx, epoch); err != nil {
 		return err
 	}
 	l.mu.Lock()
-	f := &follower{log: l, epoch: epoch, replaced: l.replaced, next: max(from, 1), yield: yield}
+	f := &streamFollower{log: l, epoch: epoch, epochOver: l.epochOver, next: max(from, 1), yield: yield}
 	l.mu.Unlock()
 	for backoff := followBackoff; ; {
 		from := f.next
@@ -75,28 +74,28 @@ func (l *Log) Follow(ctx context.Context, epoch string, from uint64, yield func(
 	}
 }
 
-// follower is one Follow.
-type follower struct {
-	log      *Log
-	epoch    string
-	replaced <-chan struct{} // closed when the stream gets another epoch
-	next     uint64          // offset to hand out next
-	yield    func(chatsvc.Chunk) error
-	refused  error // yield's error
-	stalls   int   // consumers in a row that were replaced because they delivered nothing
+// streamFollower is one call of Follow.
+type streamFollower struct {
+	log       *Log
+	epoch     string
+	epochOver <-chan struct{} // closed when the stream gets another epoch
+	next      uint64          // offset to hand out next
+	yield     func(chatsvc.Chunk) error
+	refused   error // yield's error
+	stalls    int   // consumers in a row that were replaced because they delivered nothing
 
-	// Of the consumer that reads for it.
+	// The state of its current consumer.
 	alive    context.Context //nolint:containedctx // done when the consumer has ended
 	end      context.CancelCauseFunc
-	consumed uint64 // its own count
-	taken    uint64 // offset that it delivers next, at least
-	check    place  // a record that was seen and must come first; zero: none
+	consumed uint64 // number of messages that the consumer has delivered
+	taken    uint64 // lowest offset that the consumer may deliver next
+	check    stamp  // a record that was seen and must come first; zero: none
 	queue    *queue
 }
 
-// consume hands out records by a consumer until something is in the way, and
-// returns what.
-func (f *follower) consume(ctx context.Context) error {
+// consume yields records from a new consumer until it fails, and returns why it
+// failed.
+func (f *streamFollower) consume(ctx context.Context) error {
 	f.alive, f.end = context.WithCancelCause(ctx)
 	defer f.end(nil)
 	ask, cancel := context.WithTimeout(ctx, 2*requestTime)
@@ -127,13 +126,13 @@ func (f *follower) consume(ctx context.Context) error {
 	}
 	f.handOut(ctx)
 	consuming.Stop()
-	<-consuming.Closed() // take is not called any more: the next consumer has other state
+	<-consuming.Closed() // from now on take is not called: the next consumer starts with new state
 	return context.Cause(f.alive)
 }
 
-// handOut yields what the consumer delivers, until it has ended.
-func (f *follower) handOut(ctx context.Context) {
-	tick := time.NewTicker(watchPause)
+// handOut yields the records that the consumer delivers until the consumer ends.
+func (f *streamFollower) handOut(ctx context.Context) {
+	tick := time.NewTicker(monitorPause)
 	defer tick.Stop()
 	var stalled int // checks in a row
 	before := f.next
@@ -159,20 +158,20 @@ func (f *follower) handOut(ctx context.Context) {
 			}
 		case <-f.alive.Done():
 			return
-		case <-f.replaced:
-			f.end(errReplaced)
+		case <-f.epochOver:
+			f.end(errNewEpoch)
 		case <-f.log.closed.Done():
 			f.end(ErrClosed)
 		}
 	}
 }
 
-// start prepares for another consumer and returns the offset that it begins at: that
-// of the last record that was seen, if it is known, so that a stream that went back is
-// recognized.
-func (f *follower) start() uint64 {
+// start prepares for another consumer and returns the offset at which it begins. That is
+// the offset of the last record that was seen, if it is known: then the consumer shows
+// whether the stream went back.
+func (f *streamFollower) start() uint64 {
 	l := f.log
-	f.consumed, f.taken, f.check, f.queue = 0, f.next, place{}, newQueue()
+	f.consumed, f.taken, f.check, f.queue = 0, f.next, stamp{}, newQueue()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.epoch == f.epoch && l.seen.offset > 0 && l.seen.offset == f.next-1 {
@@ -182,44 +181,18 @@ func (f *follower) start() uint64 {
 	return f.next
 }
 
-// passLostEnd hands out the last offsets of the stream as records that cannot be
-// read, if the leader does not have them either: no consumer delivers them. It reports
-// whether the leader has a record that the consumer has not delivered.
-func (f *follower) passLostEnd(ctx context.Context) (isBehind bool, err error) {
-	f.log.mu.Lock()
-	isBehind = f.log.epoch == f.epoch && f.next <= f.log.highest
-	f.log.mu.Unlock()
-	if !isBehind {
-		return false, nil
-	}
-	info, err := f.log.checkEpoch(ctx, f.epoch, f.next)
-	if err != nil {
-		return true, err
-	}
-	_, found, err := f.log.nextAtLeader(ctx, f.next)
-	if err != nil || found {
-		return found, err
-	}
-	end := info.State.LastSeq + 1
-	f.next = min(max(f.next, info.State.FirstSeq), end)
-	if end-f.next > largestGap {
-		return false, f.log.wentBack(ctx, f.epoch, fmt.Errorf("offsets %d to %d are missing", f.next, end-1))
-	}
-	f.log.logger.Error("records of the stream are missing and cannot be read", "from", f.next, "to", end-1)
-	return false, f.handChunk(chatsvc.Chunk{From: f.next, Next: end})
-}
-
-// failed takes what the consumer reports. Some of it is no more than news.
-func (f *follower) failed(err error) {
+// failed handles an error that the consumer reports. Time-outs are harmless.
+func (f *streamFollower) failed(err error) {
 	if !errors.Is(err, nats.ErrTimeout) {
 		f.end(err)
 	}
 }
 
-// take queues a record, unless something is wrong with it.
-func (f *follower) take(msg jetstream.Msg) {
+// take queues a record that the consumer delivers, or ends the consumer if the record is
+// out of order.
+func (f *streamFollower) take(msg jetstream.Msg) {
 	if f.alive.Err() != nil {
-		return // what still comes is not in order
+		return // later records are not in order
 	}
 	at, err := msg.Metadata()
 	if err != nil {
@@ -230,10 +203,10 @@ func (f *follower) take(msg jetstream.Msg) {
 	offset := at.Sequence.Stream
 	switch {
 	case at.Sequence.Consumer != f.consumed:
-		f.end(fmt.Errorf("%w: the consumer's message %d came where %d was due", errLost, at.Sequence.Consumer, f.consumed))
+		f.end(fmt.Errorf("%w: the consumer's message %d came where %d was due", errRecordLost, at.Sequence.Consumer, f.consumed))
 	case f.check.offset > 0 && offset == f.check.offset:
 		if !at.Timestamp.Equal(f.check.time) {
-			f.end(f.log.wentBack(f.alive, f.epoch, fmt.Errorf("offset %d is of %v, and was of %v", offset, at.Timestamp, f.check.time)))
+			f.end(f.log.beginEpochAfterLoss(f.alive, f.epoch, fmt.Errorf("offset %d is of %v, and was of %v", offset, at.Timestamp, f.check.time)))
 		}
 	case offset < f.taken:
 		f.end(fmt.Errorf("offset %d came where %d was due", offset, f.taken))
@@ -243,8 +216,8 @@ func (f *follower) take(msg jetstream.Msg) {
 	}
 }
 
-// hand yields records, in chunks.
-func (f *follower) hand(ctx context.Context, records []queued) error {
+// hand yields records in chunks.
+func (f *streamFollower) hand(ctx context.Context, records []queued) error {
 	chunk, bytes := chatsvc.Chunk{From: f.next, Next: f.next}, 0
 	for _, r := range records {
 		if r.Offset > chunk.Next || bytes >= chunkBytes {
@@ -265,7 +238,7 @@ func (f *follower) hand(ctx context.Context, records []queued) error {
 }
 
 // handChunk yields a chunk unless it is empty.
-func (f *follower) handChunk(c chatsvc.Chunk) error {
+func (f *streamFollower) handChunk(c chatsvc.Chunk) error {
 	if c.From == c.Next {
 		return nil
 	}
@@ -273,59 +246,4 @@ func (f *follower) handChunk(c chatsvc.Chunk) error {
 	f.next = c.Next
 	f.refused = f.yield(c)
 	return f.refused
-}
-
-// passGap hands out the offsets before offset, which the consumer did not deliver:
-// records that the retention has removed are passed over, and those that the leader
-// does not have either cannot be read.
-func (f *follower) passGap(ctx context.Context, offset uint64) error {
-	if f.next >= offset {
-		return nil
-	}
-	info, err := f.log.checkEpoch(ctx, f.epoch, offset)
-	if err != nil {
-		return err
-	}
-	f.next = min(max(f.next, info.State.FirstSeq), offset)
-	for f.next < offset {
-		e, found, err := f.log.nextAtLeader(ctx, f.next)
-		if err != nil {
-			return err
-		}
-		if !found || e.Offset > offset {
-			e = chatsvc.Entry{Offset: offset}
-		}
-		if e.Offset-f.next > largestGap {
-			return f.log.wentBack(ctx, f.epoch, fmt.Errorf("offsets %d to %d are missing", f.next, e.Offset-1))
-		}
-		chunk := chatsvc.Chunk{From: f.next, Next: e.Offset}
-		if e.Offset < offset {
-			chunk.Next, chunk.Entries = e.Offset+1, []chatsvc.Entry{e}
-		} else {
-			f.log.logger.Error("records of the stream are missing and cannot be read", "from", f.next, "to", offset-1)
-		}
-		if err := f.handChunk(chunk); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// note notes a record that is about to be handed out.
-func (l *Log) note(epoch string, r queued) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.epoch == epoch {
-		l.seen = place{r.Offset, r.Time}
-		l.highest = max(l.highest, r.Offset)
-		l.keys.note(r.id, keyUse{r.Offset, r.Time})
-	}
-}
-
-// firstBefore returns the offset of the oldest record that is retained if next is
-// the next one, as far as it is known.
-func (l *Log) firstBefore(next uint64) uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return max(min(l.first, next), l.firstByCount(next), 1)
 }

@@ -12,21 +12,21 @@ import (
 	"example.com/simplechat/chatsvc/internal/record"
 )
 
-// importWindow is how many records are on their way at a time.
+// importWindow is how many records may wait for an acknowledgement at a time.
 const importWindow = 256
 
-// Import is a stream that comes to be from the messages of another log, with their
-// offsets and its epoch. NATS notes when it stores a record: the times of the other
-// log are lost. It is not safe for concurrent use.
+// Import creates a stream from the messages of another log, with the same offsets and the
+// same epoch. The times at which the other log stored them are lost, because NATS sets the
+// time of each record itself. It is not safe for concurrent use.
 type Import struct {
 	log    *Log
 	next   uint64 // the offset that the next record must get
 	window []jetstream.PubAckFuture
 }
 
-// NewImport makes the stream, which must not exist, so that its first record gets the
-// offset first. The caller calls [Import.Finish] or [Import.Abort] in the end. No
-// server should use the stream before.
+// NewImport creates the stream, which must not exist, so that its first record gets the
+// offset first. The caller must call [Import.Finish] or [Import.Abort] at the end. No
+// server should use the stream before that.
 func NewImport(ctx context.Context, c Cluster, opts Options, epoch string, first uint64) (*Import, error) {
 	urls, redacted, err := c.parse()
 	if err != nil {
@@ -48,14 +48,15 @@ func NewImport(ctx context.Context, c Cluster, opts Options, epoch string, first
 	return &Import{log: l, next: first}, nil
 }
 
-// A stream of the same name that was just removed may still be in the way in a NATS
-// server's directory (JSStreamCreateErrF in its server/errors.json).
+// A stream of the same name that was just removed may still be in a NATS
+// server's directory; then creating it fails (JSStreamCreateErrF in server/errors.json of
+// nats-server).
 const (
 	createFailed   = 10049
 	maxCreateTries = 5
 )
 
-// isStoreBusy reports whether err says that.
+// isStoreBusy reports whether err is that failure.
 func isStoreBusy(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && api.ErrorCode == createFailed
@@ -66,7 +67,7 @@ func (l *Log) createAt(ctx context.Context, epoch string, first uint64) error {
 	_, err := l.leader(ctx)
 	switch {
 	case err == nil:
-		return fmt.Errorf("there is a stream %s already: remove it with nats stream rm, or give another name", l.stream)
+		return fmt.Errorf("the stream %s exists already: remove it with nats stream rm, or give another name", l.stream)
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
 		return err
 	}
@@ -83,7 +84,7 @@ func (l *Log) createAt(ctx context.Context, epoch string, first uint64) error {
 	return nil
 }
 
-// Add adds a message. Offsets must grow; what lies between two of them becomes an
+// Add adds a message. Offsets must increase. Each offset that is left out becomes an
 // empty message.
 func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
 	if _, err := record.Parse(e.Record); err != nil {
@@ -108,7 +109,8 @@ func (i *Import) fill(ctx context.Context, next uint64) error {
 	return nil
 }
 
-// publish sends a record, and waits for the oldest one on its way if there are many.
+// publish sends a record. If the window is full, it first waits for the oldest record in
+// it.
 func (i *Import) publish(ctx context.Context, data []byte) error {
 	if len(i.window) == importWindow {
 		if err := i.await(ctx); err != nil {
@@ -124,7 +126,7 @@ func (i *Import) publish(ctx context.Context, data []byte) error {
 	return nil
 }
 
-// await waits until the oldest record on its way is stored.
+// await waits until the oldest record in the window is stored.
 func (i *Import) await(ctx context.Context) error {
 	offset := i.next - uint64(len(i.window))
 	future := i.window[0]
@@ -142,9 +144,9 @@ func (i *Import) await(ctx context.Context) error {
 	}
 }
 
-// Finish returns when all is stored, and ends the import also if it fails. Next is the
-// offset that the next message will get; messages before it that were not added become
-// empty ones.
+// Finish returns when all messages are stored. It ends the import even if it fails. Next
+// is the offset that the next message will get; offsets below it that were not added
+// become empty messages.
 func (i *Import) Finish(ctx context.Context, next uint64) error {
 	var err error
 	if next < i.next {

@@ -10,10 +10,10 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Inspect opens the log that is a stream of a NATS cluster, as it is: it makes no
-// stream, changes no setting, and does not judge the epoch. It waits for the cluster
-// until ctx is done. The log is for reading; it reports all that the stream has. The
-// caller calls [Log.Close] in the end.
+// Inspect opens the log in a stream of a NATS cluster without changing it: it creates no
+// stream, changes no setting, and does not check whether the epoch can be trusted. It waits
+// for the cluster until ctx is done. The log is for reading, and reports all records of
+// the stream. The caller must call [Log.Close] at the end.
 func Inspect(ctx context.Context, c Cluster, opts Options) (*Log, error) {
 	urls, redacted, err := c.parse()
 	if err != nil {

@@ -11,44 +11,45 @@ import (
 const (
 	// messageIDSize is the length of a message id in bytes.
 	messageIDSize = 22
-	// messageHashSize is that of the hash that it is made of.
+	// messageHashSize is the length of the hash in a message id, in bytes.
 	messageHashSize = 16
 )
 
-// messageID returns what stands for a key in a header: keys may have any bytes.
+// messageID returns the text that represents a key in a header, because keys may have any
+// bytes.
 func messageID(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return base64.RawURLEncoding.EncodeToString(sum[:messageHashSize])
 }
 
-// keyUse is what became of the append with a key.
+// keyUse is the result of the append with a key.
 type keyUse struct {
 	offset uint64
 	time   time.Time
 }
 
-// recentKeys are the keys of the newest records of the stream, by whatever server
-// they were sent. JetStream knows them too, but each NATS server in its memory:
-// one that starts reads them from the messages that it still has. It is not safe
+// recentKeys are the keys of the newest records of the stream, from all processes that
+// send to it. JetStream knows the keys too, but each NATS server has them in memory, and
+// after a start only the keys of the messages that it still has. It is not safe
 // for concurrent use.
 type recentKeys struct {
 	begun time.Time // of young
-	// young has what was noted since begun, and old what was noted before that,
-	// in a time of at least [chatsvc.KeyWindow]. Neither has pointers, for the
-	// collector's sake.
-	young, old map[keyHash]keyNote
+	// young has the keys that were noted since begun, and old the keys that were noted
+	// before, over at least [chatsvc.KeyWindow]. Neither has pointers, which would make
+	// garbage collection slower.
+	young, old map[keyHash]packedKeyUse
 }
 
-// keyHash is what a message id says, in binary.
+// keyHash stands for a key of any length: 16 bytes of its SHA-256, as in a message id.
 type keyHash [messageHashSize]byte
 
-// keyNote is a keyUse, its time in nanoseconds since 1970.
-type keyNote struct {
+// packedKeyUse is a keyUse without pointers; its time is in nanoseconds since 1970.
+type packedKeyUse struct {
 	offset uint64
 	nanos  int64
 }
 
-// hashOf returns false for a message id that none of our servers has made.
+// hashOf returns the hash in a message id, and false if messageID has not made the id.
 func hashOf(id string) (keyHash, bool) {
 	var hash keyHash
 	if len(id) != messageIDSize {
@@ -70,10 +71,10 @@ func (k *recentKeys) note(id string, use keyUse) {
 		return
 	}
 	if k.young == nil {
-		k.young, k.begun = make(map[keyHash]keyNote), now
+		k.young, k.begun = make(map[keyHash]packedKeyUse), now
 	}
 	at := earlier(use.time, now) // the clock of a NATS server may be ahead
-	k.young[hash] = keyNote{use.offset, at.UnixNano()}
+	k.young[hash] = packedKeyUse{use.offset, at.UnixNano()}
 }
 
 // find returns the offset of the record that was stored with the message id
@@ -90,8 +91,8 @@ func (k *recentKeys) find(id string) (offset uint64, known bool) {
 	return use.offset, ok && time.Since(time.Unix(0, use.nanos)) <= chatsvc.KeyWindow
 }
 
-// forget drops what is too old. It is called from time to time, so that no more than
-// two windows' keys are in memory.
+// forget drops keys that are too old. It is called regularly, so that the keys of at most
+// two windows are in memory.
 func (k *recentKeys) forget(now time.Time) {
 	if now.Sub(k.begun) > chatsvc.KeyWindow {
 		k.old, k.young = k.young, nil

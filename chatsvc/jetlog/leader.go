@@ -14,17 +14,17 @@ import (
 )
 
 // leaderSilence is how long most replicas may be silent before their leader counts
-// as cut off. They answer its heartbeats, one a second.
+// as cut off. They answer its heartbeats, which it sends once a second.
 const leaderSilence = 3500 * time.Millisecond
 
-// errNoLeader means that nothing can be stored in the stream, and that nobody
-// knows what is stored.
+// errNoLeader means that nothing can be stored in the stream, and that it is not known
+// what is stored.
 var errNoLeader = errors.New("the stream has no leader that reaches most of its replicas")
 
-// leader asks the stream's leader for its settings and its state, for at most
-// requestTime. Without a leader any server would answer, also one that is cut off or
-// does not have all of the stream yet, and a leader that is cut off does not know
-// what others have stored since.
+// leader asks the stream's leader for the settings and the state of the stream, for at
+// most requestTime. It fails without a leader: then any server would answer, even one that
+// is cut off or lacks a part of the stream. A leader that is cut off does not know
+// what the others have stored since.
 func (l *Log) leader(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
@@ -44,8 +44,8 @@ func (l *Log) leader(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return info, nil
 }
 
-// isLed reports whether a stream has a leader that hears from most replicas. Nil
-// is a server that is no cluster's.
+// isLed reports whether a stream has a leader that hears from most replicas. C is nil for
+// a server that is not in a cluster.
 func isLed(c *jetstream.ClusterInfo) bool {
 	if c == nil {
 		return true
@@ -62,8 +62,8 @@ func isLed(c *jetstream.ClusterInfo) bool {
 	return heard > (1+len(c.Replicas))/2
 }
 
-// leaderInfo is leader, and makes sure that the stream's epoch can be trusted if
-// the NATS servers were away.
+// leaderInfo is leader, and also checks that the stream's epoch can be trusted if
+// the NATS servers could not be reached before.
 func (l *Log) leaderInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
 	if l.closed.Err() != nil {
 		return nil, ErrClosed
@@ -78,9 +78,9 @@ func (l *Log) leaderInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return info, err
 }
 
-// settledLeader is leaderInfo when the leader has stored all that it has accepted.
-// A replica may deliver a record a moment before the leader counts it: a client that
-// has it must not be told that it does not exist.
+// settledLeader is leaderInfo, but waits until the leader has stored all records that it
+// has accepted. A replica may deliver a record shortly before the leader counts it, and a
+// client that has the record must not be told that it does not exist.
 func (l *Log) settledLeader(ctx context.Context) (*jetstream.StreamInfo, error) {
 	info, err := l.leaderInfo(ctx)
 	if err != nil || info.Cluster == nil || len(info.Cluster.Replicas) == 0 {
@@ -102,17 +102,17 @@ func (l *Log) settledLeader(ctx context.Context) (*jetstream.StreamInfo, error) 
 }
 
 const (
-	// leaderPause is the time between two questions to a leader that is behind.
+	// leaderPause is the time between two requests to a leader that is behind.
 	leaderPause = 10 * time.Millisecond
 	// impossibleSequence is larger than any that a stream reaches.
 	impossibleSequence = "4611686018427387904"
-	// codeWrongLastSequence is JetStream's error if a record is not to be stored, as
-	// another one than the expected is the last.
+	// codeWrongLastSequence is JetStream's error code for a record whose expected last
+	// sequence is not the last one.
 	codeWrongLastSequence = 10071
 )
 
-// accepted returns the last sequence that the leader has given. It asks by a record
-// with an expectation that cannot come true: the refusal has the number.
+// accepted returns the last sequence that the leader has given. It sends a record with an
+// expectation that cannot be met: the refusal has the number.
 func (l *Log) accepted(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
@@ -137,7 +137,7 @@ func (l *Log) accepted(ctx context.Context) (uint64, error) {
 	return last, nil
 }
 
-// nextAtLeader returns the first record at or behind offset that the leader has.
+// nextAtLeader returns the first record at offset or after it that the leader has.
 func (l *Log) nextAtLeader(ctx context.Context, offset uint64) (e chatsvc.Entry, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()

@@ -14,19 +14,19 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// ErrClosed is what a log's methods return after [Log.Close].
+// ErrClosed is returned by the methods of a log after [Log.Close].
 var ErrClosed = errors.New("the log is closed")
 
-// errReplaced means that the stream has another epoch than State returned last.
-var errReplaced = fmt.Errorf("%w: the stream was replaced by another one", chatsvc.ErrEpoch)
+// errNewEpoch means that the stream has another epoch than State returned last.
+var errNewEpoch = fmt.Errorf("%w: the stream was replaced by another one", chatsvc.ErrEpoch)
 
-// Options are settings that have nothing to do with NATS.
+// Options are the settings of a log that do not concern NATS.
 type Options struct {
-	// Retention bounds what the log retains. The stream stores
-	// [chatsvc.Retention.Stored]. Bytes are compared with what JetStream counts,
-	// which is about 100 bytes more for each record.
+	// Retention bounds the records that the log retains. The stream stores
+	// [chatsvc.Retention.Stored]. For the bound of bytes JetStream counts
+	// about 100 bytes more for each record.
 	Retention chatsvc.Retention
-	// Logger is where the log logs. The default discards.
+	// Logger receives the log's messages. Nil discards them.
 	Logger *slog.Logger
 }
 
@@ -45,32 +45,26 @@ type Log struct {
 	closed context.Context //nolint:containedctx // done when the log is closed: its goroutines outlive every call
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
-	close  func() error  // what Close does, once
-	wake   chan struct{} // has one when watch should check the stream at once
+	close  func() error  // the work of Close, done once
+	wake   chan struct{} // has one element when monitor should check the stream at once
 
 	mu     sync.Mutex // guards all below
-	down   error      // why nothing can be stored now; nil while all is well
-	denied error      // what the NATS servers refused this user last
-	differ string     // the stream's settings that were changed while the log runs; empty: none
+	down   error      // why nothing can be stored now; nil if messages can be stored
+	denied error      // the last permission error from the NATS servers
+	differ string     // settings of the stream that were changed while the log runs; empty: none
 
-	// About the epoch that State returned last.
-	epoch    string
-	retired  map[string]bool // the epochs before
-	created  time.Time       // when the stream was made
-	replaced chan struct{}   // closed when the stream is seen with another epoch
-	seen     place           // the last record that a Follow handed out
-	highest  uint64          // offset that the stream is known to have given
-	first    uint64          // offset of the oldest record that is known to be retained
-	keys     recentKeys
+	// The epoch that State returned last, and what is known of the stream in it.
+	epoch     string
+	retired   map[string]bool // the epochs before
+	created   time.Time       // when the stream was made
+	epochOver chan struct{}   // closed when the stream is seen with another epoch
+	seen      stamp           // the last record that a Follow handed out
+	highest   uint64          // offset that the stream is known to have given
+	first     uint64          // offset of the oldest record that is known to be retained
+	keys      recentKeys
 }
 
 var _ chatsvc.BatchLog = (*Log)(nil)
-
-// place is a record that was seen, to be recognized.
-type place struct {
-	offset uint64
-	time   time.Time
-}
 
 // newLog returns a log that is not connected yet.
 func newLog(c Cluster, opts Options) *Log {
@@ -81,7 +75,7 @@ func newLog(c Cluster, opts Options) *Log {
 		config:    streamConfig(c.Stream, opts.Retention, c.Replicas),
 		cluster:   c,
 		wake:      make(chan struct{}, 1),
-		replaced:  make(chan struct{}),
+		epochOver: make(chan struct{}),
 		retired:   make(map[string]bool),
 	}
 	if l.logger == nil {
@@ -93,8 +87,8 @@ func newLog(c Cluster, opts Options) *Log {
 	return l
 }
 
-// Err returns nil while messages can be stored, or why they cannot. It is what
-// a readiness check asks.
+// Err returns nil while messages can be stored, and otherwise the reason why not. It
+// suits a readiness check.
 func (l *Log) Err() error {
 	if l.closed.Err() != nil {
 		return ErrClosed
@@ -106,14 +100,14 @@ func (l *Log) Err() error {
 
 // obstacle returns why nothing can be stored now. The caller holds mu.
 func (l *Log) obstacle() error {
-	if l.isReplaced() { // until State returns the new epoch, an offset would go with the old one
-		return errReplaced
+	if l.isEpochOver() { // until State returns the new epoch, an offset would be reported with the old one
+		return errNewEpoch
 	}
 	return l.down
 }
 
-// setDown notes why nothing can be stored, and ends the wait of all appends. It
-// logs each cause once: the first one may not be the one to mend.
+// setDown notes why nothing can be stored, and ends all appends. It logs each cause once,
+// because the first one may not be the one that must be fixed.
 func (l *Log) setDown(err error) {
 	l.mu.Lock()
 	known := l.down != nil && l.down.Error() == err.Error()
@@ -140,11 +134,11 @@ func (l *Log) setUp() {
 }
 
 // Close ends all appends and Follows with [ErrClosed], and closes the
-// connection. What was acknowledged stays as durable as it was. It may be called
+// connection. Acknowledged records stay as durable as they were. It may be called
 // more than once.
 func (l *Log) Close() error { return l.close() }
 
-// end is Close, called once.
+// end does the work of Close. It is called once.
 func (l *Log) end() error {
 	l.cancel()
 	if l.publisher != nil {
@@ -161,11 +155,11 @@ func (l *Log) end() error {
 	return nil
 }
 
-// State implements [chatsvc.Log]. It asks the stream's leader, for at most
-// requestTime, and fails if there is none.
+// State implements [chatsvc.Log]. It asks the stream's leader, and fails if there is
+// none.
 func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
 	info, err := l.settledLeader(ctx)
-	if err != nil && !errors.Is(err, errReplaced) {
+	if err != nil && !errors.Is(err, errNewEpoch) {
 		return chatsvc.State{}, err
 	}
 	if err != nil { // the epoch was just changed
@@ -183,53 +177,20 @@ func (l *Log) State(ctx context.Context) (chatsvc.State, error) {
 	case epochOf(info) != l.epoch:
 		l.endFollows(info)
 		l.adopt(info)
-	case l.isReplaced(): // it is the same one after all
-		l.replaced = make(chan struct{})
+	case l.isEpochOver(): // it is the same epoch after all
+		l.epochOver = make(chan struct{})
 	}
 	l.first = max(l.first, oldest)
 	return chatsvc.State{Epoch: l.epoch, First: l.firstRetained(info), Next: info.State.LastSeq + 1}, nil
 }
 
-// firstRetained returns the offset of the oldest record that is retained, as far
-// as that is known. The caller holds mu.
-func (l *Log) firstRetained(info *jetstream.StreamInfo) uint64 {
-	next := info.State.LastSeq + 1
-	l.first = max(l.first, info.State.FirstSeq, 1, l.firstByCount(next))
-	return min(l.first, next)
-}
-
-// firstByCount returns the lowest offset that the bound of messages allows if next
-// is the next one, or 0.
-func (l *Log) firstByCount(next uint64) uint64 {
-	if most := uint64(l.retention.Messages); most > 0 && next > most {
-		return next - most
-	}
-	return 0
-}
-
-// firstByAge returns the lowest offset that the bound of age allows, or 0 if there
-// is no such bound.
-func (l *Log) firstByAge(ctx context.Context, info *jetstream.StreamInfo) (uint64, error) {
-	if l.retention.Age == 0 {
-		return 0, nil
-	}
-	oldest, err := l.directGet(ctx, directRequest{StartTime: time.Now().Add(-l.retention.Age).UTC(), Batch: 1})
-	switch {
-	case err != nil:
-		return 0, err
-	case len(oldest) == 0:
-		return info.State.LastSeq + 1, nil
-	}
-	return oldest[0].Offset, nil
-}
-
-// adopt makes the epoch that the stream has the log's. The caller holds mu.
+// adopt makes the epoch of the stream the epoch of the log. The caller holds mu.
 func (l *Log) adopt(info *jetstream.StreamInfo) {
 	if l.epoch != "" {
 		l.retired[l.epoch] = true
 	}
-	l.epoch, l.created, l.replaced = epochOf(info), info.Created, make(chan struct{})
-	l.seen, l.highest, l.first, l.keys = place{}, info.State.LastSeq, 0, recentKeys{}
+	l.epoch, l.created, l.epochOver = epochOf(info), info.Created, make(chan struct{})
+	l.seen, l.highest, l.first, l.keys = stamp{}, info.State.LastSeq, 0, recentKeys{}
 }
 
 // isRetired reports whether an epoch has ended, as far as this log knows.

@@ -19,7 +19,7 @@ import (
 )
 
 // publisher sends records to the stream's subject and matches the answers. One
-// subscription takes all answers: a request's inbox for each would cost more
+// subscription receives all answers: an inbox for each request would cost more
 // than the record.
 type publisher struct {
 	conn    *nats.Conn
@@ -29,7 +29,7 @@ type publisher struct {
 	mu      sync.Mutex // guards all below
 	last    uint64     // number of the append that was sent last
 	pending map[uint64]*pendingAppend
-	sweeper *time.Timer // ends appends that get no answer; nil while not armed
+	sweeper *time.Timer // ends appends that get no answer; nil while no append waits
 }
 
 func newPublisher(conn *nats.Conn, subject string) (*publisher, error) {
@@ -46,7 +46,7 @@ func newPublisher(conn *nats.Conn, subject string) (*publisher, error) {
 	return p, answers.SetPendingLimits(-1, -1) // as many as there are appends
 }
 
-// publish sends a record; a ends when JetStream has answered.
+// publish sends the record of a. The append ends when JetStream has answered.
 func (p *publisher) publish(a *pendingAppend) error {
 	p.mu.Lock()
 	p.last++
@@ -61,7 +61,7 @@ func (p *publisher) publish(a *pendingAppend) error {
 		msg.Header = nats.Header{jetstream.MsgIDHeader: {a.id}}
 	}
 	err := p.conn.PublishMsg(msg)
-	if err == nil || p.take(number) == nil { // nil: fail was faster, and has ended the append
+	if err == nil || p.take(number) == nil { // nil: fail has ended the append already
 		return nil
 	}
 	if isUnsent(err) {
@@ -76,7 +76,7 @@ func isUnsent(err error) bool {
 		errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrMaxPayload)
 }
 
-// sweep ends the appends whose time is over, and comes back for the others.
+// sweep ends the appends whose time is over, and runs again later for the others.
 func (p *publisher) sweep() {
 	var late []uint64
 	now := time.Now()
@@ -122,7 +122,7 @@ type pubAck struct {
 	Error     *jetstream.APIError `json:"error"`
 }
 
-// answer takes JetStream's answer.
+// answer handles JetStream's answer.
 func (p *publisher) answer(msg *nats.Msg) {
 	number, err := strconv.ParseUint(strings.TrimPrefix(msg.Subject, p.prefix), 36, 64)
 	if err != nil {
@@ -156,8 +156,8 @@ func parseAnswer(msg *nats.Msg) (chatsvc.Appended, error) {
 	return chatsvc.Appended{Offset: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
 
-// storedAt returns the sequence in an answer that has nothing after it, as that of
-// a new record: to parse all of the JSON takes a tenth of an append's time.
+// storedAt returns the sequence of an answer that ends with it, as the answer for a
+// new record does. Parsing the whole JSON would take a tenth of an append's time.
 func storedAt(answer []byte) (offset uint64, ok bool) {
 	head, digits, ok := bytes.Cut(answer, []byte(`"seq":`))
 	if !ok || bytes.Contains(head, []byte(`"error"`)) {
@@ -171,13 +171,13 @@ func storedAt(answer []byte) (offset uint64, ok bool) {
 	return offset, err == nil && offset > 0
 }
 
-// finish ends an append, or sends it again if it was refused for a moment only.
+// finish ends an append, or sends it again if the error is momentary.
 func (p *publisher) finish(number uint64, appended chatsvc.Appended, err error) {
 	a := p.take(number)
 	switch {
 	case a == nil: // it has ended already
 	case isMomentary(err) && (!a.inOrder || !errors.Is(err, nats.ErrNoResponders)):
-		time.AfterFunc(retryPause, func() { p.again(a, err) })
+		time.AfterFunc(retryPause, func() { p.resend(a, err) })
 	case err != nil:
 		a.end(chatsvc.Appended{}, err)
 	default:
@@ -186,33 +186,33 @@ func (p *publisher) finish(number uint64, appended chatsvc.Appended, err error) 
 }
 
 const (
-	// codeDuplicateInProcess is JetStream's error if the first append with the
+	// codeDuplicateInProcess is JetStream's error code if the first append with the
 	// same id is not stored yet.
 	codeDuplicateInProcess = 10158
-	// codeStoreFailed is JetStream's error if the leader cannot store a record.
+	// codeStoreFailed is JetStream's error code if the leader cannot store a record.
 	// Other replicas may have stored it.
 	codeStoreFailed = 10077
 )
 
 const (
-	// retryPause is the time after which an append is sent again that was answered
-	// with an error that passes.
+	// retryPause is the time after which an append is sent again after a momentary
+	// error.
 	retryPause = 50 * time.Millisecond
-	// retryTime bounds such repeats.
+	// retryTime bounds the time in which appends are sent again.
 	retryTime = appendTime
 )
 
-// isMomentary reports whether an append that had err was not stored, and may be in
-// a moment: another one with its key is under way, or the stream has no leader that
-// this NATS server knows of, as when it was just made.
+// isMomentary reports whether an append with this error was not stored, and may succeed
+// soon: another append with its key is not finished, or this NATS server does not know a
+// leader of the stream, as when the stream was just created.
 func isMomentary(err error) bool {
 	apiError := new(jetstream.APIError)
 	return errors.As(err, &apiError) && apiError.ErrorCode == codeDuplicateInProcess ||
 		errors.Is(err, nats.ErrNoResponders)
 }
 
-// again repeats an append that had err, unless it has taken too long.
-func (p *publisher) again(a *pendingAppend, err error) {
+// resend sends an append again after err, unless it has taken too long.
+func (p *publisher) resend(a *pendingAppend, err error) {
 	if time.Since(a.begun) < retryTime {
 		err = p.publish(a)
 	}
@@ -221,7 +221,7 @@ func (p *publisher) again(a *pendingAppend, err error) {
 	}
 }
 
-// fail ends with err all appends that JetStream has not answered.
+// fail ends all appends that JetStream has not answered with err.
 func (p *publisher) fail(err error) {
 	p.mu.Lock()
 	pending := slices.Collect(maps.Keys(p.pending))

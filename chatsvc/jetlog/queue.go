@@ -7,8 +7,8 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// queueBytes bounds what has arrived for a Follow and was not yielded yet, apart
-// from the last record.
+// queueBytes bounds the records that have arrived for a Follow and were not yielded yet,
+// without the last record.
 const queueBytes = 1 << 20
 
 // queued is a record that has arrived.
@@ -18,10 +18,11 @@ type queued struct {
 	id string // JetStream's message id, that of the key; empty: none
 }
 
-// queue has what has arrived for a Follow. It blocks its writer while it is full.
+// queue holds the records that have arrived for a Follow. It blocks its writer while it
+// is full.
 type queue struct {
-	filled  chan struct{} // has one when there is something
-	emptied chan struct{} // has one when there is room
+	filled  chan struct{} // has one element when the queue has records
+	emptied chan struct{} // has one element when the queue has room
 
 	mu      sync.Mutex // guards all below
 	records []queued

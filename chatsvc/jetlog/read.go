@@ -12,13 +12,13 @@ import (
 const (
 	// readBatch is the largest number of records in one request.
 	readBatch = 1024
-	// recordOverhead is what JetStream counts at most for a record in a request,
-	// beyond the record itself: its subject and headers.
+	// recordOverhead is the most that JetStream counts for the subject and the headers
+	// of a record in a request, in bytes.
 	recordOverhead = 512
 )
 
-// Read implements [chatsvc.Log]. Any replica answers. Where it has less than the
-// leader, which is asked too, the leader's records are returned.
+// Read implements [chatsvc.Log]. Any replica may answer. If it lacks records that the
+// leader has, they are read from the leader.
 func (l *Log) Read(ctx context.Context, epoch string, from, to uint64, maxBytes int) (chatsvc.Chunk, error) {
 	if err := l.checkCall(ctx, epoch); err != nil {
 		return chatsvc.Chunk{}, err
@@ -48,8 +48,8 @@ func (l *Log) checkCall(ctx context.Context, epoch string) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.isReplaced() {
-		return errReplaced
+	if l.isEpochOver() {
+		return errNewEpoch
 	}
 	if epoch != l.epoch {
 		return fmt.Errorf("%w: it is %s, not %s", chatsvc.ErrEpoch, l.epoch, epoch)
@@ -57,17 +57,17 @@ func (l *Log) checkCall(ctx context.Context, epoch string) error {
 	return nil
 }
 
-// reading is one Read.
+// reading is one call of Read.
 type reading struct {
 	log   *Log
 	epoch string
 	to    uint64
-	left  int // bytes that records may still have
+	left  int // bytes that further records may have
 	full  bool
 	chunk chatsvc.Chunk
 }
 
-// step reads on. It reports whether there may be more.
+// step reads the next records. It reports whether there may be more.
 func (r *reading) step(ctx context.Context) (more bool, err error) {
 	if r.chunk.Next >= r.to {
 		r.full = true
@@ -80,14 +80,14 @@ func (r *reading) step(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
-	// The epoch is checked after the read: epochs do not come back.
+	// The epoch is checked after the read: an epoch that has ended does not return.
 	info, err := r.log.leaderInfo(ctx)
 	if err != nil {
 		return false, err
 	}
 	if epochOf(info) != r.epoch {
-		r.log.noteReplaced(info)
-		return false, errReplaced
+		r.log.noteEpoch(info)
+		return false, errNewEpoch
 	}
 	if r.chunk.First = r.log.firstNow(info); !r.begin(info) {
 		return false, nil
@@ -112,7 +112,7 @@ func (r *reading) step(ctx context.Context) (more bool, err error) {
 	return r.chunk.Next < end, nil
 }
 
-// begin moves an empty chunk behind what was removed. It reports false if the
+// begin moves an empty chunk past records that were removed. It reports false if the
 // chunk cannot be continued.
 func (r *reading) begin(info *jetstream.StreamInfo) bool {
 	floor := min(max(info.State.FirstSeq, 1), info.State.LastSeq+1)
@@ -126,7 +126,7 @@ func (r *reading) begin(info *jetstream.StreamInfo) bool {
 	return true
 }
 
-// fill adds what the leader has below offset. What it does not have cannot be read.
+// fill adds the records below offset that the leader has. The others cannot be read.
 func (r *reading) fill(ctx context.Context, offset uint64) error {
 	for r.chunk.Next < offset && !r.full {
 		e, found, err := r.log.nextAtLeader(ctx, r.chunk.Next)
@@ -142,7 +142,7 @@ func (r *reading) fill(ctx context.Context, offset uint64) error {
 	return nil
 }
 
-// add adds a record, and passes over offsets before it that cannot be read. It
+// add adds a record, and skips offsets before it that cannot be read. It
 // reports false if the record does not fit.
 func (r *reading) add(e chatsvc.Entry) bool {
 	if r.full {
@@ -157,14 +157,4 @@ func (r *reading) add(e chatsvc.Entry) bool {
 	r.chunk.Next = e.Offset + 1
 	r.full = r.left < 0
 	return true
-}
-
-// firstNow returns the offset of the oldest record that is retained.
-func (l *Log) firstNow(info *jetstream.StreamInfo) uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if epochOf(info) != l.epoch {
-		return min(max(info.State.FirstSeq, 1), info.State.LastSeq+1)
-	}
-	return l.firstRetained(info)
 }

@@ -13,7 +13,7 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// streamConfig returns the settings of a stream that stores what r needs.
+// streamConfig returns the settings of a stream with the retention r.
 func streamConfig(name string, r chatsvc.Retention, replicas int) jetstream.StreamConfig {
 	c := jetstream.StreamConfig{
 		Name:        name,
@@ -38,13 +38,13 @@ func streamConfig(name string, r chatsvc.Retention, replicas int) jetstream.Stre
 		c.MaxBytes = stored.Bytes
 	}
 	if stored.Age > 0 {
-		c.MaxAge = max(stored.Age, chatsvc.KeyWindow) // JetStream wants its window of keys to be no longer
+		c.MaxAge = max(stored.Age, chatsvc.KeyWindow) // JetStream requires that its window for keys is not longer
 	}
 	return c
 }
 
-// createStream creates the stream with an epoch of its own. If another server
-// did so in the same moment, it returns that one's.
+// createStream creates the stream with a new epoch. If another process created it
+// at the same moment, it returns that stream.
 func (l *Log) createStream(ctx context.Context) (*jetstream.StreamInfo, error) {
 	config := l.config
 	config.Metadata = map[string]string{epochKey: rand.Text()}
@@ -58,12 +58,12 @@ func (l *Log) createStream(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return stream.CachedInfo(), nil
 }
 
-// adapt gives the stream the limits that this server needs, which may be those
-// of another version or of other flags, and logs what it changes. Differences that it
-// cannot or should not remove are an error.
+// adapt gives the stream the limits that this server needs, and logs what it changes: the
+// stream may come from another version or from other flags. Differences that it cannot or
+// should not change are an error.
 func (l *Log) adapt(ctx context.Context, info *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
 	if err := mismatch(info.Config, l.config); err != nil {
-		return nil, fmt.Errorf("stream %s has other settings than this server needs: %w: start the server with the stream's, or change the stream with nats stream edit", l.stream, err)
+		return nil, fmt.Errorf("stream %s has other settings than this server needs: %w: start the server with the settings of the stream, or change the stream with nats stream edit", l.stream, err)
 	}
 	different := limitsThatDiffer(info.Config, l.config)
 	if len(different) == 0 {
@@ -77,8 +77,8 @@ func (l *Log) adapt(ctx context.Context, info *jetstream.StreamInfo) (*jetstream
 	return stream.CachedInfo(), nil
 }
 
-// adapted returns a stream's settings with the limits that this server needs. An
-// operator may have made it a stream that messages can be deleted from.
+// adapted returns a stream's settings with the limits that this server needs. It does not
+// change whether messages can be deleted: an operator may have allowed that.
 func adapted(got, want jetstream.StreamConfig) jetstream.StreamConfig {
 	got.Discard, got.MaxMsgs, got.MaxBytes, got.MaxAge = want.Discard, want.MaxMsgs, want.MaxBytes, want.MaxAge
 	got.MaxMsgsPerSubject, got.MaxMsgSize, got.Duplicates = -1, want.MaxMsgSize, want.Duplicates
@@ -91,7 +91,7 @@ type differences []string
 
 func (d *differences) add(equal bool, name string, got, want any) {
 	if !equal {
-		*d = append(*d, fmt.Sprintf("%s is %v where %v is needed", name, got, want))
+		*d = append(*d, fmt.Sprintf("%s is %v, but %v is needed", name, got, want))
 	}
 }
 
@@ -110,10 +110,10 @@ func limitsThatDiffer(got, want jetstream.StreamConfig) []string {
 	return d
 }
 
-// maxRecord is the largest record in bytes, with its headers.
+// maxRecord is the largest size of a record with its headers, in bytes.
 const maxRecord = chatsvc.MaxContentCeiling + 64<<10
 
-// mismatch returns an error that names the settings of a stream that this server
+// mismatch returns an error that names the different settings that this server
 // does not change.
 func mismatch(got, want jetstream.StreamConfig) error {
 	var d differences
@@ -130,7 +130,7 @@ func mismatch(got, want jetstream.StreamConfig) error {
 	return errors.New(strings.Join(d, ", "))
 }
 
-// checkSubjects returns an error if the stream does not take this server's messages.
+// checkSubjects returns an error if the stream does not store this server's messages.
 func (l *Log) checkSubjects(info *jetstream.StreamInfo) error {
 	if slices.Equal(info.Config.Subjects, l.config.Subjects) {
 		return nil
@@ -138,8 +138,8 @@ func (l *Log) checkSubjects(info *jetstream.StreamInfo) error {
 	return fmt.Errorf("stream %s was changed: its subjects are %v, and must be %v", l.stream, info.Config.Subjects, l.config.Subjects)
 }
 
-// compare logs if the stream's settings were changed since the start. The caller
-// holds mu.
+// compare logs a warning if the stream's settings were changed since the start. The
+// caller holds mu.
 func (l *Log) compare(got jetstream.StreamConfig) {
 	different := limitsThatDiffer(got, l.config)
 	if err := mismatch(got, l.config); err != nil {

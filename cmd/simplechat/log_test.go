@@ -65,7 +65,7 @@ func TestExportAndImport(t *testing.T) {
 	if got := stored.ReplaceAllString(string(data), ""); got != want {
 		t.Errorf("from NATS:\n%s\nwant\n%s", got, want)
 	}
-	if got := runHere(t, append([]string{"log", "import"}, append(flags, file)...)...); got.code != 1 || !strings.Contains(got.stderr, "there is a stream simplechat already") {
+	if got := runHere(t, append([]string{"log", "import"}, append(flags, file)...)...); got.code != 1 || !strings.Contains(got.stderr, "the stream simplechat exists already") {
 		t.Errorf("again: %+v", got)
 	}
 	if got := runHere(t, "log", "export", "--nats", nats.url(), "--nats-stream", "other"); got.code != 1 || !strings.Contains(got.stderr, "not found") {
