@@ -65,7 +65,7 @@ func TestFalseSyncAlwaysIsRefused(t *testing.T) {
 	if err == nil {
 		closeLog(t, log)
 	}
-	if err == nil || !strings.Contains(err.Error(), "one has 30s: set it on all of them") {
+	if err == nil || !strings.Contains(err.Error(), "one of them has 30s: set it on all of them") {
 		t.Errorf("connect: %v", err)
 	}
 }

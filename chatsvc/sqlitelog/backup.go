@@ -11,13 +11,13 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// Backup writes the log of a directory to a new file, as it is at one moment, also
-// while a server has the directory and stores more. The file is a database by itself:
-// as chat.db in an empty directory it is a log. A server that opens it begins another
-// epoch, because the messages since the backup are missing in it.
+// Backup writes the log of a directory to a new file, as it is at one moment, even
+// while a server uses the directory. The file is a complete database: as chat.db in an
+// empty directory it is a log. A server that opens it begins another epoch, because it
+// lacks the messages since the backup.
 //
-// Only the owner may read the file. It is there when Backup has returned nil, and not
-// before. Progress is given bytes.
+// Only the owner may read the file. It appears only if Backup returns nil. Progress is
+// called with bytes.
 func Backup(ctx context.Context, dir, file string, progress Progress) error {
 	r, err := OpenReader(dir)
 	if err != nil {
@@ -25,7 +25,7 @@ func Backup(ctx context.Context, dir, file string, progress Progress) error {
 	}
 	defer r.Close() //nolint:errcheck // it only read
 	if _, err := os.Lstat(file); err == nil {
-		return fmt.Errorf("%s: there is such a file already: give another name", file)
+		return fmt.Errorf("%s: the file exists already: give another name", file)
 	}
 	work, err := os.MkdirTemp(filepath.Dir(file), ".simplechat-backup-")
 	if err != nil {
@@ -56,7 +56,7 @@ func Backup(ctx context.Context, dir, file string, progress Progress) error {
 	return syncDirectory(filepath.Dir(file))
 }
 
-// size returns about how many bytes the database has.
+// size returns the approximate size of the database in bytes.
 func (r *Reader) size() int64 {
 	pages, _, errPages := queryInt(r.conn.conn, "PRAGMA page_count")
 	free, _, errFree := queryInt(r.conn.conn, "PRAGMA freelist_count")
@@ -66,7 +66,7 @@ func (r *Reader) size() int64 {
 	return (pages - free) * pageSize
 }
 
-// watchSize runs work, which writes a file, and tells the file's size while it does.
+// watchSize runs work, which writes a file, and reports the growing size of the file.
 func watchSize(path string, total int64, progress Progress, work func() error) error {
 	if progress == nil {
 		return work()

@@ -2,7 +2,6 @@ package sqlitelog
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,9 +12,8 @@ import (
 	"example.com/simplechat/chatsvc/internal/record"
 )
 
-// builder writes a new database in a directory of its own, and puts it in the place of
-// the one that is there. Until then nothing has changed. It is not safe for concurrent
-// use.
+// builder writes a new database in a temporary directory, and then replaces the existing
+// one. Until then nothing changes. It is not safe for concurrent use.
 type builder struct {
 	dir   string // where the database will be
 	work  string // where it is written
@@ -34,7 +32,7 @@ func newBuilder(dir, epoch string) (*builder, error) {
 	if err == nil {
 		err = create(b.conn, epoch)
 	}
-	if err == nil { // nobody needs the file if this fails
+	if err == nil { // the file is not needed if this fails
 		err = pragma(b.conn, "PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "BEGIN")
 	}
 	if err != nil {
@@ -45,8 +43,8 @@ func newBuilder(dir, epoch string) (*builder, error) {
 
 func (b *builder) path() string { return filepath.Join(b.work, DatabaseFile) }
 
-// upsertRow is insertRow, but a later version of a row replaces an earlier one unless
-// that is empty: what was redacted stays so.
+// upsertRow is insertRow, but a later version of a row replaces an earlier one. An empty
+// row is not replaced: a redacted message stays redacted.
 const upsertRow = insertRow + ` ON CONFLICT ("offset") DO UPDATE SET
 	stored = excluded.stored, timestamp = excluded.timestamp, sender = excluded.sender, type = excluded.type,
 	total = excluded.total, checksum = excluded.checksum, content = excluded.content WHERE sender <> ''`
@@ -88,8 +86,8 @@ func (b *builder) begin(from uint64) error {
 	return addEpoch(b.conn, epochStart{from, b.epoch})
 }
 
-// finish writes everything to the disk and puts the database in its place. The files
-// that are there are kept in the directory aside, unless that is empty. Next is the
+// finish writes everything to the disk and installs the database. The existing
+// files are kept in the directory aside, unless aside is empty. Next is the
 // offset that the next message will get.
 func (b *builder) finish(next uint64, aside string) error {
 	checksum, isThere, err := lastChecksum(b.conn)
@@ -109,11 +107,11 @@ func (b *builder) finish(next uint64, aside string) error {
 	if err := makeDurable(b.path()); err != nil {
 		return err
 	}
-	mark := evidence{Epoch: b.epoch, Offset: next - 1, Closed: true}
+	ev := evidence{Epoch: b.epoch, Offset: next - 1, Closed: true}
 	if isThere {
-		mark.Checksum = checksum
+		ev.Checksum = checksum
 	}
-	return errors.Join(b.install(mark, aside), os.RemoveAll(b.work))
+	return errors.Join(b.install(ev, aside), os.RemoveAll(b.work))
 }
 
 // lastChecksum returns the checksum of the last row.
@@ -121,7 +119,7 @@ func lastChecksum(conn *sqlite.Conn) (checksum int64, isThere bool, err error) {
 	return queryInt(conn, `SELECT checksum FROM messages ORDER BY "offset" DESC LIMIT 1`)
 }
 
-// makeDurable syncs a file that only its owner may read.
+// makeDurable syncs a file, and makes it readable only for its owner.
 func makeDurable(path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // the path is the operator's
 	if err != nil {
@@ -130,10 +128,10 @@ func makeDurable(path string) error {
 	return errors.Join(file.Chmod(0o600), file.Sync(), file.Close())
 }
 
-// install puts the new database in its place. If that is interrupted, either the old
-// database is there, or the new one without evidence: then a server begins another
+// install replaces the database by the new one. If that is interrupted, the directory has
+// either the old database, or the new one without evidence; then a server begins another
 // epoch, as for any copy.
-func (b *builder) install(mark evidence, aside string) error {
+func (b *builder) install(ev evidence, aside string) error {
 	path := filepath.Join(b.dir, DatabaseFile)
 	if aside != "" {
 		if err := keepFiles(b.dir, aside); err != nil {
@@ -145,45 +143,25 @@ func (b *builder) install(mark evidence, aside string) error {
 			return err
 		}
 	}
-	if err := syncDirectory(b.dir); err != nil { // a write-ahead log beside another database would destroy it
+	if err := syncDirectory(b.dir); err != nil { // the write-ahead log of another database would destroy this one
 		return err
 	}
 	if err := os.Rename(b.path(), path); err != nil {
 		return err
 	}
-	return errors.Join(writeEvidence(b.dir, mark), syncDirectory(b.dir))
+	return errors.Join(writeEvidence(b.dir, ev), syncDirectory(b.dir))
 }
 
-// writeEvidence notes what a directory's database holds.
-func writeEvidence(dir string, mark evidence) error {
-	store, err := openEvidence(dir, mark)
+// writeEvidence writes the evidence for a directory's database.
+func writeEvidence(dir string, ev evidence) error {
+	store, err := openEvidence(dir, ev)
 	if err != nil {
 		return err
 	}
-	return errors.Join(store.write(mark), store.sync(), store.close())
+	return errors.Join(store.write(ev), store.sync(), store.close())
 }
 
-// keepFiles keeps the files of a directory's database in another one, which it makes.
-func keepFiles(dir, aside string) error {
-	if err := os.Mkdir(aside, 0o700); err != nil {
-		return err
-	}
-	for _, name := range []string{DatabaseFile, DatabaseFile + walSuffix, evidenceFile} {
-		from, to := filepath.Join(dir, name), filepath.Join(aside, name)
-		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if os.Link(from, to) == nil {
-			continue
-		}
-		if err := copyFile(from, to); err != nil { // a file system without links
-			return fmt.Errorf("copy %s: %w", name, err)
-		}
-	}
-	return errors.Join(syncDirectory(aside), syncDirectory(dir))
-}
-
-// abort removes what was written.
+// abort removes the unfinished database.
 func (b *builder) abort() error {
 	var err error
 	if b.conn != nil {

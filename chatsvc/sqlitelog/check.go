@@ -10,43 +10,43 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Progress is called from time to time with how much of a long work is done. The unit
-// is the same for both.
+// Progress is called at intervals during long work. Both numbers have the same unit.
 type Progress func(done, total int64)
 
-// Range is all offsets in [From, To).
+// Range is the offsets in [From, To).
 type Range struct{ From, To uint64 }
 
-// Checked is what [Check] has found.
+// Checked is the result of [Check].
 type Checked struct {
 	State    chatsvc.State
-	Messages uint64 // that can be read
-	Redacted uint64 // of them
-	Bytes    int64  // the sizes of their records
+	Messages uint64 // messages that can be read
+	Redacted uint64 // how many of them were redacted
+	Bytes    int64  // sum of the sizes of their records
 	Damage   []Range
-	// Problems are what SQLite says of its file, and what says that acknowledged
-	// messages are missing.
+	// Problems are the faults that SQLite finds in its file, and the signs that
+	// acknowledged messages are missing.
 	Problems []string
-	// HasEvidence tells that the directory says what was acknowledged in it. Without,
-	// a server that opens it begins another epoch, as it may be a copy.
+	// HasEvidence tells whether the directory has a record of the last acknowledged
+	// message. Without it, a server that opens the directory begins another epoch,
+	// because it may be a copy.
 	HasEvidence bool
 }
 
 // IsDamaged reports whether anything is wrong.
 func (c *Checked) IsDamaged() bool { return len(c.Damage)+len(c.Problems) > 0 }
 
-// maxProblems is how many problems SQLite names.
+// maxProblems is the largest number of problems that SQLite reports.
 const maxProblems = 20
 
-// Check reads all that is in the log of a directory, and changes nothing. A server may
-// have the directory. Where the database cannot be opened, it returns an error.
+// Check reads the whole log of a directory, and changes nothing. A server may use the
+// directory at the same time. It returns an error if the database cannot be opened.
 func Check(ctx context.Context, dir string, progress Progress) (Checked, error) {
 	r, err := OpenReader(dir)
 	if err != nil {
 		return Checked{}, err
 	}
 	defer r.Close() //nolint:errcheck // it only read
-	c := Checked{HasEvidence: r.has}
+	c := Checked{HasEvidence: r.hasEvidence}
 	if c.State, err = r.State(ctx); err != nil {
 		return c, fmt.Errorf("%s: %w", dir, err)
 	}
@@ -104,7 +104,7 @@ func (c *Checked) isMissing(from, to uint64) {
 	}
 }
 
-// checkPages asks SQLite what is wrong with the pages.
+// checkPages lets SQLite check the pages.
 func (c *Checked) checkPages(ctx context.Context, conn *sqlite.Conn) {
 	conn.SetInterrupt(ctx.Done())
 	defer conn.SetInterrupt(nil)

@@ -5,9 +5,9 @@
 //	defer log.Close()
 //	svc, err := chatsvc.New(chatsvc.WithLog(log))
 //
-// The database is the file chat.db in the directory. One process has the directory;
-// other programs may read the database while it does. This prints the last ten
-// messages:
+// The database is the file chat.db in the directory. Only one process can use the
+// directory, but other programs may read the database at the same time. This prints the
+// last ten messages:
 //
 //	sqlite3 simplechat-data/chat.db "SELECT offset, datetime(stored / 1000, 'unixepoch'),
 //	  sender, CASE type WHEN 1 THEN content ELSE '[' || length(content) || ' bytes]' END
@@ -27,52 +27,52 @@
 //	              byte first), sender, content, in this order
 //	  content     text for type 1, otherwise the bytes
 //	keys        idempotency keys of the last two minutes: 16 bytes of their SHA-256
-//	epochs      each epoch with the first offset that was stored in it; the last counts
+//	epochs      each epoch with the first offset that was stored in it; the last one is in force
 //	redactions  offsets of messages that were replaced by empty ones
 //
 // The file's application_id is 0x53434854 and its user_version the schema's version.
 //
 // # Durability
 //
-// Appends that wait share a transaction and its sync; an acknowledged record is on the
-// disk, unless [Options].SyncInterval says otherwise. The data is in chat.db and in
+// Waiting appends share a transaction and its sync. An acknowledged record is on the
+// disk, unless [Options].SyncInterval is set. The data is in chat.db and in
 // the write-ahead log chat.db-wal, so a copy needs SQLite's own tools, or simplechat
-// log backup. Messages that the retention does not allow are removed in the same
-// transactions, a little at a time, and their space goes back to the file system.
+// log backup. The same transactions remove the messages that exceed the retention, a few
+// at a time, and give their space back to the file system.
 //
-// After a failed sync nothing is acknowledged until the database was opened again and
-// all of it was written to the disk: the system may show what the disk never received.
-// Senders are told that the outcome is unknown. While the disk is full they are told
-// that the message was not stored.
+// After a failed sync, the log acknowledges nothing until it has opened the database
+// again and has written all of it to the disk: the system's cache may contain data that
+// the disk never received. Senders are told that the outcome is unknown. While the disk is
+// full, they are told that the message was not stored.
 //
 // # Evidence
 //
-// SQLite drops what stands behind a damaged place of the write-ahead log without an
-// error. So the file acknowledged has the epoch, the offset and the checksum of the
-// record that was acknowledged last. Where the database has less, or something else,
+// If the write-ahead log is damaged, SQLite drops everything after the damage without an
+// error. So the file named acknowledged has the epoch, the offset and the checksum of the
+// record that was acknowledged last. If the database lacks that record or has another one,
 // the log copies the files aside, gets another epoch and reports an error.
 //
-// The evidence detects records that are missing at the end after the process ended or
-// was killed, a database that was removed, and an older or another one that was put in
-// its place. It is written before each acknowledgement and synced within a second: after
-// a power cut it may be that much older than the database, and records of that time
-// that the disk lost in spite of their sync are not detected. An older copy of the whole
-// directory cannot be told from the newest: run simplechat log new-epoch after such a
+// The evidence detects that records at the end are missing after the process has ended or
+// was killed, that the database was removed, and that it was replaced by an older or a
+// different one. It is written before each acknowledgement and synced within a second.
+// After a power cut it may be up to a second older than the database; records from that
+// second that the disk lost in spite of their sync are not detected. An older copy of the
+// whole directory looks like the newest one: run simplechat log new-epoch after such a
 // restore. Records that are damaged, or missing between others, are found when they are
 // read.
 //
 // # Damage
 //
-// A row that its checksum does not prove says nothing: neither where the log begins or
-// ends, nor how old or large a message is. Where SQLite passes over rows because of one,
-// each is looked up by itself. [Open] looks up 64 offsets and tries to store a message:
-// if SQLite does not find what is there, or cannot store behind the end, the database
-// is repaired as by [Repair] before anybody uses it. A page above the leaves that hides
-// fewer messages than those between two of the 64 may stay, until Repair is run.
+// A row whose checksum is wrong is not used for anything: not for the begin or the end of
+// the log, and not for the age or the size of a message. If a damaged row makes SQLite
+// skip others, each of these is looked up separately. [Open] looks up 64 offsets and tries
+// to store a message: if SQLite does not find the rows, or cannot store after the end, the
+// database is repaired as by [Repair] before it is used. A damaged inner page that hides
+// only messages between two of the 64 offsets is not noticed; Repair finds them.
 //
 // # Time
 //
-// Keys and messages age by the system's monotonic clock, which no step of the wall
-// clock moves, also across a restart of the process. While the machine is off, time is
-// that of the wall clock, never below the last stored.
+// Keys and messages age by the system's monotonic clock, also across a restart of the
+// process, so setting the wall clock has no effect. While the machine is off, the wall
+// clock counts, but time never goes back behind the last stored message.
 package sqlitelog

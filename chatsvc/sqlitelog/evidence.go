@@ -13,44 +13,45 @@ import (
 )
 
 const (
-	// evidenceFile has what was acknowledged last.
+	// evidenceFile is the name of the file with the evidence.
 	evidenceFile = "acknowledged"
 	// slotSize is the size of one of its two slots in bytes.
 	slotSize = 512
 )
 
-// evidence is what the database must hold if nothing is lost. SQLite drops the frames
-// of a write-ahead log behind a damaged one without an error; the evidence tells.
+// evidence names the record that the database must contain if nothing is lost. SQLite
+// drops the frames of a write-ahead log after a damaged one without an error; the evidence
+// reveals that.
 //
-// It is written before each acknowledgement, and synced later: it outlives the
-// process, and after a power cut it may be an older one, which asks for less.
+// It is written before each acknowledgement, and synced later. It survives the end of the
+// process. After a power cut it may be older, and then demands less.
 type evidence struct {
-	Sequence uint64 `json:"sequence"` // the slot with the higher one counts
+	Sequence uint64 `json:"sequence"` // the slot with the higher sequence is valid
 	Epoch    string `json:"epoch"`
 	Offset   uint64 `json:"offset"`   // of the last record that was acknowledged; 0: none
 	Checksum int64  `json:"checksum"` // of its row
 	// Interval tells that acknowledged records reach the disk later.
 	Interval bool `json:"interval"`
-	// Failed tells that a sync has failed: what the files seem to hold may not be on
+	// Failed tells that a sync has failed: the content of the files may not be on
 	// the disk.
 	Failed bool `json:"failed"`
 	// Empty tells that the retention had removed all records.
 	Empty bool `json:"empty,omitempty"`
-	// Closed tells that the log was closed, and that all of it is on the disk.
-	Closed bool      `json:"closed"`
-	Clock  clockMark `json:"clock"`
+	// Closed tells that the log was closed with all its records on the disk.
+	Closed bool         `json:"closed"`
+	Clock  clockReading `json:"clock"`
 
-	slot int // that it was read from
+	slot int // the slot that it was read from
 }
 
-// contradicts returns what says that records are lost from a database whose last
-// record is at offset last; checksum is that of the row at e.Offset, if it has one.
+// contradicts returns an error if records are lost from a database whose last record is
+// at offset last. Checksum is the checksum of the row at e.Offset, if hasRow.
 func (e evidence) contradicts(epoch string, last uint64, checksum int64, hasRow bool, boot string) error {
 	switch {
 	case e.Epoch != epoch:
-		return fmt.Errorf("its epoch is %s, messages were acknowledged in %s: it is another database", epoch, e.Epoch)
+		return fmt.Errorf("its epoch is %s, but messages were acknowledged in %s: it is another database", epoch, e.Epoch)
 	case e.Offset > last:
-		return fmt.Errorf("messages %d to %d were acknowledged and are gone", last+1, e.Offset)
+		return fmt.Errorf("messages %d to %d were acknowledged and are missing", last+1, e.Offset)
 	case hasRow && checksum != e.Checksum:
 		return fmt.Errorf("message %d is not the one that was acknowledged: it is another database, or a copy", e.Offset)
 	case e.Interval && !e.Closed && (e.Clock.Boot != boot || boot == ""):
@@ -59,15 +60,15 @@ func (e evidence) contradicts(epoch string, last uint64, checksum int64, hasRow 
 	return nil
 }
 
-// evidenceStore is the file. It is not safe for concurrent use.
+// evidenceStore is the file with the evidence. It is not safe for concurrent use.
 //
-// Between two syncs it writes to one slot only: the other one was synced, and is
-// whole after a power cut that leaves half of a write.
+// Between two syncs it writes to one slot only. The other slot was synced, and is still
+// complete if a power cut leaves half of a write.
 type evidenceStore struct {
 	path string
 	file *os.File
 	last evidence
-	slot int // that is written to
+	slot int // the slot that is written to
 }
 
 // readEvidence reads the file of a directory. It returns false if there is none, or
@@ -93,8 +94,8 @@ func readEvidence(dir string) (evidence, bool, error) {
 	return found, ok, nil
 }
 
-// openEvidence opens the file for writing, and creates it if it is missing. What it
-// holds is synced, so that the next write may take the other slot.
+// openEvidence opens the file for writing, and creates it if it is missing. It syncs the
+// file, so that the next write may use the other slot.
 func openEvidence(dir string, last evidence) (*evidenceStore, error) {
 	path := filepath.Join(dir, evidenceFile)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the path is the operator's
@@ -109,7 +110,7 @@ func openEvidence(dir string, last evidence) (*evidenceStore, error) {
 	return s, nil
 }
 
-// write notes e. It does not sync.
+// write writes e to the current slot. It does not sync.
 func (s *evidenceStore) write(e evidence) error {
 	e.Sequence = s.last.Sequence + 1
 	slot, err := encodeSlot(e)
@@ -123,7 +124,7 @@ func (s *evidenceStore) write(e evidence) error {
 	return nil
 }
 
-// sync makes what was written durable. The next write takes the other slot.
+// sync makes the last write durable. The next write uses the other slot.
 func (s *evidenceStore) sync() error {
 	if err := s.file.Sync(); err != nil {
 		return err
@@ -142,7 +143,7 @@ func encodeSlot(e evidence) ([]byte, error) {
 	}
 	slot := fmt.Appendf(text, " %08x\n", crc32.ChecksumIEEE(text))
 	if len(slot) > slotSize {
-		return nil, fmt.Errorf("what was acknowledged takes %d bytes, there is room for %d", len(slot), slotSize)
+		return nil, fmt.Errorf("the evidence takes %d bytes, but the slot has %d", len(slot), slotSize)
 	}
 	return append(slot, bytes.Repeat([]byte{' '}, slotSize-len(slot))...), nil
 }

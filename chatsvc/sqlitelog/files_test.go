@@ -51,16 +51,16 @@ func TestAsideIsWhatWasFound(t *testing.T) {
 	before := stateOf(t, log)
 	addMany(t, log, 1, 51)
 	killed := copyFiles(t, dir)
-	mark, ok, err := readEvidence(killed)
+	ev, ok, err := readEvidence(killed)
 	if err != nil || !ok {
 		t.Fatal(ok, err)
 	}
-	store, err := openEvidence(killed, mark)
+	store, err := openEvidence(killed, ev)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mark.Failed = true
-	if err := errors.Join(store.write(mark), store.close()); err != nil {
+	ev.Failed = true
+	if err := errors.Join(store.write(ev), store.close()); err != nil {
 		t.Fatal(err)
 	}
 	wal := filepath.Join(killed, DatabaseFile+walSuffix)

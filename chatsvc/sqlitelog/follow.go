@@ -7,21 +7,20 @@ import (
 )
 
 const (
-	// recentBytes is how much of what was stored last stays in memory for those that
-	// follow.
+	// recentBytes is how many bytes of the newest records stay in memory for Follow.
 	recentBytes = 4 << 20
-	// followBytes is how much a Follow hands on at a time.
+	// followBytes is how many bytes a Follow yields at a time.
 	followBytes = 256 << 10
 )
 
-// recentRecords is what was stored last, as it was given. It is guarded by the log's
-// mu.
+// recentRecords holds the newest records as they were appended. It is guarded by the
+// log's mu.
 type recentRecords struct {
 	entries []chatsvc.Entry // the offsets follow each other
 	bytes   int
 }
 
-// add appends what was stored, and drops what is too much.
+// add appends new records, and drops the oldest ones beyond recentBytes.
 func (r *recentRecords) add(entries []chatsvc.Entry) {
 	for _, e := range entries {
 		r.bytes += len(e.Record)
@@ -30,12 +29,12 @@ func (r *recentRecords) add(entries []chatsvc.Entry) {
 	drop := 0
 	for ; r.bytes > recentBytes && drop < len(r.entries)-1; drop++ {
 		r.bytes -= len(r.entries[drop].Record)
-		r.entries[drop] = chatsvc.Entry{} // the array lives on: free the record
+		r.entries[drop] = chatsvc.Entry{} // the array stays in use: free the record
 	}
 	r.entries = r.entries[drop:]
 }
 
-// reset forgets all.
+// reset drops all records.
 func (r *recentRecords) reset() { *r = recentRecords{} }
 
 // from returns the records from an offset on, about followBytes of them. It returns
@@ -56,7 +55,7 @@ func (r *recentRecords) from(offset uint64) ([]chatsvc.Entry, bool) {
 // Follow implements [chatsvc.Log].
 func (l *Log) Follow(ctx context.Context, epoch string, from uint64, yield func(chatsvc.Chunk) error) error {
 	l.mu.Lock()
-	told := make(map[uint64]struct{}, len(l.redacted)) // redactions that the caller knows or need not
+	told := make(map[uint64]struct{}, len(l.redacted)) // redactions that need not be reported to the caller
 	for offset := range l.redacted {
 		told[offset] = struct{}{}
 	}
@@ -93,9 +92,9 @@ func (l *Log) Follow(ctx context.Context, epoch string, from uint64, yield func(
 	}
 }
 
-// news returns what is in memory for one that follows from an offset on. An empty
-// chunk comes with a channel that is closed when there is more, or with none if older
-// records must be read.
+// news returns the records in memory from an offset on, for Follow. With an empty chunk it
+// returns a channel that is closed when more records are stored, or nil if older records
+// must be read from the database.
 func (l *Log) news(epoch string, from uint64, told map[uint64]struct{}) (chatsvc.Chunk, <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,9 +14,8 @@ import (
 	"example.com/simplechat/chatsvc/internal/record"
 )
 
-// Import is a log that comes to be from the messages of another one, with their
-// offsets and its epoch. It is there when Finish has returned nil, and not before. It
-// is not safe for concurrent use.
+// Import creates a log from the messages of another one, with the same offsets and the same
+// epoch. The log appears only when Finish returns nil. It is not safe for concurrent use.
 type Import struct {
 	lock   *flock.Flock
 	build  *builder
@@ -25,8 +24,8 @@ type Import struct {
 	total  int64
 }
 
-// NewImport begins a log in a directory that has none; it makes the directory. The
-// caller calls [Import.Finish] or [Import.Abort] in the end.
+// NewImport begins a log in a directory that has none. It creates the directory. The
+// caller must call [Import.Finish] or [Import.Abort] at the end.
 func NewImport(dir, epoch string) (*Import, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -44,7 +43,7 @@ func NewImport(dir, epoch string) (*Import, error) {
 	i := &Import{lock: lock, next: 1}
 	for _, name := range []string{DatabaseFile, evidenceFile} {
 		if _, err = os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			return nil, errors.Join(fmt.Errorf("%s: there is a log already: give an empty directory, or move %s away", dir, name), i.Abort(context.Background()))
+			return nil, errors.Join(fmt.Errorf("%s: the directory has a log already: give an empty directory, or move %s away", dir, name), i.Abort(context.Background()))
 		}
 	}
 	if i.build, err = newBuilder(dir, epoch); err != nil {
@@ -53,8 +52,8 @@ func NewImport(dir, epoch string) (*Import, error) {
 	return i, nil
 }
 
-// Add adds a message. Offsets must grow; what lies between two of them is a message
-// that cannot be read, and there may be 65,536 of those.
+// Add adds a message. Offsets must increase. Each offset that is left out becomes a
+// message that cannot be read; at most 65,536 in a row may be left out.
 func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -77,14 +76,15 @@ func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
 	return nil
 }
 
-// errGap says that too much is missing before an offset: subscribers would get an empty
-// message for each.
+// errGap returns the error for too many missing messages before an offset: subscribers
+// would get an empty message for each.
 func (i *Import) errGap(offset uint64) error {
-	return fmt.Errorf("%d messages are missing before it, more than %d: leave out those up to %d, or those from there on", offset-i.next, maxFilled, i.next-1)
+	return fmt.Errorf("%d messages before it are missing, more than %d: leave out the messages up to %d, or all later ones", offset-i.next, maxFilled, i.next-1)
 }
 
-// Finish makes the log, and ends the import also if it fails. Next is the offset that
-// the next message will get; messages before it that were not added cannot be read.
+// Finish creates the log. It ends the import even if it fails. Next is the offset that
+// the next message will get; offsets below it that were not added are messages that cannot
+// be read.
 func (i *Import) Finish(ctx context.Context, next uint64) error {
 	if next < i.next || next>>63 != 0 {
 		return errors.Join(fmt.Errorf("the next offset is %d: it must be at least %d, and below 2^63", next, i.next), i.Abort(ctx))
@@ -103,7 +103,7 @@ func (i *Import) Finish(ctx context.Context, next uint64) error {
 	return errors.Join(err, i.Abort(ctx))
 }
 
-// Abort ends the import. Unless it was finished, nothing is left.
+// Abort ends the import. It removes everything unless Finish has succeeded.
 func (i *Import) Abort(context.Context) error {
 	var err error
 	if i.build != nil {

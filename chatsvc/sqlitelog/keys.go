@@ -1,6 +1,8 @@
 package sqlitelog
 
 import (
+	"crypto/sha256"
+
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
@@ -11,24 +13,24 @@ import (
 const keyWindow = int64(chatsvc.KeyWindow / 1e6)
 
 // recentKeys are the keys of the last two minutes. The table keys has them for the
-// next start; they are looked up here, as an index of random keys would triple the
-// cost of an append. They are not safe for concurrent use.
+// next start. They are looked up in memory, because an index of random keys would triple
+// the cost of an append. They are not safe for concurrent use.
 type recentKeys struct {
-	uses  map[keySum]usedKey
-	order []usedKey // the oldest first
+	uses  map[keyHash]keyUse
+	order []keyUse // the oldest first
 }
 
-// usedKey is one use of a key.
-type usedKey struct {
-	key    keySum
+// keyUse is one use of a key.
+type keyUse struct {
+	key    keyHash
 	offset uint64
 	used   int64 // log time in milliseconds
 }
 
 // add notes a key.
-func (k *recentKeys) add(u usedKey) {
+func (k *recentKeys) add(u keyUse) {
 	if k.uses == nil {
-		k.uses = make(map[keySum]usedKey)
+		k.uses = make(map[keyHash]keyUse)
 	}
 	k.uses[u.key] = u
 	k.order = append(k.order, u)
@@ -59,7 +61,7 @@ func (k *recentKeys) drop(offset uint64) {
 }
 
 // find returns the offset of the append that had a key within the window.
-func (k *recentKeys) find(key keySum, now int64) (uint64, bool) {
+func (k *recentKeys) find(key keyHash, now int64) (uint64, bool) {
 	u, ok := k.uses[key]
 	return u.offset, ok && now-u.used <= keyWindow
 }
@@ -72,14 +74,14 @@ func (k *recentKeys) oldest(now int64) int64 {
 	return k.order[0].used
 }
 
-// readKeys returns the keys of the table, but those that cannot be: of messages at next
-// or behind, or used after now. One from the future would stay for ever, and so would
-// all behind it.
+// readKeys returns the keys in the table. It leaves out impossible ones: keys of messages
+// at next or above, and keys used after now. A key from the future would never expire, and
+// neither would those after it.
 func readKeys(conn *sqlite.Conn, next uint64, now int64) (recentKeys, error) {
 	var keys recentKeys
 	err := sqlitex.ExecuteTransient(conn, `SELECT "offset", key, used FROM keys ORDER BY "offset"`, &sqlitex.ExecOptions{
 		ResultFunc: func(stmt *sqlite.Stmt) error {
-			u := usedKey{offset: uint64(stmt.ColumnInt64(0)), used: stmt.ColumnInt64(2)}
+			u := keyUse{offset: uint64(stmt.ColumnInt64(0)), used: stmt.ColumnInt64(2)}
 			isPossible := u.offset > 0 && u.offset < next && u.used <= now
 			if isPossible && stmt.ColumnLen(1) == len(u.key) {
 				stmt.ColumnBytes(1, u.key[:])
@@ -89,4 +91,12 @@ func readKeys(conn *sqlite.Conn, next uint64, now int64) (recentKeys, error) {
 		},
 	})
 	return keys, err
+}
+
+// keyHash stands for a key of any length: 16 bytes of its SHA-256.
+type keyHash [16]byte
+
+func hashKey(key string) keyHash {
+	sum := sha256.Sum256([]byte(key))
+	return keyHash(sum[:])
 }

@@ -8,10 +8,10 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// load reads what the writer must know of the database, and compares that with the
-// evidence. Whatever contradicts it gets another epoch.
-func (w *writer) load(mark evidence, hasMark bool) error {
-	if err := w.readEnd(mark, hasMark); err != nil {
+// load reads the state of the database for the writer, and compares it with the
+// evidence. If they contradict each other, the log gets another epoch.
+func (w *writer) load(ev evidence, hasEvidence bool) error {
+	if err := w.readEnd(ev, hasEvidence); err != nil {
 		return err
 	}
 	if w.mayRepair {
@@ -19,7 +19,7 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 			return err
 		}
 	}
-	loss, err := w.loss(mark, hasMark)
+	loss, err := w.loss(ev, hasEvidence)
 	if err != nil {
 		return err
 	}
@@ -34,16 +34,16 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 			return fmt.Errorf("%w; copy the files aside: %w", loss, err)
 		}
 	}
-	if mark.Failed {
+	if ev.Failed {
 		if err := w.checkpointAll(); err != nil {
 			return fmt.Errorf("write what an earlier process could not sync: %w", err)
 		}
 	}
-	if w.evidence, err = openEvidence(w.log.dir, mark); err != nil {
+	if w.evidence, err = openEvidence(w.log.dir, ev); err != nil {
 		return err
 	}
 	if loss != nil {
-		if err := errors.Join(w.newEpoch(loss, aside), w.checkpointAll()); err != nil { // the evidence must not come before
+		if err := errors.Join(w.newEpoch(loss, aside), w.checkpointAll()); err != nil { // the evidence must not be written before this
 			return err
 		}
 	}
@@ -63,19 +63,19 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 }
 
 // readEnd reads the epochs, the end and the keys.
-func (w *writer) readEnd(mark evidence, hasMark bool) error {
+func (w *writer) readEnd(ev evidence, hasEvidence bool) error {
 	var err error
 	if w.epochs, err = readEpochs(w.conn); err != nil {
 		return err
 	}
 	w.rows = newScanner(w.epochs)
-	last, next, isDamaged, err := w.rows.end(w.conn, mark, hasMark)
+	last, next, isDamaged, err := w.rows.end(w.conn, ev, hasEvidence)
 	if err != nil {
 		return err
 	}
 	w.next, w.total, w.last, w.stored = next, last.total, last.checksum, last.stored
 	w.hasDamagedEnd = isDamaged
-	w.clock = newClock(w.log.system, mark.Clock, w.stored)
+	w.clock = newClock(w.log.system, ev.Clock, w.stored)
 	if w.keys, err = readKeys(w.conn, w.next, max(w.clock.now(), w.stored)); err != nil {
 		return err
 	}
@@ -101,32 +101,33 @@ func (w *writer) findEdges() error {
 	return w.first.jump(w.conn, end{w.next, w.total, max(w.clock.now(), w.stored)})
 }
 
-// loss returns what says that acknowledged records are missing, nil if nothing does.
-func (w *writer) loss(mark evidence, hasMark bool) (error, error) {
+// loss returns an error that says why acknowledged records are missing, or nil if none
+// are.
+func (w *writer) loss(ev evidence, hasEvidence bool) (error, error) {
 	if w.hasDamagedEnd {
-		return fmt.Errorf("what was stored behind message %d is damaged", w.next-1), nil
+		return fmt.Errorf("the messages after %d are damaged", w.next-1), nil
 	}
-	if !hasMark {
+	if !hasEvidence {
 		if w.next == 1 {
 			return nil, nil //nolint:nilnil // nothing is missing, and nothing has failed
 		}
-		return fmt.Errorf("there is no file %q beside it, or none that can be read: it may be a copy", evidenceFile), nil
+		return fmt.Errorf("the file %q beside it is missing or cannot be read: the database may be a copy", evidenceFile), nil
 	}
-	checksum, found, err := queryInt(w.conn, `SELECT checksum FROM messages WHERE "offset" = ?`, int64(mark.Offset))
+	checksum, found, err := queryInt(w.conn, `SELECT checksum FROM messages WHERE "offset" = ?`, int64(ev.Offset))
 	if err != nil {
 		return nil, err
 	}
-	redacted, isRedacted, err := queryInt(w.conn, `SELECT time FROM redactions WHERE "offset" = ?`, int64(mark.Offset))
+	redacted, isRedacted, err := queryInt(w.conn, `SELECT time FROM redactions WHERE "offset" = ?`, int64(ev.Offset))
 	_ = redacted
 	if err != nil {
 		return nil, err
 	}
-	return mark.contradicts(w.epochs[len(w.epochs)-1].epoch, w.next-1, checksum, found && !isRedacted, w.log.system.boot()), nil
+	return ev.contradicts(w.epochs[len(w.epochs)-1].epoch, w.next-1, checksum, found && !isRedacted, w.log.system.boot()), nil
 }
 
-// copyAside copies the files aside before anything changes them, and opens the
-// database again: where locks belong to the process, the copy has taken SQLite's away
-// (https://www.sqlite.org/howtocorrupt.html, 2.2).
+// copyAside copies the files aside before they are changed, and opens the
+// database again: on systems where locks belong to the process, copying releases SQLite's
+// locks (https://www.sqlite.org/howtocorrupt.html, 2.2).
 func (w *writer) copyAside() (string, error) {
 	aside, err := copyAside(w.log.dir, w.log.system.wall())
 	if err != nil {
@@ -141,8 +142,8 @@ func (w *writer) copyAside() (string, error) {
 	return aside, err
 }
 
-// newEpoch begins an epoch, as acknowledged records are missing. What is there was
-// copied to aside, if there was anything.
+// newEpoch begins an epoch, because acknowledged records are missing. The files were copied
+// to the directory aside, unless it is empty.
 func (w *writer) newEpoch(cause error, aside string) error {
 	e := epochStart{w.next, newEpoch()}
 	if err := errors.Join(w.deleteFrom(w.next), addEpoch(w.conn, e)); err != nil {
@@ -159,8 +160,8 @@ func (w *writer) newEpoch(cause error, aside string) error {
 	return nil
 }
 
-// show makes what was loaded the log's state, which reads with connections that open
-// returns. Down is why nothing can be stored.
+// show makes the loaded state the state of the log. From now on, reads use connections
+// that open returns. Down is the reason why nothing can be stored, or nil.
 func (w *writer) show(down error, open func() (*sqlite.Conn, error)) error {
 	redacted, err := readRedactions(w.conn)
 	if err != nil {

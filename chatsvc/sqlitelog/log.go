@@ -14,27 +14,31 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// ErrClosed is what a log's methods return after [Log.Close].
+// ErrClosed is returned by the methods of a log after [Log.Close].
 var ErrClosed = errors.New("the log is closed")
 
-// Options are what a log is told.
+// SyncAlways is the [Options].SyncInterval with which every record is on the disk before
+// its append is acknowledged.
+const SyncAlways time.Duration = 0
+
+// Options are the settings of a log.
 type Options struct {
-	// Retention bounds what the log reports; it stores [chatsvc.Retention.Stored]. It
-	// may be another one at each [Open].
+	// Retention bounds the records that the log reports; it stores
+	// [chatsvc.Retention.Stored]. It may change at each [Open].
 	Retention chatsvc.Retention
-	// SyncInterval is how often acknowledged records are written to the disk. Zero:
-	// before each acknowledgement. With an interval a power cut loses what was
-	// acknowledged since the last write, and the log gets another epoch; the end of
-	// the process alone loses nothing.
+	// SyncInterval is the time between two writes to the disk. [SyncAlways], the zero
+	// value, writes before each acknowledgement. With an interval, a power cut loses the
+	// messages that were acknowledged since the last write, and the log gets another
+	// epoch. If only the process ends, nothing is lost.
 	SyncInterval time.Duration
-	// OnCommit is called after each transaction that stores messages with the time that
-	// it took, its sync included unless SyncInterval says otherwise. It must return
-	// soon: appends wait for it. Nil: nothing is called.
+	// OnCommit is called after each transaction that stores messages, with its duration,
+	// which includes the sync if SyncInterval is [SyncAlways]. It must return soon,
+	// because appends wait for it. Nil means no call.
 	OnCommit func(took time.Duration)
-	// Logger is where the log logs. The default discards.
+	// Logger receives the log's messages. Nil discards them.
 	Logger *slog.Logger
 
-	system *system // of tests; nil: this machine
+	system *system // for tests; nil: this machine
 }
 
 // Log is a [chatsvc.Log] in an SQLite database. It is safe for concurrent use.
@@ -46,15 +50,15 @@ type Log struct {
 	onCommit  func(took time.Duration)
 	logger    *slog.Logger
 	system    system
-	lock      *flock.Flock // nil where nothing can be written
+	lock      *flock.Flock // nil if nothing can be written
 
-	maxKeys  int // that are known at a time
+	maxKeys  int // largest number of keys that are known at a time
 	readers  *readers
 	appends  appendQueue
 	stop     chan struct{} // closed by Close
 	ended    chan struct{} // closed when the writer has ended
-	shut     func() error  // what Close does, once
-	closeErr error         // of the writer, once ended
+	shut     func() error  // the work of Close, done once
+	closeErr error         // error of the writer; valid when ended is closed
 
 	mu       sync.Mutex // guards all below
 	epochs   []epochStart
@@ -64,7 +68,7 @@ type Log struct {
 	recent   recentRecords
 	redacted map[uint64]struct{}
 	changed  chan struct{} // closed and replaced when anything above changes
-	down     error         // why nothing can be stored now; nil while all is well
+	down     error         // why nothing can be stored now; nil if messages can be stored
 	isClosed bool
 }
 
@@ -73,10 +77,10 @@ var (
 	_ chatsvc.BatchLog = (*Log)(nil)
 )
 
-// Open opens the log in a directory, and makes both if they are missing. A directory
-// belongs to one process. Where nothing can be written, because the disk is full or
-// read-only, Open serves what is there: appends fail with the reason, and [Log.Err]
-// has it. The caller calls [Log.Close] in the end.
+// Open opens the log in a directory, and creates both if they are missing. Only one
+// process can use a directory. If nothing can be written, because the disk is full or
+// read-only, Open still serves the existing messages; appends fail with the reason, which
+// [Log.Err] returns too. The caller must call [Log.Close] at the end.
 //
 // If acknowledged records are missing, Open copies the database's files aside, logs an
 // error, and the log gets another epoch.
@@ -147,12 +151,12 @@ func (l *Log) unlock() error {
 	return l.lock.Close()
 }
 
-// Close ends all appends and Follows with [ErrClosed], and closes the database. All
-// that was acknowledged is on the disk then. It may be called more than once, and
-// returns the same each time.
+// Close ends all appends and Follows with [ErrClosed], and closes the database. Then all
+// acknowledged records are on the disk. It may be called more than once, and returns the
+// same error each time.
 func (l *Log) Close() error { return l.shut() }
 
-// end is Close, called once.
+// end does the work of Close. It is called once.
 func (l *Log) end() error {
 	l.mu.Lock()
 	l.isClosed = true
@@ -163,8 +167,8 @@ func (l *Log) end() error {
 	return errors.Join(l.closeErr, l.unlock())
 }
 
-// Err returns nil while messages can be stored, or why they cannot. It is what a
-// readiness check asks.
+// Err returns nil while messages can be stored, and otherwise the reason why not. It suits
+// a readiness check.
 func (l *Log) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -203,20 +207,21 @@ func (l *Log) check(epoch string) error {
 }
 
 // raiseFloor notes that the records below an offset are about to be removed, so that
-// nobody takes them for damaged. All of them are below what the log reports.
+// readers do not report them as damaged. All of them are below the first retained offset.
 func (l *Log) raiseFloor(offset uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.floor = max(l.floor, offset)
 }
 
-// announce wakes those that wait for a change. The caller holds mu.
+// announce wakes the goroutines that wait for a change. The caller holds mu.
 func (l *Log) announce() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// setDown notes why nothing can be stored, nil if it can, and logs a change.
+// setDown notes why nothing can be stored, or nil if messages can be stored, and logs a
+// change.
 func (l *Log) setDown(err error) {
 	l.mu.Lock()
 	was := l.down
@@ -230,6 +235,5 @@ func (l *Log) setDown(err error) {
 	}
 }
 
-// busyTime is how long a statement waits for another process that has the database
-// locked.
+// busyTime is how long a statement waits while another process has locked the database.
 const busyTime = 2 * time.Second

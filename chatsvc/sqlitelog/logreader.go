@@ -14,21 +14,21 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Reader reads the log in a directory without changing it, also while a server has
-// it. It is not safe for concurrent use.
+// Reader reads the log in a directory without changing it, even while a server uses
+// the directory. It is not safe for concurrent use.
 type Reader struct {
-	dir  string
-	lock *flock.Flock // nil while a server has the directory
-	conn *readerConn
-	mark evidence // what was acknowledged when the reader was opened
-	has  bool     // there is one
-	// hasDamagedEnd tells that nothing proves what is stored behind the last message.
+	dir         string
+	lock        *flock.Flock // nil while a server has the directory
+	conn        *readerConn
+	ev          evidence // the evidence when the reader was opened
+	hasEvidence bool
+	// hasDamagedEnd tells that the rows after the last message are damaged.
 	hasDamagedEnd bool
 }
 
-// OpenReader opens the log in a directory for reading. While no server has the
-// directory, the reader keeps one from starting. The caller calls [Reader.Close] in
-// the end.
+// OpenReader opens the log in a directory for reading. If no server uses the
+// directory, none can start until the reader is closed. The caller must call
+// [Reader.Close] at the end.
 func OpenReader(dir string) (*Reader, error) {
 	r := &Reader{dir: dir}
 	if err := r.open(); err != nil {
@@ -45,7 +45,7 @@ func (r *Reader) open() error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no %s: give the directory that the server has as --data", DatabaseFile)
+		return fmt.Errorf("there is no %s in it: give the directory that the server has as --data", DatabaseFile)
 	case err != nil:
 		return err
 	case info.Size() == 0: // SQLite would remove its write-ahead log
@@ -56,10 +56,10 @@ func (r *Reader) open() error {
 	}
 	parameters := ""
 	if wal, statErr := os.Stat(path + walSuffix); err == nil && (statErr != nil || wal.Size() == 0) {
-		parameters = "immutable=1" // nobody writes: nothing is made beside the database
+		parameters = "immutable=1" // no process writes: SQLite need not create files beside the database
 	}
-	// The evidence comes first: it never asks for more than the database has later.
-	if r.mark, r.has, err = readEvidence(r.dir); err != nil {
+	// The evidence is read first: the database may only have more by the time it is read.
+	if r.ev, r.hasEvidence, err = readEvidence(r.dir); err != nil {
 		return err
 	}
 	conn, err := openConn(path, sqlite.OpenReadOnly, parameters)
@@ -82,7 +82,7 @@ func (r *Reader) open() error {
 	return nil
 }
 
-// explain adds to an error of a damaged database what to do.
+// explain adds to the error of a damaged database what to do.
 func explain(err error) error {
 	if isUnreadable(err) {
 		return fmt.Errorf("%s is damaged: stop the server and run simplechat log repair: %w", DatabaseFile, err)
@@ -102,8 +102,8 @@ func (r *Reader) Close() error {
 	return err
 }
 
-// State returns the epoch and what is stored, which is somewhat more than a server
-// reports.
+// State returns the epoch and the range of the stored offsets, which is somewhat more than
+// a server reports.
 func (r *Reader) State(ctx context.Context) (chatsvc.State, error) {
 	if err := ctx.Err(); err != nil {
 		return chatsvc.State{}, err
@@ -112,7 +112,7 @@ func (r *Reader) State(ctx context.Context) (chatsvc.State, error) {
 	current := epochs[len(epochs)-1]
 	state := chatsvc.State{Epoch: current.epoch}
 	var err error
-	if _, state.Next, r.hasDamagedEnd, err = r.conn.scanner.end(r.conn.conn, r.mark, r.has); err != nil {
+	if _, state.Next, r.hasDamagedEnd, err = r.conn.scanner.end(r.conn.conn, r.ev, r.hasEvidence); err != nil {
 		return state, explain(err)
 	}
 	state.First, err = r.floor(state.Next)
@@ -131,8 +131,8 @@ func (r *Reader) floor(next uint64) (uint64, error) {
 	return lowest, nil
 }
 
-// Read is [chatsvc.Log.Read], but for what a server would not report. It reads at most
-// 4,096 offsets.
+// Read is like [chatsvc.Log.Read], but also returns stored records that a server does not
+// report any longer. It reads at most 4,096 offsets.
 func (r *Reader) Read(ctx context.Context, epoch string, from, to uint64, maxBytes int) (chatsvc.Chunk, error) {
 	state, err := r.State(ctx)
 	switch {
@@ -163,15 +163,16 @@ func (r *Reader) Read(ctx context.Context, epoch string, from, to uint64, maxByt
 	return chunk, nil
 }
 
-// loss returns what says that acknowledged messages are missing, nil if nothing does.
+// loss returns an error that says why acknowledged messages are missing, or nil if none
+// are.
 func (r *Reader) loss(state chatsvc.State) error {
 	if r.hasDamagedEnd {
-		return fmt.Errorf("what was stored behind message %d is damaged", state.Next-1)
+		return fmt.Errorf("the messages after %d are damaged", state.Next-1)
 	}
-	if !r.has {
+	if !r.hasEvidence {
 		return nil
 	}
-	checksum, isThere, err := queryInt(r.conn.conn, `SELECT checksum FROM messages WHERE "offset" = ?`, int64(r.mark.Offset))
+	checksum, isThere, err := queryInt(r.conn.conn, `SELECT checksum FROM messages WHERE "offset" = ?`, int64(r.ev.Offset))
 	if err != nil {
 		isThere = false // it is reported as damage
 	}
@@ -179,6 +180,6 @@ func (r *Reader) loss(state chatsvc.State) error {
 	if err != nil {
 		return err
 	}
-	_, isRedacted := redacted[r.mark.Offset]
-	return r.mark.contradicts(state.Epoch, state.Next-1, checksum, isThere && !isRedacted, realSystem().boot())
+	_, isRedacted := redacted[r.ev.Offset]
+	return r.ev.contradicts(state.Epoch, state.Next-1, checksum, isThere && !isRedacted, realSystem().boot())
 }

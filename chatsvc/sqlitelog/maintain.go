@@ -4,42 +4,39 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 const (
-	// checkpointBytes is the size of the write-ahead log from which the writer copies
-	// it into the database, after it has acknowledged.
+	// checkpointBytes is the size of the write-ahead log at which the writer copies
+	// it into the database, after an acknowledgement.
 	checkpointBytes = 4 << 20
-	// restartBytes is the size from which readers are kept out for a moment, so that
+	// restartBytes is the size at which readers are kept out for a moment, so that
 	// the write-ahead log begins from its start again.
 	restartBytes = 8 << 20
-	// pinnedBytes is the size from which it is logged that another process holds the
-	// write-ahead log.
+	// pinnedBytes is the size at which a warning is logged, because another process
+	// keeps the write-ahead log from being emptied.
 	pinnedBytes = 16 << 20
-	// pinnedTime is the time between two such log lines.
+	// pinnedTime is the time between two such warnings.
 	pinnedTime = time.Minute
-	// scrubEvery is the time between two tries to remove what was redacted from the
+	// scrubEvery is the time between two attempts to remove redacted messages from the
 	// write-ahead log.
 	scrubEvery = time.Second
 	// noteTime is how often the evidence is synced.
 	noteTime = time.Second
 )
 
-// maintenance is what the writer knows of the state of the database's files.
+// maintenance is the state of the writer's work between transactions.
 type maintenance struct {
-	walBytes    int64 // about how much of the write-ahead log is in use
-	dataVersion int64 // grows when another process has changed the database
+	walBytes    int64 // approximate size of the used part of the write-ahead log
+	dataVersion int64 // changes when another process has changed the database
 	warnedAt    time.Time
 	lookedAt    time.Time
 	scrubbedAt  time.Time
-	isRedacted  bool // the write-ahead log may still have messages that were redacted
+	isRedacted  bool // the write-ahead log may still contain redacted messages
 }
 
-// grow counts what a transaction has added to the write-ahead log: the pages of its
-// rows, and some that each transaction changes.
+// grow adds the estimated size of a transaction in the write-ahead log: the pages of its
+// rows, and some pages that every transaction changes.
 func (m *maintenance) grow(t *transaction) {
 	pages := 3 + len(t.entries)/64
 	for _, e := range t.entries {
@@ -54,10 +51,10 @@ func (m *maintenance) grow(t *transaction) {
 	m.walBytes += int64(pages) * pageSize
 }
 
-// maintain does what is due between transactions.
+// maintain does the work that is due between transactions.
 func (w *writer) maintain() {
 	if w.conn == nil || w.broken != nil {
-		_ = w.ready() // it notes why not
+		_ = w.ready() // it stores the reason
 		return
 	}
 	if w.walBytes >= checkpointBytes {
@@ -80,7 +77,8 @@ func (w *writer) maintain() {
 	}
 }
 
-// look does what is due while nobody sends, and finds out what others have done.
+// look applies the changes of other processes, and does the work that is due while no
+// message is sent.
 func (w *writer) look() {
 	if w.broken != nil || w.ready() != nil {
 		return
@@ -95,82 +93,24 @@ func (w *writer) look() {
 	errFirst := first.advance(w.conn, to, 1<<30)
 	errFloor := floor.advance(w.conn, to, 1)
 	if errFirst != nil || errFloor != nil {
-		return // the next transaction tells
+		return // the next transaction reports it
 	}
 	if !w.isFull && first.offset == t.first.offset && floor.offset == t.floor.offset && w.keys.expired(t.now, 1) == 0 {
 		return
 	}
 	change := func() error { return nil }
-	if w.isFull { // find out whether there is room again
+	if w.isFull { // find out whether the disk has room again
 		change = func() error { return w.exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)) }
 	}
 	isCommitted, err := w.transact(t, change)
 	switch {
 	case err == nil:
-		w.launch(&flight{transaction: t}) // it lands here, as nobody waits
+		w.startSync(&pendingSync{transaction: t}) // without a batch the sync finishes here
 	case isCommitted:
 		w.fail(err)
 	default:
 		_ = w.refused(err)
 	}
-}
-
-// readChanges takes in what another process has changed: redactions.
-func (w *writer) readChanges() error {
-	version, _, err := w.pragmaInt("PRAGMA data_version")
-	if err != nil || version == w.dataVersion {
-		return err
-	}
-	w.dataVersion = version
-	redacted, err := readRedactions(w.conn)
-	if err != nil {
-		return err
-	}
-	l := w.log
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(redacted) == len(l.redacted) {
-		return nil
-	}
-	l.redacted = redacted
-	l.recent.reset()
-	l.announce()
-	w.isRedacted = true
-	return nil
-}
-
-// scrub removes what was redacted from the write-ahead log. If another process reads
-// it, the next look tries again.
-func (w *writer) scrub() error {
-	if !w.isRedacted {
-		return nil
-	}
-	if time.Since(w.scrubbedAt) < scrubEvery {
-		return nil
-	}
-	w.scrubbedAt = time.Now()
-	w.log.readers.gate.Lock()
-	defer w.log.readers.gate.Unlock()
-	w.conn.SetBusyTimeout(0) // senders would wait for the other process
-	err := w.checkpointAll()
-	w.conn.SetBusyTimeout(busyTime)
-	w.isRedacted = isBusyError(err)
-	if w.isRedacted {
-		return nil
-	}
-	return err
-}
-
-// readRedactions returns the offsets that were redacted.
-func readRedactions(conn *sqlite.Conn) (map[uint64]struct{}, error) {
-	redacted := make(map[uint64]struct{})
-	err := sqlitex.ExecuteTransient(conn, `SELECT "offset" FROM redactions`, &sqlitex.ExecOptions{
-		ResultFunc: func(stmt *sqlite.Stmt) error {
-			redacted[uint64(stmt.ColumnInt64(0))] = struct{}{}
-			return nil
-		},
-	})
-	return redacted, err
 }
 
 func (w *writer) pragmaInt(text string) (int64, bool, error) {
@@ -184,77 +124,4 @@ func (w *writer) pragmaInt(text string) (int64, bool, error) {
 		return 0, false, err
 	}
 	return stmt.ColumnInt64(0), true, nil
-}
-
-// checkpoint copies the write-ahead log into the database.
-func (w *writer) checkpoint() {
-	frames, copied, err := w.runCheckpoint("PASSIVE")
-	err = w.explain(err)
-	if isFullError(err) {
-		w.walBytes = checkpointBytes / 2 // try again soon: what it is about stays in the write-ahead log
-		return
-	}
-	if err != nil {
-		w.fail(fmt.Errorf("checkpoint: %w", err))
-		return
-	}
-	w.files.forgetSizes()
-	w.walBytes = frames * pageSize
-	if w.walBytes < restartBytes {
-		if frames == copied {
-			w.walBytes = 0 // the next transaction begins from its start
-		}
-		return
-	}
-	w.log.readers.gate.Lock()
-	w.conn.SetBusyTimeout(0) // senders would wait for the other process
-	frames, _, err = w.runCheckpoint("RESTART")
-	w.conn.SetBusyTimeout(busyTime)
-	w.log.readers.gate.Unlock()
-	switch {
-	case isBusyError(err):
-		if frames*pageSize >= pinnedBytes && time.Since(w.warnedAt) >= pinnedTime {
-			w.warnedAt = time.Now()
-			w.log.logger.Warn("another process reads the database and keeps its write-ahead log from being emptied: end that process",
-				"file", w.log.path+walSuffix, "bytes", frames*pageSize)
-		}
-		w.walBytes = checkpointBytes / 2 // try again soon
-	case isFullError(err):
-		w.walBytes = checkpointBytes / 2
-	case err != nil:
-		w.fail(fmt.Errorf("checkpoint: %w", err))
-	default:
-		w.walBytes = 0
-	}
-}
-
-// checkpointAll empties the write-ahead log. What is in the database is on the disk
-// then.
-func (w *writer) checkpointAll() error {
-	if _, _, err := w.runCheckpoint("TRUNCATE"); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
-	}
-	w.files.forgetSizes()
-	w.walBytes = 0
-	return nil
-}
-
-// runCheckpoint returns how many frames the write-ahead log has, and how many of them
-// are in the database. It fails with SQLITE_BUSY if another process is in the way.
-func (w *writer) runCheckpoint(mode string) (frames, copied int64, err error) {
-	stmt, err := w.conn.Prepare("PRAGMA wal_checkpoint(" + mode + ")")
-	if err != nil {
-		return 0, 0, err
-	}
-	defer stmt.Reset() //nolint:errcheck // it repeats the error of Step
-	more, err := stmt.Step()
-	if err != nil || !more {
-		return 0, 0, err
-	}
-	busy := stmt.ColumnInt64(0) != 0
-	frames, copied = max(stmt.ColumnInt64(1), 0), max(stmt.ColumnInt64(2), 0)
-	if busy && mode != "PASSIVE" {
-		return frames, copied, sqlite.ResultBusy.ToError()
-	}
-	return frames, copied, nil
 }

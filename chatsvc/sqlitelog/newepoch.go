@@ -9,9 +9,9 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// NewEpoch begins another epoch in the log of a directory, and returns both. Clients
-// start at the first retained message then, wherever they were. It fails with
-// [ErrInUse] while a server has the directory.
+// NewEpoch begins another epoch in the log of a directory, and returns the old and the new
+// epoch. Clients then start again at the first retained message. It fails with
+// [ErrInUse] while a server uses the directory.
 func NewEpoch(ctx context.Context, dir string) (was, is string, err error) {
 	reader, err := OpenReader(dir)
 	if err != nil {
@@ -19,12 +19,12 @@ func NewEpoch(ctx context.Context, dir string) (was, is string, err error) {
 	}
 	state, err := reader.State(ctx)
 	if err == nil {
-		err = reader.loss(state) // to write would destroy what a repair finds
+		err = reader.loss(state) // writing would destroy messages that a repair can find
 	}
 	if err == nil && reader.lock == nil {
 		err = ErrInUse
 	}
-	mark := reader.mark
+	ev := reader.ev
 	if err = errors.Join(err, reader.Close()); err != nil {
 		return "", "", fmt.Errorf("%s: %w", dir, err)
 	}
@@ -36,17 +36,17 @@ func NewEpoch(ctx context.Context, dir string) (was, is string, err error) {
 		return "", "", fmt.Errorf("%s: it cannot be written to", dir)
 	}
 	is = newEpoch()
-	if mark, err = beginEpoch(dir, epochStart{state.Next, is}, mark); err == nil {
-		err = writeEvidence(dir, mark)
+	if ev, err = beginEpoch(dir, epochStart{state.Next, is}, ev); err == nil {
+		err = writeEvidence(dir, ev)
 	}
 	return state.Epoch, is, errors.Join(err, lock.Close())
 }
 
 // beginEpoch begins an epoch in the database, and returns the evidence for it.
-func beginEpoch(dir string, e epochStart, mark evidence) (evidence, error) {
+func beginEpoch(dir string, e epochStart, ev evidence) (evidence, error) {
 	conn, err := openConn(filepath.Join(dir, DatabaseFile), sqlite.OpenReadWrite, "")
 	if err != nil {
-		return mark, err
+		return ev, err
 	}
 	err = pragma(conn, "PRAGMA synchronous = FULL")
 	if err == nil {
@@ -56,9 +56,9 @@ func beginEpoch(dir string, e epochStart, mark evidence) (evidence, error) {
 		err = truncateWAL(conn)
 	}
 	checksum, isThere, lastErr := lastChecksum(conn)
-	mark.Epoch, mark.Offset, mark.Closed, mark.Failed = e.epoch, e.from-1, true, false
+	ev.Epoch, ev.Offset, ev.Closed, ev.Failed = e.epoch, e.from-1, true, false
 	if isThere {
-		mark.Checksum = checksum
+		ev.Checksum = checksum
 	}
-	return mark, errors.Join(err, lastErr, conn.Close())
+	return ev, errors.Join(err, lastErr, conn.Close())
 }

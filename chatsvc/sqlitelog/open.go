@@ -10,17 +10,17 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// open opens the database. Only at the start of the process does it make a new one: a
-// database that went away while it was open is to be put back.
+// open opens the database. It creates a new one only at the start of the process: a
+// database that was removed while it was open must be put back.
 func (w *writer) open(isStart bool) error {
-	mark, hasMark, err := readEvidence(w.log.dir)
+	ev, hasEvidence, err := readEvidence(w.log.dir)
 	if err != nil {
 		return err
 	}
 	is, err := os.Stat(w.log.path)
 	isMissing := errors.Is(err, fs.ErrNotExist)
 	isEmpty := isMissing || err == nil && is.Size() == 0
-	isAcknowledged := hasMark && mark.Offset > 0
+	isAcknowledged := hasEvidence && ev.Offset > 0
 	switch {
 	case isEmpty && !isStart:
 		return fmt.Errorf("%s: %w", DatabaseFile, errRemoved)
@@ -28,12 +28,12 @@ func (w *writer) open(isStart bool) error {
 		err = errNoTables // SQLite would remove a write-ahead log beside it
 	default:
 		w.mayRepair = isStart
-		err = w.openAndLoad(mark, hasMark, isStart && !isAcknowledged)
+		err = w.openAndLoad(ev, hasEvidence, isStart && !isAcknowledged)
 		w.mayRepair = false
 	}
 	switch {
 	case err != nil && !isMissing && isUnwritable(err):
-		return w.openReadOnly(mark, hasMark, err)
+		return w.openReadOnly(ev, hasEvidence, err)
 	case err != nil && isStart && isUnreadable(err):
 		err = w.recover(err)
 	}
@@ -43,14 +43,14 @@ func (w *writer) open(isStart bool) error {
 	return syncDirectory(w.log.dir)
 }
 
-// openAndLoad opens the database, and makes it if it may.
-func (w *writer) openAndLoad(mark evidence, hasMark, mayCreate bool) error {
+// openAndLoad opens and loads the database. It creates the database only if mayCreate.
+func (w *writer) openAndLoad(ev evidence, hasEvidence, mayCreate bool) error {
 	conn, err := w.openDatabase(mayCreate)
 	if err != nil {
 		return err
 	}
 	w.conn = conn
-	if err := w.load(mark, hasMark); err != nil {
+	if err := w.load(ev, hasEvidence); err != nil {
 		if w.conn != nil {
 			w.abandon(w.conn, err)
 		}
@@ -60,9 +60,9 @@ func (w *writer) openAndLoad(mark evidence, hasMark, mayCreate bool) error {
 	return nil
 }
 
-// abandon ends a connection that has failed. One to a database that cannot be read
-// stays open: to close it would remove the write-ahead log, and what can still be read
-// there.
+// abandon ends a connection that has failed. A connection to a database that cannot be
+// read stays open: closing it would remove the write-ahead log with the messages that can
+// still be read there.
 func (w *writer) abandon(conn *sqlite.Conn, err error) {
 	if !isUnreadable(err) {
 		_ = conn.Close() // it failed
@@ -77,13 +77,13 @@ func (w *writer) abandon(conn *sqlite.Conn, err error) {
 	w.leaked = append(w.leaked, conn)
 }
 
-// errNoTables says that a database lacks everything that was stored in it.
+// errNoTables means that a database lacks everything that was stored in it.
 var errNoTables = errors.New("it has no tables: put the file back, or restart the server to begin with a new log")
 
-// openDatabase opens the database for writing. It makes the file, and tables where a
-// process was killed before it had made them, if it may.
+// openDatabase opens the database for writing. If mayCreate, it creates the file if it is
+// missing, and the tables if a process was killed before it had created them.
 func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
-	if mayCreate { // SQLite would let others read it; its other files get the same mode
+	if mayCreate { // SQLite would make a file that others may read; its other files get the same mode
 		file, err := os.OpenFile(w.log.path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, err
@@ -92,7 +92,7 @@ func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
 			return nil, err
 		}
 	}
-	// Not OpenWAL, which would make the file with other settings.
+	// Without OpenWAL, which would create the file with other settings.
 	conn, err := openConn(w.log.path, sqlite.OpenReadWrite, "")
 	if err != nil {
 		return nil, err
@@ -110,8 +110,8 @@ func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
 		return nil, err
 	}
 	// A backup is in another journal mode. The writer syncs the write-ahead log itself.
-	// What is removed is overwritten where that
-	// writes no page more, so that a redacted message leaves no copy.
+	// Removed content is overwritten if that writes no additional page, so that a redacted
+	// message leaves no copy.
 	if err := pragma(conn, "PRAGMA journal_mode = WAL", "PRAGMA wal_autocheckpoint = 0", "PRAGMA secure_delete = FAST", "PRAGMA synchronous = NORMAL"); err != nil {
 		w.abandon(conn, err)
 		return nil, err
@@ -125,7 +125,7 @@ func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
 	return conn, nil
 }
 
-// isUnwritable reports whether err says that nothing can be written now.
+// isUnwritable reports whether err means that nothing can be written now.
 func isUnwritable(err error) bool {
 	if isReadOnly(err) || isNoSpace(err) {
 		return true
@@ -140,7 +140,7 @@ func isUnwritable(err error) bool {
 	}
 }
 
-// isUnreadable reports whether err says that the file cannot be read as a database.
+// isUnreadable reports whether err means that the file cannot be read as a database.
 func isUnreadable(err error) bool {
 	if errors.Is(err, errNoTables) || errors.Is(err, errNoSchema) {
 		return true
@@ -153,8 +153,8 @@ func isUnreadable(err error) bool {
 	}
 }
 
-// recover repairs a database that cannot be read as a whole, and opens it. If nothing
-// can be read of it, a new one begins in another epoch.
+// recover repairs a damaged database, and opens it. If nothing can be read, a new
+// database with another epoch takes its place.
 func (w *writer) recover(cause error) error {
 	r := repair{dir: w.log.dir}
 	err := r.run(context.Background())
@@ -162,19 +162,19 @@ func (w *writer) recover(cause error) error {
 		err = errors.Join(err, r.build.abort())
 	}
 	if err == nil {
-		w.log.logger.Error("the database was damaged: it was repaired, and the files are kept as they were",
+		w.log.logger.Error("the database was damaged: it was repaired, and the damaged files are kept",
 			"error", cause, "aside", r.done.Aside, "messages", r.done.Messages, "missing", r.done.Missing, "was", r.done.Was, "is", r.done.Epoch)
 	} else if err = w.startOver(errors.Join(cause, err)); err != nil {
 		return err
 	}
-	mark, hasMark, err := readEvidence(w.log.dir)
+	ev, hasEvidence, err := readEvidence(w.log.dir)
 	if err != nil {
 		return err
 	}
-	return w.openAndLoad(mark, hasMark, true)
+	return w.openAndLoad(ev, hasEvidence, true)
 }
 
-// startOver puts a database of which nothing can be read aside.
+// startOver puts an unreadable database aside.
 func (w *writer) startOver(cause error) error {
 	aside, err := copyAside(w.log.dir, w.log.system.wall())
 	if err != nil {

@@ -6,14 +6,13 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// maxUnproven is how many rows are passed over in search of a proven one. A page has no
-// more than a few hundred.
+// maxUnproven is how many rows are skipped in search of a proven one. A page has at most
+// a few hundred rows.
 const maxUnproven = 1024
 
-// proven returns the first row of a query that its checksum proves; its content is
-// valid until the next scan. A row that is not proven says nothing about the log: where
-// a page is damaged, its offset is as doubtful as the rest. After maxUnproven of them
-// it fails with SQLITE_CORRUPT.
+// proven returns the first row of a query whose checksum is right; its content is
+// valid until the next scan. Other rows are skipped: on a damaged page, the offset is as
+// doubtful as the rest. After maxUnproven of them it fails with SQLITE_CORRUPT.
 func (s *scanner) proven(conn *sqlite.Conn, order string, args ...uint64) (row, bool, error) {
 	stmt, err := conn.Prepare(selectRows + order)
 	if err != nil {
@@ -50,35 +49,35 @@ func (s *scanner) from(conn *sqlite.Conn, offset uint64) (row, bool, error) {
 	return s.proven(conn, ` WHERE "offset" >= ? ORDER BY "offset"`, offset)
 }
 
-// end returns the offset behind the last message, and whether there are rows behind it
-// which nothing proves. The last message may be damaged, and still be the one that was
-// acknowledged: then the evidence has its checksum.
-func (s *scanner) end(conn *sqlite.Conn, mark evidence, hasMark bool) (last row, next uint64, isDamaged bool, err error) {
+// end returns the offset after the last message, and whether damaged rows follow it.
+// The last message may be damaged and still be the acknowledged one: then the
+// evidence has its checksum.
+func (s *scanner) end(conn *sqlite.Conn, ev evidence, hasEvidence bool) (last row, next uint64, isDamaged bool, err error) {
 	last, found, err := s.last(conn)
 	if err != nil {
 		return last, 0, false, err
 	}
 	current := s.epochs[len(s.epochs)-1]
-	next = max(current.from, 1) // an empty log that had records continues behind them
+	next = max(current.from, 1) // an empty log that had records continues after them
 	if found {
 		next = max(next, last.offset+1)
 	}
-	if hasMark && mark.Epoch == current.epoch && mark.Offset >= next {
-		checksum, isThere, err := queryInt(conn, `SELECT checksum FROM messages WHERE "offset" = ?`, int64(mark.Offset))
+	if hasEvidence && ev.Epoch == current.epoch && ev.Offset >= next {
+		checksum, isThere, err := queryInt(conn, `SELECT checksum FROM messages WHERE "offset" = ?`, int64(ev.Offset))
 		if err != nil && !isDamage(err) {
 			return last, 0, false, err
 		}
-		isLast := err == nil && isThere && checksum == mark.Checksum
-		if isLast || !found && (mark.Closed || mark.Empty) { // or all were removed by age
-			next, last.checksum = mark.Offset+1, mark.Checksum
+		isLast := err == nil && isThere && checksum == ev.Checksum
+		if isLast || !found && (ev.Closed || ev.Empty) { // or all were removed by age
+			next, last.checksum = ev.Offset+1, ev.Checksum
 		}
 	}
 	_, isDamaged, err = queryInt(conn, `SELECT 1 FROM messages WHERE "offset" >= ? LIMIT 1`, int64(next))
 	return last, next, isDamaged, err
 }
 
-// lowest returns the lowest stored offset, 0 if there is none. One of a row that is
-// not proven counts only near to one that is.
+// lowest returns the lowest stored offset, or 0 if there is none. The offset of an unproven
+// row counts only if it is close to a proven one.
 func (s *scanner) lowest(conn *sqlite.Conn) (uint64, error) {
 	first, found, err := s.from(conn, 1)
 	if err != nil || !found {

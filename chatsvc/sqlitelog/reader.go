@@ -40,8 +40,8 @@ func (l *Log) Read(ctx context.Context, epoch string, from, to uint64, maxBytes 
 	return chunk, nil
 }
 
-// trimmed takes out of a chunk what was removed while it was read, and would look as
-// if it could not be read. The caller holds mu.
+// trimmed drops records from a chunk that were removed while it was read. Otherwise they
+// would look like records that cannot be read. The caller holds mu.
 func (l *Log) trimmed(c *chatsvc.Chunk) {
 	c.First = l.first
 	floor := min(l.floor, c.Next)
@@ -54,18 +54,18 @@ func (l *Log) trimmed(c *chatsvc.Chunk) {
 	}
 }
 
-// use makes the connection prove rows of the log's epochs.
+// use gives the connection the log's epochs, which the checksums of rows depend on.
 func (c *readerConn) use(epochs []epochStart) {
 	if c.scanner == nil || len(c.scanner.epochs) != len(epochs) {
 		c.scanner = newScanner(epochs)
 	}
 }
 
-// maxLookups is how many records one read looks up by themselves.
+// maxLookups is how many records one read looks up separately.
 const maxLookups = 4096
 
-// read returns the records in [from, to) that can be read, and the offset behind
-// them. It leaves out what is damaged.
+// read returns the records in [from, to) that can be read, and the offset after
+// them. It leaves out damaged records.
 func (c *readerConn) read(ctx context.Context, from, to uint64, maxBytes int) ([]chatsvc.Entry, uint64, error) {
 	c.conn.SetInterrupt(ctx.Done())
 	defer c.conn.SetInterrupt(nil)
@@ -81,9 +81,9 @@ func (c *readerConn) read(ctx context.Context, from, to uint64, maxBytes int) ([
 	}
 }
 
-// lookUp is read where something is damaged. It looks for each record by itself: a page
-// may be unreadable, and on one that is not, SQLite believes a damaged offset and ends
-// or passes over what is intact.
+// lookUp is read for a damaged part. It looks up each record separately: a page may be
+// unreadable, and on a readable page SQLite trusts a damaged offset and then ends early or
+// skips intact records.
 func (c *readerConn) lookUp(ctx context.Context, from, to uint64, maxBytes int) ([]chatsvc.Entry, uint64, error) {
 	got := newFound(maxBytes)
 	for offset := from; offset < to && !got.full; offset++ {
@@ -95,8 +95,8 @@ func (c *readerConn) lookUp(ctx context.Context, from, to uint64, maxBytes int) 
 	return got.entries, got.next(to), nil
 }
 
-// isDamage reports whether err says that a part of the file cannot be read. Other
-// errors pass by: what they are about is never taken for damaged.
+// isDamage reports whether err means that a part of the file cannot be read. Other
+// errors are temporary: records are not reported as damaged because of them.
 func isDamage(err error) bool {
 	switch code := sqlite.ErrCode(err); code.ToPrimary() {
 	case sqlite.ResultCorrupt, sqlite.ResultNotADB, sqlite.ResultTooBig:
@@ -108,14 +108,14 @@ func isDamage(err error) bool {
 	}
 }
 
-// found is what a read has found.
+// found is the result of a read.
 type found struct {
 	maxBytes int
 	buffer   []byte
 	bytes    int
 	entries  []chatsvc.Entry
-	count    int    // of the rows that are proven, empty ones included
-	last     uint64 // offset of the last one
+	count    int    // number of proven rows, including empty ones
+	last     uint64 // offset of the last of them
 	full     bool   // the record at last did not fit
 }
 
@@ -127,7 +127,7 @@ func newFound(maxBytes int) *found {
 	return f
 }
 
-// next returns the offset behind what was found.
+// next returns the offset after the records that were found.
 func (f *found) next(to uint64) uint64 {
 	if f.full {
 		return f.last
@@ -135,7 +135,7 @@ func (f *found) next(to uint64) uint64 {
 	return to
 }
 
-// scan adds the rows of a query to got that are proven, until they exceed its bound.
+// scan adds the proven rows of a query to got until they exceed its bound.
 func (c *readerConn) scan(query string, from, to uint64, got *found) error {
 	stmt, err := c.conn.Prepare(query)
 	if err != nil {
@@ -151,7 +151,7 @@ func (c *readerConn) scan(query string, from, to uint64, got *found) error {
 		}
 		r, err := c.scanner.scan(stmt)
 		isEmptied := err != nil && r.isEmptied()
-		if err != nil && !isEmptied || r.offset <= got.last || r.offset < from || r.offset >= to { // a broken tree repeats itself, and leads astray
+		if err != nil && !isEmptied || r.offset <= got.last || r.offset < from || r.offset >= to { // a damaged tree can repeat rows, or lead to wrong ones
 			continue
 		}
 		size := r.message().Size()

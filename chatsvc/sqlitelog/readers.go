@@ -7,20 +7,20 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// readerCount is the number of connections that read: more than the cores of most
-// machines have nothing to do.
+// readerCount is the number of connections for reading. More of them would not be faster on
+// most machines.
 const readerCount = 4
 
-// readers are the connections that read. A gate keeps them out while the writer
-// begins the write-ahead log from its start, which it can only do when nobody reads
-// what is in it. They are safe for concurrent use.
+// readers are the connections for reading. A gate keeps them out while the writer
+// begins the write-ahead log from its start, which is only possible while no connection
+// reads from it. They are safe for concurrent use.
 type readers struct {
 	gate sync.RWMutex     // read-locked by each read
-	free chan *readerConn // nil values are connections that are not open yet
+	free chan *readerConn // nil stands for a connection that is not open yet
 	open func() (*sqlite.Conn, error)
 
 	mu         sync.Mutex // guards generation
-	generation int        // grows when the connections must be opened again
+	generation int        // increases when the connections must be opened again
 }
 
 type readerConn struct {
@@ -70,9 +70,9 @@ func (r *readers) release(c *readerConn) {
 	r.gate.RUnlock()
 }
 
-// reopen makes reads use connections that open returns. It opens all of them at once
-// and lets them read: they must have their files before somebody removes those. The
-// caller holds the gate, or nobody reads yet.
+// reopen makes reads use connections that open returns. It opens all of them at once,
+// and lets each read something, so that they have their files even if these are removed
+// later. The caller holds the gate, or no reads have begun yet.
 func (r *readers) reopen(open func() (*sqlite.Conn, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,14 +10,14 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// view is a way to read a database that cannot be written.
+// view is one way to read a database that cannot be written.
 type view struct {
 	name string
 	open func() (*sqlite.Conn, error)
 }
 
-// views are the ways, the most faithful one first. SQLite needs the file -shm, or room
-// and permission to make it, to read a write-ahead log
+// views returns the ways, the best one first. To read a write-ahead log, SQLite needs the
+// file -shm, or room and permission to create it
 // (https://www.sqlite.org/wal.html, "Read-Only Databases").
 func (w *writer) views() []view {
 	path := w.log.path
@@ -51,16 +51,16 @@ func (w *writer) openCopy() (*sqlite.Conn, error) {
 	return openConn(filepath.Join(w.copied, DatabaseFile), sqlite.OpenReadWrite, "")
 }
 
-// openReadOnly serves what there is while nothing can be written, for the reason
-// cause. The writer tries to open the database for writing again and again.
-func (w *writer) openReadOnly(mark evidence, hasMark bool, cause error) error {
+// openReadOnly serves the existing messages while nothing can be written, for the reason
+// cause. The writer regularly tries to open the database for writing.
+func (w *writer) openReadOnly(ev evidence, hasEvidence bool, cause error) error {
 	w.broken = cause
 	if w.isReadOnly { // it is served already
 		return cause
 	}
 	reasons := []error{cause}
 	for _, v := range w.views() {
-		err := w.tryView(v, mark, hasMark, cause)
+		err := w.tryView(v, ev, hasEvidence, cause)
 		if err == nil {
 			w.isReadOnly = true
 			w.log.logger.Warn("the database cannot be written: its messages are served, and none can be sent", "error", cause, "opened", v.name)
@@ -72,7 +72,7 @@ func (w *writer) openReadOnly(mark evidence, hasMark bool, cause error) error {
 }
 
 // tryView loads the log's state by a view.
-func (w *writer) tryView(v view, mark evidence, hasMark bool, cause error) error {
+func (w *writer) tryView(v view, ev evidence, hasEvidence bool, cause error) error {
 	conn, err := v.open()
 	if err != nil {
 		return err
@@ -83,14 +83,14 @@ func (w *writer) tryView(v view, mark evidence, hasMark bool, cause error) error
 	}
 	w.conn = conn
 	defer func() { w.conn = nil }()
-	if err := w.readEnd(mark, hasMark); err != nil {
+	if err := w.readEnd(ev, hasEvidence); err != nil {
 		return err
 	}
-	loss, err := w.loss(mark, hasMark)
+	loss, err := w.loss(ev, hasEvidence)
 	if err != nil {
 		return err
 	}
-	if loss != nil { // it cannot be written down: each start has another one
+	if loss != nil { // the epoch cannot be stored: each start has another one
 		e := epochStart{w.next, newEpoch()}
 		w.log.logger.Error("acknowledged messages are missing: the log has another epoch until it can be written", "error", loss, "is", e.epoch)
 		w.epochs = append(w.epochs, e)

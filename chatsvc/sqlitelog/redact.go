@@ -16,21 +16,21 @@ import (
 )
 
 const (
-	// scrubTime is how long a server has to remove a redacted message from its
-	// write-ahead log before the tool does it.
+	// scrubTime is how long Redact waits until a server has removed a redacted message
+	// from its write-ahead log.
 	scrubTime = 2 * time.Second
-	// scrubPause is the time between two looks at it.
+	// scrubPause is the time between two checks of the write-ahead log.
 	scrubPause = 50 * time.Millisecond
 )
 
-// ErrTextRemains is what errors of [Redact] are, by [errors.Is], if nobody gets the
-// message any more, but a part of the database file that is not in use still has it.
+// ErrTextRemains is wrapped by the error of [Redact] if the message is no longer
+// delivered, but an unused part of the database file still contains it.
 var ErrTextRemains = errors.New("the message is redacted, but its text remains in an unused part of the file: stop the server, and run the command again")
 
-// Redact replaces a message by an empty one, also while a server has the directory,
-// which delivers the empty one from then on. When Redact has returned nil, the message
-// is neither in the database file nor in its write-ahead log. Copies elsewhere, also
-// those that a server or [Repair] made in the directory, still have it.
+// Redact replaces a message by an empty one, even while a server uses the directory; the
+// server then delivers the empty message. When Redact returns nil, the message
+// is neither in the database file nor in its write-ahead log. Copies in other places, and
+// those that a server or [Repair] made in the directory, still contain it.
 func Redact(ctx context.Context, dir string, offset uint64) error {
 	reader, err := OpenReader(dir)
 	if err != nil {
@@ -38,13 +38,13 @@ func Redact(ctx context.Context, dir string, offset uint64) error {
 	}
 	state, err := reader.State(ctx)
 	if err == nil {
-		err = reader.loss(state) // to write would destroy what a repair finds
+		err = reader.loss(state) // writing would destroy messages that a repair can find
 	}
 	if err = errors.Join(err, reader.Close()); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	if offset < state.First || offset >= state.Next {
-		return fmt.Errorf("%s: there is no message %d: it has %d to %d", dir, offset, state.First, state.Next-1)
+		return fmt.Errorf("%s: there is no message %d: the log has %d to %d", dir, offset, state.First, state.Next-1)
 	}
 	lock, err := lockDirectory(dir)
 	if err != nil && !errors.Is(err, ErrInUse) {
@@ -61,7 +61,7 @@ func Redact(ctx context.Context, dir string, offset uint64) error {
 	return nil
 }
 
-// redaction is a Redact under way.
+// redaction is one call of Redact.
 type redaction struct {
 	path   string
 	offset uint64
@@ -73,7 +73,7 @@ func (r *redaction) run(ctx context.Context) error {
 	if err := r.withConn(r.replace); err != nil {
 		return err
 	}
-	if r.lock == nil { // the server does it when it sees the redaction
+	if r.lock == nil { // the server empties its write-ahead log when it sees the redaction
 		if err := r.awaitServer(ctx); err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (r *redaction) run(ctx context.Context) error {
 	})
 }
 
-// withConn calls f with a connection that overwrites what it removes.
+// withConn calls f with a connection that overwrites removed content.
 func (r *redaction) withConn(f func(conn *sqlite.Conn) error) error {
 	conn, err := openConn(r.path, sqlite.OpenReadWrite, "")
 	if err != nil {
@@ -139,8 +139,9 @@ func (r *redaction) replace(conn *sqlite.Conn) (err error) {
 	return pragma(conn, "COMMIT")
 }
 
-// rowAt returns the row that is replaced, without its message. If it is damaged, its time
-// and its sum are those of the one before: an intact checksum will vouch for them.
+// rowAt returns the row that will be replaced, without its message. If the row is damaged,
+// the time and the sum come from the row before, because the new row will get a right
+// checksum.
 func (r *redaction) rowAt(conn *sqlite.Conn) (row, error) {
 	_, isThere, err := queryInt(conn, `SELECT 1 FROM messages WHERE "offset" = ?`, int64(r.offset))
 	switch {
@@ -159,14 +160,14 @@ func (r *redaction) rowAt(conn *sqlite.Conn) (row, error) {
 	case err != nil:
 		return row{}, explain(err)
 	case !isProven:
-		return row{}, fmt.Errorf("message %d is damaged, and so are all others", r.offset)
+		return row{}, fmt.Errorf("message %d and all others are damaged", r.offset)
 	}
 	is.offset = r.offset
 	return is, nil
 }
 
 // awaitServer waits until the server has written its write-ahead log into the database,
-// or has had the time for it.
+// for at most scrubTime.
 func (r *redaction) awaitServer(ctx context.Context) error {
 	pause := time.NewTicker(scrubPause)
 	defer pause.Stop()
@@ -185,8 +186,9 @@ func (r *redaction) awaitServer(ctx context.Context) error {
 	return err
 }
 
-// walSalts returns what is new whenever the write-ahead log begins from its start
-// (https://www.sqlite.org/fileformat2.html, "WAL File Format"), nil if it is empty.
+// walSalts returns the salts of the write-ahead log, which change whenever it begins from
+// its start (https://www.sqlite.org/fileformat2.html, "WAL File Format"), or nil if it is
+// empty.
 func (r *redaction) walSalts() ([]byte, error) {
 	file, closeFile, err := openRaw(r.path + walSuffix)
 	if err != nil || file.Reader == nil {

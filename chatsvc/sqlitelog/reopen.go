@@ -9,17 +9,17 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// retryTime is the time between two tries to open a database that has failed.
-// It is longer while messages are served by a view, whose connections are closed for
-// it.
+// retryTime is the time between two attempts to open a database that has failed.
+// ReadOnlyRetryTime is used while a view serves the messages, because its connections are
+// closed for each attempt.
 const (
 	retryTime         = 200 * time.Millisecond
 	readOnlyRetryTime = time.Second
 )
 
-// ready returns nil if the database can be written, after it was opened again where
-// it has failed or its files were changed. Another program may have emptied the
-// write-ahead log, which is no harm: opening it again tells.
+// ready returns nil if the database can be written. If the database has failed or its
+// files were changed, ready opens it again first. A write-ahead log that another program
+// has emptied is harmless: then opening succeeds.
 func (w *writer) ready() error {
 	if w.broken == nil {
 		err := w.files.check()
@@ -83,13 +83,13 @@ func (w *writer) reopen() error {
 		l.readers.closeAll()
 		_ = w.conn.Close()
 		closeIndex()
-	} else { // to close it would remove the write-ahead log of the other file
+	} else { // closing it would remove the write-ahead log of the other file
 		w.leaked = append(w.leaked, w.conn)
 		l.readers.leak()
 	}
 	w.discard()
 	w.files = newWatchedFiles(l.dir)
-	mark, hasMark, err := readEvidence(l.dir)
+	ev, hasEvidence, err := readEvidence(l.dir)
 	if err != nil {
 		return err
 	}
@@ -98,9 +98,9 @@ func (w *writer) reopen() error {
 		return err
 	}
 	w.conn = conn
-	mark.Failed = true // a full checkpoint must succeed
+	ev.Failed = true // a full checkpoint must succeed
 	w.aside = aside
-	err = w.load(mark, hasMark)
+	err = w.load(ev, hasEvidence)
 	w.aside = ""
 	if err != nil {
 		if w.conn != nil {
@@ -112,8 +112,8 @@ func (w *writer) reopen() error {
 	return syncDirectory(l.dir) // the write-ahead log is a new file, which SQLite never syncs
 }
 
-// lockAgain locks the directory unless the lock is that of the one at the path: it may
-// have been replaced by a directory that another process has, or not have been writable.
+// lockAgain locks the directory unless this process has locked it already. The directory
+// may have been replaced by one that another process uses, or it was not writable before.
 func (w *writer) lockAgain() error {
 	l := w.log
 	if hasDirectory(l.lock, l.dir) {
@@ -123,12 +123,12 @@ func (w *writer) lockAgain() error {
 	if err != nil {
 		return err
 	}
-	_ = l.unlock() // it is that of a directory that is not there any longer
+	_ = l.unlock() // the lock of a directory that was replaced
 	l.lock = lock
 	return nil
 }
 
-// discard forgets the connection and the evidence's file.
+// discard drops the connection, and closes the file of the evidence.
 func (w *writer) discard() {
 	w.conn = nil
 	w.files.close()
@@ -153,7 +153,7 @@ func (w *writer) close() error {
 	defer w.discard()
 	if w.broken != nil {
 		if is, err := os.Stat(l.path); err != nil || !w.files.isSame(is) {
-			return nil // to close it would remove files that are not its own
+			return nil // closing it would remove files of another database
 		}
 		return w.conn.Close()
 	}

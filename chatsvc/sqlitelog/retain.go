@@ -9,8 +9,8 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// edge is the oldest record that a retention allows. It moves along the records and
-// reads a part of them ahead. It is not safe for concurrent use.
+// edge is the oldest record that a retention allows. It moves forward over the records,
+// and reads some of them ahead. It is not safe for concurrent use.
 type edge struct {
 	retention chatsvc.Retention
 	rows      *scanner
@@ -19,7 +19,7 @@ type edge struct {
 	ahead     []edgeRow
 }
 
-// edgeRow is what an edge knows of a row.
+// edgeRow is the part of a row that an edge needs.
 type edgeRow struct {
 	offset uint64
 	stored int64
@@ -36,8 +36,8 @@ type end struct {
 	now   int64 // log time in milliseconds
 }
 
-// advance moves the edge past what the retention does not allow, over at most limit
-// records.
+// advance moves the edge past the records that the retention does not allow, at most
+// limit of them.
 func (e *edge) advance(conn *sqlite.Conn, to end, limit int) error {
 	if e.retention == (chatsvc.Retention{}) {
 		return nil
@@ -48,12 +48,12 @@ func (e *edge) advance(conn *sqlite.Conn, to end, limit int) error {
 			if e.ahead, err = e.rows.readEdge(conn, e.offset, to); err != nil {
 				return err
 			}
-			if len(e.ahead) == 0 { // what is left cannot be read
+			if len(e.ahead) == 0 { // the remaining records cannot be read
 				return nil
 			}
 		}
 		row := e.ahead[0]
-		// What is missing before the row is as old as the row.
+		// Missing records before the row are as old as the row.
 		age := time.Duration(to.now-row.stored) * time.Millisecond
 		if !e.retention.Exceeded(to.next-e.offset, to.total-e.before, age) {
 			return nil
@@ -99,11 +99,11 @@ func (s *scanner) readEdge(conn *sqlite.Conn, from uint64, to end) ([]edgeRow, e
 	return rows, nil
 }
 
-// plausible returns the rows that fit to their neighbours: offsets, times and sums
-// never go down, and none is above that of the end. Where two neighbours contradict each
-// other, one of them is damaged, and both are left out: they count as missing, which is
-// as old as the row behind. To prove each row by its checksum would read all content
-// that is about to be removed.
+// plausible returns the rows that fit their neighbours: offsets, times and sums
+// never decrease, and none is above that of the end. If two neighbours contradict each
+// other, one of them is damaged, and both are left out: they count as missing, and as old
+// as the next row. Checking each row's checksum instead would read all content that is
+// about to be removed.
 func plausible(rows []edgeRow, to end) []edgeRow {
 	follows := func(a, b edgeRow) bool { return a.offset < b.offset && a.stored <= b.stored && a.total <= b.total }
 	rows = slices.DeleteFunc(rows, func(r edgeRow) bool { return !follows(r, edgeRow{to.next, to.now, to.total}) })
@@ -121,7 +121,8 @@ func plausible(rows []edgeRow, to end) []edgeRow {
 	}
 }
 
-// jump moves the edge as far as advance would, by a few look-ups however far that is.
+// jump moves the edge as far as advance would. It needs only a few look-ups for any
+// distance.
 func (e *edge) jump(conn *sqlite.Conn, to end) error {
 	r := e.retention
 	if r.Messages > 0 && to.next > uint64(r.Messages) {
@@ -151,8 +152,8 @@ func (e *edge) jump(conn *sqlite.Conn, to end) error {
 	return nil
 }
 
-// youngerThan returns the lowest offset in [from, next] from which on records were
-// stored after a time: they were stored in the order of their offsets.
+// youngerThan returns the lowest offset in [from, next] from which on all records were
+// stored after a given time. Records are stored in the order of their offsets.
 func (s *scanner) youngerThan(conn *sqlite.Conn, from, next uint64, stored int64) (uint64, error) {
 	for from < next {
 		middle := from + (next-from)/2

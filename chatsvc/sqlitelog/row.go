@@ -28,7 +28,7 @@ type row struct {
 }
 
 // sum returns the checksum of a row that was stored in an epoch. It covers the
-// epoch, so a row of another one is never taken for one of this.
+// epoch, so a row of another epoch never has the right checksum.
 func (r *row) sum(epoch string) int64 {
 	var fixed [48]byte
 	binary.BigEndian.PutUint64(fixed[0:], r.offset)
@@ -45,7 +45,7 @@ func (r *row) sum(epoch string) int64 {
 	return int64(crc64.Update(sum, crcTable, r.content))
 }
 
-// isEmptied reports whether the row is what emptied returns.
+// isEmptied reports whether emptied has returned the row.
 func (r *row) isEmptied() bool {
 	return r.timestamp == 0 && r.sender == "" && r.kind == 0 && len(r.content) == 0 && r.sum("") == r.checksum
 }
@@ -62,7 +62,7 @@ func (r *row) message() record.Message {
 	return record.Message{Timestamp: r.timestamp, Content: r.content, Type: r.kind, From: r.sender}
 }
 
-// entry returns the row as the log hands it out; it appends the record to buffer.
+// entry returns the row as an entry of the log; it appends the record to buffer.
 func (r *row) entry(buffer []byte) (chatsvc.Entry, []byte) {
 	begin := len(buffer)
 	buffer = r.message().Append(buffer)
@@ -89,13 +89,13 @@ func (r *row) bind(stmt *sqlite.Stmt) {
 
 const selectRows = `SELECT "offset", stored, timestamp, sender, type, total, checksum, content FROM messages`
 
-// errDamaged says that a row is not what was stored.
+// errDamaged means that a row has changed since it was stored.
 var errDamaged = errors.New("its checksum does not match")
 
 // scanner reads rows of selectRows. It is not safe for concurrent use.
 type scanner struct {
 	epochs  []epochStart
-	senders map[string]string // names that were seen, to share their strings
+	senders map[string]string // names that were read before, to share their strings
 	scratch []byte
 }
 
@@ -103,8 +103,8 @@ func newScanner(epochs []epochStart) *scanner {
 	return &scanner{epochs: epochs, senders: make(map[string]string)}
 }
 
-// scan returns the row that stmt is at. Its content is valid until the next scan. It
-// fails with errDamaged for a row that was not stored like that.
+// scan returns the current row of stmt. Its content is valid until the next scan. It
+// fails with errDamaged if the checksum is wrong.
 func (s *scanner) scan(stmt *sqlite.Stmt) (row, error) {
 	r := row{
 		offset:    uint64(stmt.ColumnInt64(0)),

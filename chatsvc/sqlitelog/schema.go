@@ -25,7 +25,7 @@ const (
 	applicationID = 0x53434854
 	// schemaVersion is the schema's version (PRAGMA user_version).
 	schemaVersion = 1
-	// pageSize is the size of a page in bytes: with 8 KiB instead of 4, sends of 1 MiB
+	// pageSize is the size of a page in bytes. With 8 KiB instead of 4, sends of 1 MiB
 	// wait half as long for a checkpoint.
 	pageSize = 8192
 )
@@ -57,11 +57,11 @@ CREATE TABLE redactions (
 ) STRICT;
 `
 
-// ErrNewerSchema is what errors of [Open] are, by [errors.Is], if a newer version of
-// SimpleChat has written the database.
+// ErrNewerSchema is wrapped by the error of [Open] if a newer version of SimpleChat has
+// written the database.
 var ErrNewerSchema = errors.New("a newer version of simplechat has written it: use that version")
 
-// errNoSchema says that a database was damaged, where SQLite finds nothing wrong.
+// errNoSchema means that a database is damaged although SQLite reports no error.
 var errNoSchema = errors.New("the database is damaged")
 
 // epochStart is an epoch and the first offset that was stored in it.
@@ -86,15 +86,16 @@ func openConn(path string, flags sqlite.OpenFlags, parameters string) (*sqlite.C
 	return conn, nil
 }
 
-// useOwnLocks makes SQLite's locks belong to its open files, where the system can:
-// with POSIX locks, whoever in this process opens and closes the database otherwise, as
-// to copy it, takes its locks away (https://www.sqlite.org/howtocorrupt.html, section
-// 2.2). A program that has used SQLite before keeps the locks that it has.
+// useOwnLocks makes SQLite's locks belong to its open files, if the system supports that.
+// POSIX locks belong to the process: they are released when any code in the process
+// closes the database file, for example after copying it
+// (https://www.sqlite.org/howtocorrupt.html, section 2.2). It has no effect in a program
+// that has used SQLite before.
 var useOwnLocks = sync.OnceFunc(func() {
-	_, _ = driver.OFDLocking(true) // it fails where the system cannot, or it is too late
+	_, _ = driver.OFDLocking(true) // it fails if the system lacks it, or if it is too late
 })
 
-// escapeURI escapes what has a meaning in an SQLite URI.
+// escapeURI escapes the characters that are special in an SQLite URI.
 func escapeURI(path string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.ToSlash(path))
 }
@@ -118,7 +119,7 @@ func queryInt(conn *sqlite.Conn, query string, args ...any) (value int64, found 
 	return value, found, err
 }
 
-// create makes the tables of an empty database.
+// create creates the tables of an empty database.
 func create(conn *sqlite.Conn, epoch string) (err error) {
 	if err := pragma(conn, fmt.Sprintf("PRAGMA page_size = %d", pageSize), "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL"); err != nil {
 		return err
@@ -163,9 +164,9 @@ func checkSchema(conn *sqlite.Conn) (isNew bool, err error) {
 	case id != applicationID:
 		return false, errors.New("it is a database of another program")
 	case version > schemaVersion:
-		return false, fmt.Errorf("its schema has version %d, this version of simplechat knows %d: %w", version, schemaVersion, ErrNewerSchema)
+		return false, fmt.Errorf("its schema has version %d, but this version of simplechat knows %d: %w", version, schemaVersion, ErrNewerSchema)
 	case version < 1:
-		return false, fmt.Errorf("%w: its schema has version %d, which never was", errNoSchema, version)
+		return false, fmt.Errorf("%w: its schema has version %d, which does not exist", errNoSchema, version)
 	}
 	return false, nil
 }

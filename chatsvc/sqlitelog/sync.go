@@ -6,45 +6,45 @@ import (
 	"connectrpc.com/connect"
 )
 
-// flight is a transaction that is committed, and on its way to the disk.
-type flight struct {
+// pendingSync is a committed transaction that is being written to the disk.
+type pendingSync struct {
 	transaction *transaction
 	batch       []*pendingAppend
 	began       time.Time
 }
 
-// launch syncs a transaction: SQLite does not (synchronous=NORMAL), as it would sync in
-// COMMIT, and the file's times too. While the disk works, the writer
-// gathers the next batch. A transaction of few senders is synced here,
-// without the switch to another goroutine.
-func (w *writer) launch(f *flight) {
-	w.flight = f
+// startSync syncs a transaction. SQLite does not do that here (synchronous=NORMAL): it would
+// sync within COMMIT, and the times of the file too. While the disk writes, the writer
+// gathers the next batch. A transaction of few senders is synced directly, without
+// another goroutine.
+func (w *writer) startSync(f *pendingSync) {
+	w.pendingSync = f
 	if w.log.interval > 0 {
-		w.land(nil)
+		w.finishSync(nil)
 		return
 	}
 	wal, err := w.files.openWAL()
 	switch {
 	case err != nil:
-		w.land(err)
+		w.finishSync(err)
 	case len(f.batch) < gatherFrom:
-		w.land(syncData(wal))
+		w.finishSync(syncData(wal))
 	default:
 		go func() { w.synced <- syncData(wal) }()
 	}
 }
 
-// settle waits until no sync is under way.
-func (w *writer) settle() {
-	if w.flight != nil {
-		w.land(<-w.synced)
+// awaitSync waits until no sync is running.
+func (w *writer) awaitSync() {
+	if w.pendingSync != nil {
+		w.finishSync(<-w.synced)
 	}
 }
 
-// land answers the batch of the transaction that was synced.
-func (w *writer) land(err error) {
-	f := w.flight
-	w.flight = nil
+// finishSync answers the batch of the transaction that was synced.
+func (w *writer) finishSync(err error) {
+	f := w.pendingSync
+	w.pendingSync = nil
 	if observe := w.log.onCommit; observe != nil && len(f.batch) > 0 {
 		observe(time.Since(f.began))
 	}
@@ -62,7 +62,7 @@ func (w *writer) land(err error) {
 		answer(f.batch, connect.NewError(connect.CodeUnavailable, errUnknown))
 		return
 	}
-	if w.log.interval == 0 {
+	if w.log.interval == SyncAlways {
 		w.unsynced = false
 	}
 	w.isFull = false
@@ -71,7 +71,7 @@ func (w *writer) land(err error) {
 	answer(f.batch, nil)
 }
 
-// sync writes what was acknowledged to the disk, where --sync is an interval.
+// sync writes acknowledged records to the disk if SyncInterval is an interval.
 func (w *writer) sync() {
 	w.syncedAt = time.Now()
 	wal, err := w.files.openWAL()

@@ -18,7 +18,7 @@ func realSystem() system {
 	return system{boot: func() string { return boot }, wall: time.Now, elapsed: elapsed, room: tryRoom}
 }
 
-// elapsed returns CLOCK_BOOTTIME, which counts also while the machine is suspended
+// elapsed returns CLOCK_BOOTTIME, which also advances while the machine is suspended
 // (clock_gettime(2)).
 func elapsed() time.Duration {
 	var t unix.Timespec
@@ -28,5 +28,5 @@ func elapsed() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// started stands for the boot where the system does not tell.
+// started is used instead of the time of the boot if the system does not tell it.
 var started = time.Now()

@@ -4,7 +4,7 @@ package sqlitelog
 
 import "time"
 
-// started stands for the boot, whose name the system does not tell.
+// started is used instead of the time of the boot, which the system does not tell.
 var started = time.Now()
 
 // realSystem returns this machine.

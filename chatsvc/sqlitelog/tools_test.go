@@ -242,7 +242,7 @@ func TestBackup(t *testing.T) {
 	if is := stateOf(t, copied); is.Epoch == stateOf(t, log).Epoch || is.Next != 501 {
 		t.Errorf("the copy is %+v", is)
 	}
-	if err := sqlitelog.Backup(t.Context(), dir, file, nil); err == nil || !strings.Contains(err.Error(), "such a file already") {
+	if err := sqlitelog.Backup(t.Context(), dir, file, nil); err == nil || !strings.Contains(err.Error(), "the file exists already") {
 		t.Errorf("over another file: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -297,7 +297,7 @@ func TestImport(t *testing.T) {
 	}
 	appendTo(t, log, 65, 66)
 	closeLog(t, log)
-	if _, err := sqlitelog.NewImport(dir, "EPOCH"); err == nil || !strings.Contains(err.Error(), "there is a log already") {
+	if _, err := sqlitelog.NewImport(dir, "EPOCH"); err == nil || !strings.Contains(err.Error(), "the directory has a log already") {
 		t.Errorf("over a log: %v", err)
 	}
 }

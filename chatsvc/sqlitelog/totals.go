@@ -49,9 +49,9 @@ func (s *scanner) lastBytes(conn *sqlite.Conn, first, next uint64, bytes int64) 
 	return low, nil
 }
 
-// totalBefore returns the sum of the sizes of all records below an offset. Known is
-// false if none of those is stored, and the sum that of the record at the offset less
-// its size.
+// totalBefore returns the sum of the sizes of all records below an offset. If none of them
+// is stored, it is computed from the first record that is. Known is false if the log has
+// no record.
 func (s *scanner) totalBefore(conn *sqlite.Conn, offset uint64) (total int64, known bool, err error) {
 	r, known, err := s.before(conn, offset)
 	if err != nil || known {

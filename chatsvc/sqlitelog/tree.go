@@ -8,20 +8,20 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// samples is how many offsets are looked up at the start: a page above the leaves that
-// leads nowhere hides many messages.
+// samples is how many offsets are looked up at the start. A damaged inner page hides many
+// messages, so some of these offsets are missing then.
 const samples = 64
 
 var (
-	// errBrokenTree says that the pages above the messages are damaged.
+	// errBrokenTree means that inner pages of the table are damaged.
 	errBrokenTree = fmt.Errorf("%w: SQLite does not find messages that are in it", errNoSchema)
-	// errBrokenEnd says that nobody can tell where a log ends, or that nothing can be
+	// errBrokenEnd means that the end of a log is not known, or that nothing can be
 	// stored there.
 	errBrokenEnd = fmt.Errorf("%w: its last rows are not in order", errNoSchema)
 )
 
-// checkTree fails with an error of which isUnreadable is true if SQLite cannot find
-// messages, or store one: a repair finds all whose own bytes are intact. It reads
+// checkTree fails if SQLite cannot find messages, or cannot store one; then isUnreadable
+// is true for its error. A repair finds all messages whose own bytes are intact. It reads
 // little, and changes nothing.
 func (w *writer) checkTree() error {
 	if w.hasDamagedEnd {
@@ -30,7 +30,7 @@ func (w *writer) checkTree() error {
 	if err := w.tryInsert(); err != nil {
 		return err
 	}
-	if w.hasHole() { // an imported log may have one, and is as it should be
+	if w.hasHole() { // an imported log may have a hole without any damage
 		var pages Checked
 		pages.checkPages(context.Background(), w.conn)
 		if len(pages.Problems) > 0 {
@@ -40,10 +40,10 @@ func (w *writer) checkTree() error {
 	return nil
 }
 
-// tryInsert stores a message behind the last one, and takes it back.
+// tryInsert stores a message after the last one, and rolls that back.
 func (w *writer) tryInsert() error {
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
-		return nil //nolint:nilerr // another process writes: the next transaction tells
+		return nil //nolint:nilerr // another process writes: the next transaction finds out
 	}
 	stmt, err := w.conn.Prepare(insertRow)
 	if err == nil {
@@ -56,7 +56,7 @@ func (w *writer) tryInsert() error {
 		return rollback
 	}
 	switch sqlite.ErrCode(err).ToPrimary() {
-	case sqlite.ResultConstraint: // a damaged row has its place
+	case sqlite.ResultConstraint: // a damaged row has the same offset
 		return errBrokenEnd
 	case sqlite.ResultCorrupt:
 		return err
@@ -65,7 +65,7 @@ func (w *writer) tryInsert() error {
 	}
 }
 
-// hasHole reports whether one of some offsets has no row.
+// hasHole reports whether one of the sampled offsets has no row.
 func (w *writer) hasHole() bool {
 	count := w.next - w.floor.offset
 	step := max(count/samples, 1)

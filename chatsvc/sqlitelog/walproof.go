@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Sizes of the write-ahead log's parts in bytes, and where they are
+// Sizes of the parts of the write-ahead log in bytes
 // (https://www.sqlite.org/fileformat2.html, section 4.1).
 const (
 	walHeaderSize   = 32
@@ -17,23 +17,23 @@ const (
 	littleEndianWAL = 0x377f0682
 )
 
-// walProof follows the write-ahead log by its checksums, each of which covers all frames
-// before. SQLite does not read what it wrote: where somebody cuts the file between two
-// writes, the next one leaves a hole of zeros, and what was in it is gone without an
-// error. It is not safe for concurrent use.
+// walProof verifies the write-ahead log by its checksums, each of which covers all earlier
+// frames. SQLite does not read back its writes: if another program cuts the file between
+// two writes, the second write leaves a hole of zeros, and the records in it are lost
+// without an error. It is not safe for concurrent use.
 type walProof struct {
-	salts  uint64      // of the file's header; they change when it begins from its start
-	frames int64       // up to the last commit that was proven
-	before walChecksum // of the frames before the last of those
+	salts  uint64      // of the file's header; they change when the file begins from its start
+	frames int64       // number of frames up to the last proven commit
+	before walChecksum // checksum of all frames before the last of those
 	buffer []byte
 }
 
 type walChecksum struct{ a, b uint32 }
 
-// errHole says that a part of the write-ahead log is not what was written.
-var errHole = errors.New("it was cut or overwritten by somebody else")
+// errHole means that a part of the write-ahead log was changed after it was written.
+var errHole = errors.New("another program has cut or overwritten it")
 
-// next fails unless the file holds the last proven commit still, and a new one behind
+// next fails unless the file still has the last proven commit, and a new commit after
 // it.
 func (p *walProof) next(wal io.ReaderAt) error {
 	var head [walHeaderSize]byte
@@ -48,7 +48,7 @@ func (p *walProof) next(wal io.ReaderAt) error {
 		p.salts, p.frames = salts, 0
 		p.before = walChecksum{binary.BigEndian.Uint32(head[24:]), binary.BigEndian.Uint32(head[28:])}
 	}
-	size := frameHeaderSize + int64(binary.BigEndian.Uint32(head[8:])) // somebody may have rebuilt the database with other pages
+	size := frameHeaderSize + int64(binary.BigEndian.Uint32(head[8:])) // another program may have rebuilt the database with another page size
 	if size > frameHeaderSize+1<<16 {
 		return fmt.Errorf("header: %w", errHole)
 	}
@@ -76,7 +76,8 @@ func (p *walProof) next(wal io.ReaderAt) error {
 	return nil
 }
 
-// add adds a frame, and reports whether its header has that checksum and these salts.
+// add adds a frame, and reports whether its header has the resulting checksum and the
+// salts.
 func (c *walChecksum) add(frame []byte, order binary.ByteOrder, salts uint64) bool {
 	if binary.BigEndian.Uint64(frame[8:]) != salts {
 		return false

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// isReadOnlySystem reports whether err says that the file system is read-only.
+// isReadOnlySystem reports whether err means that the file system is read-only.
 func isReadOnlySystem(err error) bool { return errors.Is(err, syscall.EROFS) }
 
 // isNoSpace reports whether err says that the disk or the quota is full, or the file as

@@ -2,7 +2,7 @@
 
 package sqlitelog
 
-// isReadOnlySystem reports whether err says that the file system is read-only.
+// isReadOnlySystem reports whether err means that the file system is read-only.
 func isReadOnlySystem(error) bool { return false }
 
 // isNoSpace reports whether err says that the disk is full.
