@@ -13,14 +13,15 @@ import (
 // digest is a keyed digest of credentials, or of a token.
 type digest = [sha256.Size]byte
 
-// account is a way to log in: a user with a password, or a token. It stays the same
-// through reloads for as long as the hash does.
+// account is a way to log in: a user with a password, or a token. A reload keeps the
+// account if its hash has not changed.
 type account struct {
 	name string
 	hash string // as in the file
-	// proven is the digest of the password that has matched hash; nil: none has yet.
+	// proven is the digest of the password that has matched hash; nil before the first
+	// match.
 	proven atomic.Pointer[digest]
-	gone   chan struct{} // closed when it is no longer in the file
+	gone   chan struct{} // closed when the account is no longer in the file
 }
 
 // isGone reports whether the account is no longer in the file.
@@ -33,21 +34,21 @@ func (a *account) isGone() bool {
 	}
 }
 
-// isProven reports whether key is the digest of the password that has matched.
+// isProven reports whether key is the digest of a password that has matched.
 func (a *account) isProven(key digest) bool {
 	proven := a.proven.Load()
 	return proven != nil && hmac.Equal(proven[:], key[:])
 }
 
-// accounts is what the files say at one moment. Nothing of it changes.
+// accounts is the content of the files at one moment. It is never changed.
 type accounts struct {
 	users  map[string]*account // by name
 	names  []string            // of users
 	tokens map[digest]*account // by the SHA-256 of the secret
 }
 
-// newAccounts returns the accounts of the files. Those that before has with the same
-// hash are taken from it, and those that are not taken are returned as gone.
+// newAccounts returns the accounts of the files. Accounts in before that have the same
+// hash are reused; the others in before are returned as gone.
 func newAccounts(users []*chatpb.User, tokens []Token, before *accounts) (now *accounts, gone []*account) {
 	now = &accounts{users: make(map[string]*account, len(users)), tokens: make(map[digest]*account, len(tokens))}
 	for _, user := range users {
@@ -57,7 +58,7 @@ func newAccounts(users []*chatpb.User, tokens []Token, before *accounts) (now *a
 	}
 	for _, token := range tokens {
 		if now.users[token.User] == nil {
-			continue // whose user somebody has removed with a text editor
+			continue // the user was removed with a text editor
 		}
 		var d digest
 		_, _ = hex.Decode(d[:], []byte(token.Hash)) // readTokens has checked it
@@ -84,15 +85,15 @@ func keep(old *account, name, hash string) *account {
 	return &account{name: name, hash: hash, gone: make(chan struct{})}
 }
 
-// decoy returns an account that nobody can use, and that costs as much to compare with
-// as those that exist: the same one for the same digest of a name, so that nobody learns
-// from the time which names exist.
+// decoy returns an account for an unknown name. Nobody can log in with it, but comparing a
+// password with it takes as long as with an existing account. The same name always gets
+// the same decoy. So the time does not reveal which names exist.
 func (a *accounts) decoy(d digest) *account {
 	n := uint(d[0])<<16 | uint(d[1])<<8 | uint(d[2])
 	return &account{hash: a.users[a.names[n%uint(len(a.names))]].hash, gone: make(chan struct{})}
 }
 
-// digester makes digests with a key that no other process has.
+// digester makes digests with a random key, which differs in each process.
 type digester struct{ key [32]byte }
 
 func newDigester() *digester {
@@ -101,7 +102,7 @@ func newDigester() *digester {
 	return d
 }
 
-// of returns the digest of texts that have no zero byte, apart from the last one.
+// of returns the digest of texts. Only the last one may contain a zero byte.
 func (d *digester) of(texts ...string) (sum digest) {
 	mac := hmac.New(sha256.New, d.key[:])
 	for _, text := range texts {

@@ -15,7 +15,7 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Authenticator knows the users and tokens of a file. It takes user names with
+// Authenticator authenticates the users and tokens of a file. It accepts user names with
 // passwords as [chatsvc.Credentials] reads them, a token in place of the password,
 // and a token alone as Authorization: Bearer. It is safe for concurrent use.
 type Authenticator struct {
@@ -27,14 +27,14 @@ type Authenticator struct {
 	proven   atomic.Int64
 
 	mu    sync.Mutex // held during a reload
-	state fileState  // of the files as they were read last
+	state fileState  // the state of the files when they were read last
 }
 
 var _ chatsvc.Authenticator = (*Authenticator)(nil)
 
-// Open reads the users' file at path, and the tokens beside it. It fails if the file
-// has no user, or anything in it is not valid. What is read later is logged to logger;
-// nil discards that.
+// Open reads the users' file at path, and the tokens' file beside it. It fails if the
+// file has no user, or if its content is not valid. Later reloads are logged to logger;
+// nil discards these messages.
 func Open(path string, logger *slog.Logger) (*Authenticator, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -47,9 +47,9 @@ func Open(path string, logger *slog.Logger) (*Authenticator, error) {
 	return a, nil
 }
 
-// Reload reads the files again. If that fails, the users stay as they were. Otherwise
-// streams of users and tokens that are gone, or whose password was changed, end. Both
-// are logged.
+// Reload reads the files again. If that fails, the users stay unchanged. Otherwise the
+// streams of users and tokens that were removed, and of users with a new password, end.
+// Both results are logged.
 func (a *Authenticator) Reload() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -57,7 +57,7 @@ func (a *Authenticator) Reload() error {
 }
 
 // reloadChanged reloads the files if they have changed since they were read, and
-// reports whether there is something new.
+// reports whether that has succeeded.
 func (a *Authenticator) reloadChanged() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -67,7 +67,7 @@ func (a *Authenticator) reloadChanged() bool {
 // reload is Reload. The caller holds mu.
 func (a *Authenticator) reload() error {
 	if err := a.load(); err != nil {
-		a.logger.Error("users: the file cannot be used, those read before stay", "error", err)
+		a.logger.Error("users: the file cannot be used, and the users stay unchanged", "error", err)
 		return err
 	}
 	accounts := a.accounts.Load()
@@ -75,9 +75,9 @@ func (a *Authenticator) reload() error {
 	return nil
 }
 
-// load reads the files. The caller holds mu, or is the only one.
+// load reads the files. The caller holds mu, or is the only user of a.
 func (a *Authenticator) load() error {
-	a.state = stateOf(a.path) // before they are read: a change after that is seen
+	a.state = stateOf(a.path) // before they are read, so that a later change is noticed
 	users, err := readUsers(a.path, onlyValid)
 	if err != nil {
 		return err
@@ -95,8 +95,8 @@ func (a *Authenticator) load() error {
 }
 
 // Authenticate implements [chatsvc.Authenticator]. An unknown user costs the same work
-// and gets the same answer as a wrong password. Before it refuses anyone it looks
-// whether the files have changed: a new token works at once. While too many other users
+// and gets the same answer as a wrong password. Before it refuses a call, it checks
+// whether the files have changed, so a new token works at once. While too many users
 // wait for their first login, it returns resource_exhausted with
 // [chatsvc.HeaderRetryAfter].
 func (a *Authenticator) Authenticate(ctx context.Context, header http.Header) (chatsvc.User, error) {
@@ -132,7 +132,7 @@ func (a *Authenticator) login(ctx context.Context, name, password string) (*acco
 		return token, nil
 	}
 	if len(name) > maxName || len(password) > maxPassword {
-		return nil, wrong // nobody has these, and they would cost time to hash
+		return nil, wrong // such credentials cannot exist, and would take time to hash
 	}
 	accounts := a.accounts.Load()
 	account, known := accounts.users[name]
@@ -140,7 +140,7 @@ func (a *Authenticator) login(ctx context.Context, name, password string) (*acco
 		account = accounts.decoy(a.digester.of(name))
 	}
 	if !isBcrypt(account.hash) {
-		password = norm.NFC.String(password) // one digest for all ways to type it
+		password = norm.NFC.String(password) // the same digest for each way to type it
 	}
 	key := a.digester.of(name, password)
 	if account.isProven(key) {
@@ -157,7 +157,7 @@ func (a *Authenticator) login(ctx context.Context, name, password string) (*acco
 	return account, nil
 }
 
-// Bounds on what is hashed, in bytes: those of [chatsvc.ValidateUser].
+// Bounds on the texts that are hashed, in bytes, as in [chatsvc.ValidateUser].
 const (
 	maxName     = 256
 	maxPassword = 1024
@@ -171,11 +171,11 @@ func (a *Authenticator) token(secret string) *account {
 	return a.accounts.Load().tokens[sha256.Sum256([]byte(secret))]
 }
 
-// Stats counts what an [Authenticator] has done since it was opened.
+// Stats are the counts of an [Authenticator] since it was opened.
 type Stats struct {
-	Proven  int64 // logins with a password that had been right before
+	Proven  int64 // logins with a password that was right before
 	Hashed  int64 // comparisons of a password with a hash
-	Refused int64 // logins that found no place in the queue
+	Refused int64 // logins that were refused because the queue was full
 }
 
 // Stats returns the counts.
@@ -187,7 +187,7 @@ func (a *Authenticator) Stats() Stats {
 func bearer(header http.Header) (token string, ok bool) {
 	values := header.Values("Authorization")
 	if len(values) != 1 {
-		return "", false // chatsvc.Credentials says what is wrong
+		return "", false // chatsvc.Credentials returns the error
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	return strings.Trim(token, " "), strings.EqualFold(scheme, "Bearer")

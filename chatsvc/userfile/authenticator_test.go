@@ -189,7 +189,7 @@ func TestWatch(t *testing.T) {
 		defer synctest.Wait()
 		defer stop()
 		after := func(name, password string) error {
-			time.Sleep(2 * lookEvery) // in the bubble's time
+			time.Sleep(2 * pollInterval) // in the bubble's time
 			synctest.Wait()
 			if !isClosed(ada.Revoked) { // its hash is another one already
 				t.Error("the first change was not seen before somebody logged in")
@@ -207,7 +207,7 @@ func TestWatch(t *testing.T) {
 		if err := after("bob", "y"); err != nil {
 			t.Errorf("after a broken one: %v", err)
 		}
-		time.Sleep(10 * lookEvery)
+		time.Sleep(10 * pollInterval)
 		synctest.Wait()
 		if text := log.String(); strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "not hashed") || strings.Contains(text, "s3cr3t") {
 			t.Errorf("the log:\n%s", text)

@@ -15,8 +15,8 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// Editor changes the users and tokens of a file. It is valid inside [Edit] only, and
-// not safe for concurrent use. Names are normalized by all of its methods.
+// Editor changes the users and tokens of a file. It is valid only inside [Edit], and
+// is not safe for concurrent use. All of its methods normalize names.
 type Editor struct {
 	users         []*chatpb.User
 	tokens        []Token
@@ -24,16 +24,16 @@ type Editor struct {
 	usersChanged  bool
 }
 
-// Edit calls change with the users and tokens at path, and stores what it has changed
-// unless it returns an error. Only one Edit of a file runs at a time, in all processes;
-// others wait until ctx is done. A file that does not exist has no users. Passwords that
-// are not hashed are refused, except by [Editor.HashPlain].
+// Edit calls change with the users and tokens at path, and stores the changes
+// unless change returns an error. Only one Edit of a file runs at a time, in all processes;
+// others wait until ctx is done. A missing file has no users. Edit fails if a password in
+// the file is not hashed: see [HashPlain].
 func Edit(ctx context.Context, path string, change func(*Editor) error) error {
 	return edit(ctx, path, onlyHashes, change)
 }
 
-// HashPlain replaces the passwords in the file at path that are no hashes by theirs,
-// and returns how many there were.
+// HashPlain replaces the plain passwords in the file at path by their hashes, and returns
+// how many it has replaced.
 func HashPlain(ctx context.Context, path string) (hashed int, err error) {
 	err = edit(ctx, path, anything, func(e *Editor) error {
 		for _, user := range e.users {
@@ -74,8 +74,8 @@ func edit(ctx context.Context, path string, strict strictness, change func(*Edit
 	return e.store(path)
 }
 
-// store writes what has changed. Tokens come first: those of a user who is gone must
-// not be there if another one with the name comes.
+// store writes the changed files. The tokens' file comes first: the tokens of a removed
+// user must not exist when a new user gets the same name.
 func (e *Editor) store(path string) error {
 	if e.tokensChanged {
 		if err := writeJSON(path+tokensSuffix, tokensFile{e.tokens}); err != nil {
@@ -88,8 +88,8 @@ func (e *Editor) store(path string) error {
 	return nil
 }
 
-// Add adds a user with the hash of a password. The name must be new, and valid as
-// [chatsvc.ValidateUser] says.
+// Add adds a user with the hash of a password. The name must be new, and valid for
+// [chatsvc.ValidateUser].
 func (e *Editor) Add(name, hash string) error {
 	name = NormalizeName(name)
 	if e.find(name) >= 0 {
@@ -123,8 +123,8 @@ func (e *Editor) SetHash(name, hash string) error {
 	return nil
 }
 
-// Remove removes a user and its tokens. The last user cannot be removed: a server does
-// not read a file without users, and would go on with the old ones.
+// Remove removes a user and its tokens. The last user cannot be removed: a server refuses a
+// file without users, and would keep the old users.
 func (e *Editor) Remove(name string) error {
 	i, err := e.mustFind(name)
 	if err != nil {
@@ -139,7 +139,7 @@ func (e *Editor) Remove(name string) error {
 	return nil
 }
 
-// AddToken makes a token for a user, and returns its secret, which is stored nowhere.
+// AddToken makes a token for a user, and returns its secret. Only a hash of it is stored.
 func (e *Editor) AddToken(name, label string) (secret string, err error) {
 	i, err := e.mustFind(name)
 	if err != nil {
@@ -157,7 +157,7 @@ func (e *Editor) AddToken(name, label string) (secret string, err error) {
 	return secret, nil
 }
 
-// RevokeToken removes a user's token with a label.
+// RevokeToken removes the token of a user with a label.
 func (e *Editor) RevokeToken(name, label string) error {
 	name = NormalizeName(name)
 	if !e.deleteTokens(func(t Token) bool { return t.User == name && t.Label == label }) {
@@ -166,7 +166,8 @@ func (e *Editor) RevokeToken(name, label string) error {
 	return nil
 }
 
-// deleteTokens removes those that f is true for, and reports whether there were any.
+// deleteTokens removes the tokens for which f returns true, and reports whether there were
+// any.
 func (e *Editor) deleteTokens(f func(Token) bool) bool {
 	before := len(e.tokens)
 	e.tokens = slices.DeleteFunc(e.tokens, f)

@@ -14,15 +14,15 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// fileMode lets only the owner read hashes: they can be guessed at leisure.
+// fileMode lets only the owner read the hashes, because a reader could guess passwords.
 const fileMode = 0o600
 
-// strictness is which passwords a file may have.
+// strictness says which passwords a file may contain.
 type strictness int
 
 const (
-	onlyValid  strictness = iota // hashes that can be used
-	onlyHashes                   // nothing plain; a broken hash can be replaced
+	onlyValid  strictness = iota // only hashes that can be used
+	onlyHashes                   // no plain passwords; a broken hash can be replaced
 	anything
 )
 
@@ -30,7 +30,7 @@ const (
 func readUsers(path string, strict strictness) ([]*chatpb.User, error) {
 	data, err := os.ReadFile(path) //nolint:gosec // the caller names the file
 	if err != nil {
-		return nil, err // it has the path
+		return nil, err // its text has the path
 	}
 	users, err := chatsvc.ParseUsers(data)
 	if err != nil {
@@ -52,7 +52,7 @@ func readUsers(path string, strict strictness) ([]*chatpb.User, error) {
 	return users.GetUsers(), nil
 }
 
-// quote returns a path as a shell reads it.
+// quote quotes a path for a shell.
 func quote(path string) string {
 	if strings.ContainsAny(path, " \t\"'\\$`&|;<>()*?[]#~!") {
 		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
@@ -87,10 +87,10 @@ func writeJSON(path string, v any) error {
 	return writeFile(path, data.Bytes())
 }
 
-// writeFile replaces a file, or does nothing if it fails: readers see either all of
-// the old content or all of the new one, also after a power cut.
+// writeFile replaces a file. Readers see either the whole old content or the whole new
+// content, also after a power cut. If it fails, the file is unchanged.
 func writeFile(path string, data []byte) (err error) {
-	// A link stays, and what it leads to is replaced.
+	// A symbolic link stays, and its target is replaced.
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	} else if !errors.Is(err, fs.ErrNotExist) {

@@ -23,11 +23,11 @@ func TestFilesThatAreRefused(t *testing.T) {
 		want                []string
 	}{
 		{"plain", `{"users":[{"name":"ada","password":"` + hash + `"},{"name":"bob","password":"s3cr3t"}]}`, "", []string{"user 2", `"bob"`, "not hashed", "simplechat users hash --users"}},
-		{"half a hash", `{"users":[{"name":"ada","password":"$argon2id$v=19$s3cr3t"}]}`, "", []string{"user 1", "no valid argon2id"}},
-		{"no threads", `{"users":[{"name":"ada","password":"` + strings.Replace(hash, "p=1", "p=0", 1) + `"}]}`, "", []string{"no valid argon2id"}},
-		{"no passes", `{"users":[{"name":"ada","password":"` + strings.Replace(hash, "t=1", "t=0", 1) + `"}]}`, "", []string{"no valid argon2id"}},
-		{"too much memory", `{"users":[{"name":"ada","password":"` + strings.Replace(hash, "m=8", "m=4000000", 1) + `"}]}`, "", []string{"costs too much"}},
-		{"half a bcrypt hash", `{"users":[{"name":"ada","password":"$2y$05$s3cr3t"}]}`, "", []string{"no valid bcrypt"}},
+		{"half a hash", `{"users":[{"name":"ada","password":"$argon2id$v=19$s3cr3t"}]}`, "", []string{"user 1", "not a valid argon2id"}},
+		{"no threads", `{"users":[{"name":"ada","password":"` + strings.Replace(hash, "p=1", "p=0", 1) + `"}]}`, "", []string{"not a valid argon2id"}},
+		{"no passes", `{"users":[{"name":"ada","password":"` + strings.Replace(hash, "t=1", "t=0", 1) + `"}]}`, "", []string{"not a valid argon2id"}},
+		{"too much memory", `{"users":[{"name":"ada","password":"` + strings.Replace(hash, "m=8", "m=4000000", 1) + `"}]}`, "", []string{"takes too much memory"}},
+		{"half a bcrypt hash", `{"users":[{"name":"ada","password":"$2y$05$s3cr3t"}]}`, "", []string{"not a valid bcrypt"}},
 		{"a bcrypt hash for years", `{"users":[{"name":"ada","password":"$2y$31$` + strings.Repeat("a", 53) + `"}]}`, "", []string{"cost 31", "at most 15"}},
 		{"twice", `{"users":[{"name":"zo\u00eb","password":"` + hash + `"},{"name":"zoe\u0308","password":"` + hash + `"}]}`, "", []string{"user 2", "twice"}},
 		{"invisible", `{"users":[{"name":"ada","password":"` + hash + `"},{"name":"a\u200bda","password":"` + hash + `"}]}`, "", []string{"user 2", `"a\u200bda"`, "invisible"}},

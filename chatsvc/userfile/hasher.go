@@ -13,41 +13,42 @@ import (
 )
 
 const (
-	// maxWaiting bounds how many different credentials wait for a worker: a few
-	// seconds of work.
+	// maxWaiting is the largest number of different credentials that wait for a worker:
+	// a few seconds of work.
 	maxWaiting = 256
-	// retryAfter is when a login that found no place may be repeated.
+	// retryAfter is the time after which a refused login may be repeated.
 	retryAfter = 5 * time.Second
 )
 
 // hasher compares passwords with hashes, few at a time. Calls with the same credentials
 // share a comparison. It is safe for concurrent use.
 type hasher struct {
-	workers chan struct{} // holds one for each comparison under way
-	queued  atomic.Int64  // comparisons that wait or are under way
-	flights singleflight.Group
+	workers chan struct{} // has one element for each running comparison
+	queued  atomic.Int64  // comparisons that wait or run
+	group   singleflight.Group
 	matches func(password, hash string) bool
 
 	hashed  atomic.Int64
 	refused atomic.Int64
 }
 
-// newHasher returns a hasher that leaves half of the CPUs to everything else.
+// newHasher returns a hasher that uses half of the CPUs.
 func newHasher() *hasher {
 	return &hasher{workers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), matches: matches}
 }
 
-// errFull says that too many comparisons wait.
+// errFull means that too many comparisons wait.
 var errFull = errors.New("too many users log in at the same time: try again in a few seconds")
 
-// prove reports whether password is the account's, whose digest key is, and remembers
-// that in the account. Calls for the same are one. A caller that leaves does not end a
-// comparison: others may wait for it, and the queue bounds those that nobody waits for.
+// prove reports whether password is the password of an account, and remembers a right one
+// in the account. Key is the digest of the name and the password. Calls with the same
+// credentials share a comparison. It continues when a caller leaves, because others may
+// wait for it; the queue bounds the number of comparisons.
 func (h *hasher) prove(ctx context.Context, a *account, key digest, password string) (bool, error) {
-	// The hash is a part of the flight's name: after a change of the password, nobody
-	// shares a comparison that began before it.
-	result := h.flights.DoChan(string(key[:])+a.hash, func() (any, error) {
-		if a.isProven(key) { // since the caller looked
+	// The hash is a part of the key: after a change of the password, no call shares a
+	// comparison that began before the change.
+	result := h.group.DoChan(string(key[:])+a.hash, func() (any, error) {
+		if a.isProven(key) { // another call has proven it since
 			return true, nil
 		}
 		defer h.queued.Add(-1)

@@ -14,8 +14,8 @@ import (
 // and stored: Unicode's normalization form C.
 func NormalizeName(name string) string { return norm.NFC.String(name) }
 
-// normalizeNames normalizes the names of users, and returns an error for two that
-// readers cannot tell apart.
+// normalizeNames normalizes the names of users. It returns an error if two names look the
+// same to a reader.
 func normalizeNames(users []*chatpb.User) error {
 	seen := make(map[string]string, len(users)) // by what is visible
 	for i, user := range users {
@@ -26,7 +26,7 @@ func normalizeNames(users []*chatpb.User) error {
 		}
 		switch other, ok := seen[visible]; {
 		case ok && other == user.GetName():
-			return fmt.Errorf("user %d: the name %q is there twice", i+1, other)
+			return fmt.Errorf("user %d: the name %q occurs twice", i+1, other)
 		case ok:
 			return fmt.Errorf("user %d: the names %+q and %+q differ only in invisible characters: rename one of them", i+1, user.GetName(), other)
 		}
@@ -35,9 +35,9 @@ func normalizeNames(users []*chatpb.User) error {
 	return nil
 }
 
-// visibleName returns name without the characters that fonts do not show, and
-// with all spaces as one kind. It is normalized again: an invisible character
-// may have kept two others from being composed.
+// visibleName returns name without invisible characters, and with one kind of space. The
+// result is normalized again, because an invisible character may have separated two
+// characters that compose.
 func visibleName(name string) string {
 	return NormalizeName(strings.Map(func(r rune) rune {
 		switch {

@@ -7,19 +7,19 @@ import (
 	"syscall"
 )
 
-// keepOwner gives f the owner of the file that it replaces: root may add a user to
-// a file that the server's own account must be able to read.
+// keepOwner gives f the owner of the file that it replaces: if root adds a user, the
+// server's account must still be able to read the file.
 func keepOwner(f *os.File, path string) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return // it is new
+		return // the file is new
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		_ = f.Chown(int(stat.Uid), int(stat.Gid)) // only root may, and only for root does it matter
 	}
 }
 
-// syncDirectory makes a rename last through a power cut, where the system can.
+// syncDirectory makes a rename durable, if the system supports that.
 func syncDirectory(path string) {
 	if d, err := os.Open(path); err == nil { //nolint:gosec // the directory of the caller's file
 		_ = d.Sync()

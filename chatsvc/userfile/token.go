@@ -16,18 +16,18 @@ import (
 )
 
 const (
-	// tokenPrefix is what secret scanners and humans know a token by.
+	// tokenPrefix lets secret scanners and people recognize a token.
 	tokenPrefix = "sct_"
-	// tokensSuffix is what the name of the tokens' file ends in.
+	// tokensSuffix is the end of the name of the tokens' file.
 	tokensSuffix = ".tokens"
 	// maxLabel bounds a token's label in bytes.
 	maxLabel = 128
 )
 
-// Token is what is kept of a token: never its secret.
+// Token is a stored token. It does not contain the secret.
 type Token struct {
-	User    string    `json:"user"`    // whose it is
-	Label   string    `json:"label"`   // 1 to 128 bytes, one for each token of a user
+	User    string    `json:"user"`    // name of its user
+	Label   string    `json:"label"`   // 1 to 128 bytes, different for each token of a user
 	Created time.Time `json:"created"` // when it was made
 	// Hash is the SHA-256 of the secret in hexadecimal. The secret has 130 random
 	// bits, which no slower hash would protect better.
@@ -46,8 +46,8 @@ func newToken(user, label string) (Token, string) {
 	return Token{User: user, Label: label, Created: time.Now().UTC().Truncate(time.Second), Hash: hex.EncodeToString(digest[:])}, secret
 }
 
-// readTokens reads the tokens of the users' file at path. None are there before the
-// first one is made.
+// readTokens reads the tokens of the users' file at path. It returns none if the tokens'
+// file does not exist yet.
 func readTokens(path string) ([]Token, error) {
 	path += tokensSuffix
 	data, err := os.ReadFile(path) //nolint:gosec // the caller names the file
@@ -55,7 +55,7 @@ func readTokens(path string) ([]Token, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err // it has the path
+		return nil, err // its text has the path
 	}
 	var file tokensFile
 	if err := json.Unmarshal(data, &file); err != nil {

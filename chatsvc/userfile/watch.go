@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// lookEvery is how often [Authenticator.Watch] looks at the files. Looking works where
-// notifications do not: on network file systems, and where a directory is replaced by
-// a link, as Kubernetes does.
-const lookEvery = 250 * time.Millisecond
+// pollInterval is the time between two checks of the files by [Authenticator.Watch].
+// Unlike notifications, polling works on network file systems, and if a directory is
+// replaced by a link, as Kubernetes does.
+const pollInterval = 250 * time.Millisecond
 
-// Watch reloads the files when they change, until ctx is done. A file that cannot be
-// read, or is not valid, is logged once for each change of it.
+// Watch reloads the files when they change, until ctx is done. If a file cannot be
+// read or is not valid, that is logged once for each change.
 func (a *Authenticator) Watch(ctx context.Context) {
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -26,8 +26,8 @@ func (a *Authenticator) Watch(ctx context.Context) {
 	}
 }
 
-// fileState tells whether files were changed: the users', and the tokens'.
-type fileState [2]os.FileInfo // nil: there is none
+// fileState is the state of the users' and the tokens' file, to notice changes.
+type fileState [2]os.FileInfo // nil for a missing file
 
 func stateOf(path string) (s fileState) {
 	for i, path := range []string{path, path + tokensSuffix} {
