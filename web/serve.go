@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// securityHeaders come with every answer. The policy lets the page run its own
-// script and nothing else, so that whatever slipped from a message into the
-// document could do nothing. Images come from messages, as blobs; the login
-// form is the script's, and without it no password leaves in an address.
+// securityHeaders are sent with every response. The policy lets the page run only its own
+// script, so that text from a message could do nothing even if it became part of the
+// document. Images come from messages, as blobs. The script handles the login form;
+// form-action prevents a password in a URL if the script has not loaded.
 var securityHeaders = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; " +
 		"img-src 'self' blob:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -33,7 +33,7 @@ func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
-		http.Error(w, "use GET: there is nothing to change here", http.StatusMethodNotAllowed)
+		http.Error(w, "use GET: the page cannot be changed", http.StatusMethodNotAllowed)
 		return
 	}
 	f.serve(w, r)
@@ -44,7 +44,7 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("ETag", e.etag)
 	h.Set("Vary", "Accept-Encoding")
-	h.Set("Cache-Control", "no-cache") // asked for each time, and answered with 304
+	h.Set("Cache-Control", "no-cache") // the browser asks each time, and gets 304
 	if f.immutable {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
@@ -70,7 +70,7 @@ func (f *file) negotiate(accept string) encoding {
 		name, parameter, _ := strings.Cut(part, ";")
 		weight := 1.0
 		if q, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(parameter)), "q="); ok {
-			weight, _ = strconv.ParseFloat(strings.TrimSpace(q), 64) // what is no number is not accepted
+			weight, _ = strconv.ParseFloat(strings.TrimSpace(q), 64) // a weight that is not a number is zero
 		}
 		weights[strings.ToLower(strings.TrimSpace(name))] = weight
 	}
@@ -92,7 +92,7 @@ func (f *file) negotiate(accept string) encoding {
 }
 
 // matches reports whether If-None-Match names the tag (RFC 9110, section
-// 13.1.2). Proxies that compress make tags weak, and the comparison is.
+// 13.1.2). The comparison is weak, because proxies that compress make tags weak.
 func matches(values []string, etag string) bool {
 	for part := range strings.SplitSeq(strings.Join(values, ","), ",") {
 		part = strings.TrimPrefix(strings.TrimSpace(part), "W/")

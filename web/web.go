@@ -1,5 +1,8 @@
-// Package web is the chat as a page: the files under dist, which Vite builds
-// from src, and the handler that serves them.
+// Package web is the chat page for browsers: the files under dist, which Vite builds
+// from src, and a handler that serves them:
+//
+//	mux.Handle(svc.Handler())
+//	mux.Handle("/", web.Handler())
 package web
 
 import (
@@ -15,30 +18,40 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"example.com/simplechat/chatsvc"
 )
 
 //go:embed dist
 var dist embed.FS
 
-// Option sets what the page is told of its server.
-type Option func(*options)
-
-type options struct{ maxContent int }
-
-// WithMaxContent tells the page how many bytes the content of a message may
-// have, to which it scales images down. Default: 1 MiB, as the service's.
-func WithMaxContent(n int) Option {
-	return func(o *options) { o.maxContent = n }
+// Option configures the page. Options are applied in order; if two set the same
+// thing, the last one wins.
+type Option interface {
+	apply(c *config)
 }
 
-// Handler serves the page at / and its files beside it. It may stand below
-// another path behind [http.StripPrefix], together with the service: the page
-// calls the service below its own URL. Whatever else is asked for is not found. The handler
-// is safe for concurrent use, and allocates nothing that lasts for a request.
+type optionFunc func(*config)
+
+func (f optionFunc) apply(c *config) { f(c) }
+
+type config struct{ maxContent int }
+
+// WithMaxContent tells the page the largest content of a message in bytes: the page
+// scales larger images down. It should be the value of the service. The default is
+// [chatsvc.DefaultMaxContent].
+func WithMaxContent(bytes int) Option {
+	return optionFunc(func(c *config) { c.maxContent = bytes })
+}
+
+// Handler serves the page at / and its files beside it. All other paths are not found.
+// The page and the service may be mounted below the same prefix with
+// [http.StripPrefix], because the page calls the service at its own URL. The handler is safe
+// for concurrent use.
 func Handler(opts ...Option) http.Handler {
-	o := options{maxContent: 1 << 20}
+	c := config{maxContent: chatsvc.DefaultMaxContent}
 	for _, opt := range opts {
-		opt(&o)
+		opt.apply(&c)
 	}
 	p := page{}
 	root, err := fs.Sub(dist, "dist")
@@ -53,7 +66,7 @@ func Handler(opts ...Option) http.Handler {
 		if err != nil {
 			return err
 		}
-		p.add(name, content, o)
+		p.add(name, content, c)
 		return nil
 	})
 	if err != nil {
@@ -62,13 +75,13 @@ func Handler(opts ...Option) http.Handler {
 	return p
 }
 
-// page is the files by path.
+// page is the files by their paths.
 type page map[string]*file
 
 // file is one file in each of its encodings.
 type file struct {
 	contentType string
-	immutable   bool       // its name changes with its content
+	immutable   bool       // the name changes with the content
 	encodings   []encoding // the smallest first
 }
 
@@ -78,8 +91,8 @@ type encoding struct {
 	content []byte
 }
 
-// contentTypes are those of the files in dist. The machine's own table is not
-// asked: on some a script is text/plain, which nosniff refuses to run.
+// contentTypes are the types of the files in dist. The machine's own table is not used:
+// on some machines a script is text/plain, and with nosniff browsers do not run it.
 var contentTypes = map[string]string{
 	".css":         "text/css; charset=utf-8",
 	".js":          "text/javascript; charset=utf-8",
@@ -89,9 +102,9 @@ var contentTypes = map[string]string{
 	".webmanifest": "application/manifest+json",
 }
 
-// add takes in a file of dist. What ends in .br or .gz is an encoding of the
+// add adds a file of dist. A name that ends in .br or .gz is an encoding of the
 // file without that ending, which comes before it in lexical order.
-func (p page) add(name string, content []byte, o options) {
+func (p page) add(name string, content []byte, c config) {
 	switch ext := path.Ext(name); ext {
 	case ".br":
 		p["/"+strings.TrimSuffix(name, ext)].encode("br", content)
@@ -99,7 +112,7 @@ func (p page) add(name string, content []byte, o options) {
 		p["/"+strings.TrimSuffix(name, ext)].encode("gzip", content)
 	case ".html":
 		content = bytes.Replace(content, []byte(`name="max-content" content="1048576"`),
-			fmt.Appendf(nil, `name="max-content" content="%d"`, o.maxContent), 1)
+			fmt.Appendf(nil, `name="max-content" content="%d"`, c.maxContent), 1)
 		f := &file{contentType: "text/html; charset=utf-8"}
 		f.encode("", content)
 		f.encode("gzip", compress(content))

@@ -20,9 +20,9 @@ const (
 	maxSecretFile = 64 << 10
 )
 
-// readFileVariables sets SIMPLECHAT_X to the text of the file that SIMPLECHAT_X_FILE
-// names: so Docker and Kubernetes hand secrets over, such as the NATS servers' URLs
-// with a password in them.
+// readFileVariables sets SIMPLECHAT_X to the content of the file that SIMPLECHAT_X_FILE
+// names. Docker and Kubernetes pass secrets in this way, for example URLs of NATS
+// servers with a password.
 func readFileVariables() error {
 	for _, variable := range os.Environ() {
 		name, path, _ := strings.Cut(variable, "=")
@@ -55,12 +55,12 @@ func readSecret(path string) (string, error) {
 		return "", err
 	}
 	if len(text) > maxSecretFile {
-		return "", fmt.Errorf("%s: it has more than %d bytes: name a file that holds the value alone", path, maxSecretFile)
+		return "", fmt.Errorf("%s: it has more than %d bytes: name a file that contains only the value", path, maxSecretFile)
 	}
 	return strings.TrimRight(string(text), "\r\n"), nil
 }
 
-// printConfig prints each flag of the command with its value and where that comes from.
+// printConfig prints each flag of the command with its value and the origin of the value.
 func printConfig(w io.Writer, ctx *kong.Context) error {
 	given := make(map[*kong.Flag]bool)
 	for _, step := range ctx.Path {
@@ -78,7 +78,7 @@ func printConfig(w io.Writer, ctx *kong.Context) error {
 	return table.Flush()
 }
 
-// sourceOf returns where a flag's value comes from.
+// sourceOf returns the origin of a flag's value.
 func sourceOf(flag *kong.Flag, given bool) string {
 	if given {
 		return "flag"
@@ -94,7 +94,7 @@ func sourceOf(flag *kong.Flag, given bool) string {
 	return "default"
 }
 
-// formatValue returns a flag's value without its secrets: the passwords in URLs.
+// formatValue returns a flag's value without the passwords in URLs.
 func formatValue(v reflect.Value) string {
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
@@ -119,12 +119,13 @@ func formatValue(v reflect.Value) string {
 	return maskURL(text)
 }
 
-// maskURL hides the password, and a user without one, which NATS takes for a token.
+// maskURL hides the password in a URL, and a user without a password, which is a token to
+// NATS.
 func maskURL(text string) string {
 	u, err := url.Parse(text)
 	switch {
 	case strings.Contains(text, "@") && (err != nil || u.User == nil):
-		return "xxxxx" // it may be a URL that is not well-formed
+		return "xxxxx" // it may be a malformed URL
 	case err != nil || u.User == nil:
 		return text
 	}
@@ -134,5 +135,5 @@ func maskURL(text string) string {
 	return u.Redacted()
 }
 
-// errChecks says that a check has failed; what, was printed.
-var errChecks = errors.New("not all is well: see above")
+// errChecks means that a check has failed. Its reason was printed.
+var errChecks = errors.New("a check has failed: see above")

@@ -9,7 +9,7 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// drainFlags say how a server leaves a cluster.
+// drainFlags are the flags for an orderly shutdown behind a load balancer.
 type drainFlags struct {
 	DrainDelay  time.Duration `default:"0s" placeholder:"DURATION" help:"After SIGTERM, time in which health checks say 'not serving' and all else is as before, so that balancers send clients elsewhere (${default})."`
 	DrainSpread time.Duration `default:"0s" placeholder:"DURATION" help:"Then, time over which the ends of streams are spread, so that not all clients come to other servers at once (${default})."`
@@ -26,7 +26,7 @@ func (f *drainFlags) check() error {
 // serving". A second signal ends the process.
 func (f *drainFlags) drain(svc *chatsvc.Service, logger *slog.Logger) {
 	if f.DrainDelay > 0 {
-		logger.Info("not ready: new clients may still call for the delay", "delay", f.DrainDelay)
+		logger.Info("not ready: new clients are still served during the delay", "delay", f.DrainDelay)
 		time.Sleep(f.DrainDelay)
 	}
 	if f.DrainSpread > 0 {

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// parseDuration returns the duration that text says: as Go writes it (1h30m, 1.5s), or
-// with days, weeks and years (3d, 1d12h, 2w).
+// parseDuration parses a duration in Go's form (1h30m, 1.5s), or with days, weeks and
+// years (3d, 1d12h, 2w).
 func parseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err == nil {
@@ -18,7 +18,7 @@ func parseDuration(text string) (time.Duration, error) {
 	}
 	long, err := model.ParseDuration(text)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no duration: write a number and a unit, such as 300ms, 90s, 1h30m or 3d", text)
+		return 0, fmt.Errorf("%q is not a duration: write a number and a unit, such as 300ms, 90s, 1h30m or 3d", text)
 	}
 	return time.Duration(long), nil
 }

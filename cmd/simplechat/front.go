@@ -14,16 +14,17 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// front is the service as the server sees it: not there before its log is open. It
-// tells health checks whether messages can be stored. It is safe for concurrent use.
+// front stands before the service, which does not exist until its log is open. It
+// answers health checks with whether messages can be stored. It is safe for concurrent
+// use.
 type front struct {
 	*grpchealth.StaticChecker
 
 	opened atomic.Pointer[openService] // nil before the log is open
-	data   string                      // directory of the log's files; empty: none
-	ending context.Context             //nolint:containedctx // done when the server ends: reflection's streams end then
+	data   string                      // directory of the log's files; empty if there is none
+	ending context.Context             //nolint:containedctx // done when the server begins to end; then the streams of reflection end
 	end    context.CancelFunc
-	left   context.Context //nolint:containedctx // done when nobody is served any more: watches of health end then
+	left   context.Context //nolint:containedctx // done when calls are no longer served; then the watches of health end
 	leave  context.CancelFunc
 }
 
@@ -44,12 +45,12 @@ func newFront() *front {
 	return f
 }
 
-// follow tells those that watch health when the server becomes ready or ceases to be,
-// until it has left.
+// follow updates the watches of health when the server becomes ready or unready, until it
+// has left.
 func (f *front) follow() {
 	tick := time.NewTicker(readyTime)
 	defer tick.Stop()
-	isReady := true // as a new StaticChecker says, which Check corrects
+	isReady := true // the state of a new StaticChecker; Check corrects it
 	for {
 		if is := len(f.reasons()) == 0; is != isReady {
 			isReady = is
@@ -74,7 +75,7 @@ func (f *front) set(isReady bool) {
 	}
 }
 
-// open lets calls through to svc.
+// open passes calls on to svc from now on.
 func (f *front) open(svc *chatsvc.Service, log chatsvc.Log) {
 	_, handler := svc.Handler()
 	f.opened.Store(&openService{svc, handler, log})
@@ -86,7 +87,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		opened.handler.ServeHTTP(w, r)
 		return
 	}
-	text := "the server is starting, its messages cannot be reached yet: call again"
+	text := "the server is starting and cannot reach its messages yet: call again"
 	if errorWriter := connect.NewErrorWriter(); errorWriter.IsSupported(r) {
 		_ = errorWriter.Write(w, r, connect.NewError(connect.CodeUnavailable, errors.New(text)))
 		return
@@ -94,7 +95,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, text, http.StatusServiceUnavailable)
 }
 
-// readyTime is how often it is looked whether the server is ready.
+// readyTime is the time between two checks whether the server is ready.
 const readyTime = 250 * time.Millisecond
 
 // Check implements [grpchealth.Checker]: while no message can be stored, the answer
@@ -104,14 +105,14 @@ func (f *front) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpch
 	if err != nil {
 		return nil, err
 	}
-	// What was set is of the last look; it tells which services there are.
+	// The status that was set is that of the last check; it only tells which services exist.
 	if res.Status = grpchealth.StatusServing; len(f.reasons()) > 0 {
 		res.Status = grpchealth.StatusNotServing
 	}
 	return res, nil
 }
 
-// reasons returns why the server is not ready, nothing if it is.
+// reasons returns why the server is not ready, or nil if it is.
 func (f *front) reasons() []string {
 	if f.ending.Err() != nil {
 		return []string{"the server is ending"}

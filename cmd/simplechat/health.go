@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// healthTime bounds the question whether a server is ready.
+	// healthTime bounds the request that asks whether a server is ready.
 	healthTime = 2 * time.Second
-	// maxReasons bounds what is read of the answer, in bytes.
+	// maxReasons is how many bytes of the answer are read.
 	maxReasons = 4 << 10
 )
 

@@ -7,18 +7,18 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// defaultRetainBytes is what is kept on a disk, unless a flag says otherwise.
+// defaultRetainBytes is how many bytes are retained on a disk, unless a flag sets it.
 const defaultRetainBytes = 1 << 30
 
-// historyFlags say what is kept, what subscribers get of it, and how much of it is in
-// memory.
+// historyFlags say how much history is retained, how much of it subscribers receive, and
+// how much of it is in memory.
 type historyFlags struct {
 	RetainMessages *int           `placeholder:"N" help:"Messages to keep, 0 for any number (any number; with --memory 10000)."`
 	RetainBytes    *byteSize      `placeholder:"SIZE" help:"Bytes of messages to keep, 0 for any (1GiB; with --memory 64MiB)."`
 	RetainAge      *time.Duration `placeholder:"DURATION" help:"How long to keep a message, 0 for ever (for ever)."`
 
-	ReplayMessages int      `default:"10000" placeholder:"N" help:"Messages that a subscriber gets at most that asks for no Chat-Offset, 0 for all (${default})."`
-	ReplayBytes    byteSize `default:"64MiB" placeholder:"SIZE" help:"Bytes of messages that it gets at most, 0 for all (${default})."`
+	ReplayMessages int      `default:"10000" placeholder:"N" help:"Largest number of messages for a subscriber without Chat-Offset, 0 for all (${default})."`
+	ReplayBytes    byteSize `default:"64MiB" placeholder:"SIZE" help:"Largest number of bytes for a subscriber without Chat-Offset, 0 for all (${default})."`
 
 	HotBytes  byteSize `default:"64MiB" placeholder:"SIZE" help:"Memory for the newest messages (${default})."`
 	ColdBytes byteSize `default:"32MiB" placeholder:"SIZE" help:"Memory for older messages that are being read (${default})."`
@@ -48,7 +48,7 @@ func (f *historyFlags) check() error {
 	return nil
 }
 
-// retention returns what is kept, in memory or elsewhere.
+// retention returns the retention of a log in memory or of another one.
 func (f *historyFlags) retention(inMemory bool) chatsvc.Retention {
 	unset := chatsvc.Retention{Bytes: defaultRetainBytes}
 	if inMemory {
@@ -61,7 +61,7 @@ func (f *historyFlags) retention(inMemory bool) chatsvc.Retention {
 	}
 }
 
-// replay returns what subscribers get that ask for no offset.
+// replay returns the history for subscribers that ask for no offset.
 func (f *historyFlags) replay() chatsvc.Replay {
 	return chatsvc.Replay{Messages: f.ReplayMessages, Bytes: int64(f.ReplayBytes)}
 }

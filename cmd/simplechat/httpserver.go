@@ -8,16 +8,16 @@ import (
 	"example.com/simplechat/chatsvc/h2"
 )
 
-// httpServer serves HTTP/1.1 and HTTP/2, as [http.Server] does: over TLS if it
-// has a configuration for it.
+// httpServer serves HTTP/1.1 and HTTP/2 like [http.Server]. It uses TLS if it has a
+// configuration for it.
 type httpServer interface {
 	Serve(l net.Listener) error
 	Shutdown(ctx context.Context) error
 	Close() error
 }
 
-// newHTTPServer returns a server that serves as srv says: by package h2, or by
-// net/http alone with --std-http2.
+// newHTTPServer returns a server with the settings of srv: that of package h2, or that of
+// net/http with --std-http2.
 func (c *serveCmd) newHTTPServer(srv *http.Server) httpServer {
 	if c.StdHTTP2 {
 		return stdServer{srv}
@@ -25,7 +25,7 @@ func (c *serveCmd) newHTTPServer(srv *http.Server) httpServer {
 	return ownServer{h2.New(srv), srv.TLSConfig != nil}
 }
 
-// stdServer is net/http's.
+// stdServer is the server of net/http.
 type stdServer struct{ *http.Server }
 
 // Serve implements httpServer.
@@ -36,7 +36,7 @@ func (s stdServer) Serve(l net.Listener) error {
 	return s.Server.Serve(l)
 }
 
-// ownServer is package h2's.
+// ownServer is the server of package h2.
 type ownServer struct {
 	*h2.Server
 

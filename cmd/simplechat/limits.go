@@ -9,10 +9,10 @@ import (
 	"example.com/simplechat/cmd/simplechat/internal/limit"
 )
 
-// limitFlags bound what clients can make the server hold. Zero is no limit.
+// limitFlags bound the resources that clients can use. Zero is no limit.
 type limitFlags struct {
 	BodyBytes             byteSize       `default:"64MiB" placeholder:"SIZE" help:"Memory for messages that are being received (${default})."`
-	PendingBytes          byteSize       `default:"64MiB" placeholder:"SIZE" help:"Memory for batches that subscribers do not take (${default})."`
+	PendingBytes          byteSize       `default:"64MiB" placeholder:"SIZE" help:"Memory for batches that subscribers have not read (${default})."`
 	MaxConnections        int            `default:"20000" placeholder:"N" help:"Connections at a time, 0 for any number (${default})."`
 	AddressConnections    int            `default:"500" placeholder:"N" help:"Connections at a time of one address (${default})."`
 	MaxSubscribers        int            `default:"20000" placeholder:"N" help:"Streams at a time (${default})."`
@@ -23,9 +23,9 @@ type limitFlags struct {
 	UserSends             float64        `default:"100" placeholder:"N" help:"Messages per second of one user (${default})."`
 	UserSendBurst         int            `default:"1000" placeholder:"N" help:"Messages that one user may send at once (${default})."`
 	AddressWrongPasswords int            `default:"60" placeholder:"N" help:"Wrong passwords per minute of one address (${default})."`
-	TrustedProxy          []netip.Prefix `placeholder:"CIDR" help:"Proxy whose X-Forwarded-For tells the client's address; may be repeated. Limits of one address or user do not apply to loopback, nor to such a proxy itself."`
-	ProxyProtocol         bool           `help:"Connections from a trusted proxy begin with the header of the PROXY protocol (version 1 or 2), which tells the client's address."`
-	AllowHost             []string       `placeholder:"HOST" help:"Further host name for which a server on loopback with the demo users answers, and --ops-listen on loopback; may be repeated."`
+	TrustedProxy          []netip.Prefix `placeholder:"CIDR" help:"Proxy whose X-Forwarded-For has the client's address; may be repeated. Limits of one address or user do not apply to loopback or to such a proxy itself."`
+	ProxyProtocol         bool           `help:"Connections from a trusted proxy begin with the header of the PROXY protocol (version 1 or 2), which has the client's address."`
+	AllowHost             []string       `placeholder:"HOST" help:"Another host name that requests may use to reach a server on loopback with the demo users, or --ops-listen on loopback; may be repeated."`
 }
 
 // check returns an error that names a flag which is out of range.
@@ -37,7 +37,7 @@ func (f *limitFlags) check(maxContent int64) error {
 		return fmt.Errorf("--pending-bytes %d: it must be at least 1MiB", int64(f.PendingBytes))
 	}
 	if f.ProxyProtocol && len(f.TrustedProxy) == 0 {
-		return errors.New("--proxy-protocol: nobody's header would be believed: give the proxy's address as --trusted-proxy CIDR")
+		return errors.New("--proxy-protocol has no effect without --trusted-proxy: give the proxy's address as --trusted-proxy CIDR")
 	}
 	if !(f.UserSends >= 0) { // nor is it a number
 		return fmt.Errorf("--user-sends %v: it must not be negative, 0 for no limit", f.UserSends)

@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// unixPrefix marks an address that is a path.
+	// unixPrefix is the prefix of an address that is a path.
 	unixPrefix = "unix:"
-	// socketMode lets the proxies of a group connect.
+	// socketMode lets proxies in the same group connect.
 	socketMode = 0o660
 )
 
-// listen opens all addresses, unless the demo users would be open to a network. The
-// sockets that systemd hands over take the place of --listen.
+// listen opens all addresses. It fails if the demo users could be reached from a network.
+// Sockets that systemd passes on replace --listen.
 func (c *serveCmd) listen(ctx context.Context, logger *slog.Logger) ([]net.Listener, error) {
 	listeners, err := activation.Listeners()
 	if err != nil {
@@ -30,7 +30,7 @@ func (c *serveCmd) listen(ctx context.Context, logger *slog.Logger) ([]net.Liste
 	if len(listeners) > 0 {
 		for _, l := range listeners {
 			if l == nil {
-				return nil, errors.New("sockets of systemd: one is no stream socket: use ListenStream= in the socket unit")
+				return nil, errors.New("sockets of systemd: one of them is not a stream socket: use ListenStream= in the socket unit")
 			}
 		}
 		return listeners, errors.Join(c.checkAddresses(listeners, logger)...)
@@ -47,8 +47,8 @@ func (c *serveCmd) listen(ctx context.Context, logger *slog.Logger) ([]net.Liste
 	return listeners, nil
 }
 
-// checkAddresses returns an error for each listener that is open to a network with
-// the demo users, and warns of those where passwords travel in clear text.
+// checkAddresses returns an error for each listener where the demo users can be reached
+// from a network, and warns about listeners where passwords travel in clear text.
 func (c *serveCmd) checkAddresses(listeners []net.Listener, logger *slog.Logger) (errs []error) {
 	for _, l := range listeners {
 		tcp, ok := l.Addr().(*net.TCPAddr)
@@ -93,14 +93,14 @@ func (c *serveCmd) listenOn(ctx context.Context, address string) (net.Listener, 
 
 func listenTCP(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
-	// Multipath TCP sockets know neither TCP_QUICKACK nor most of what tells
-	// how a connection fares, and no chat client uses them.
+	// Multipath TCP sockets lack TCP_QUICKACK and most statistics of connections, and no
+	// chat client uses them.
 	config.SetMultipathTCP(false)
 	return config.Listen(ctx, "tcp", address)
 }
 
-// listenUnix opens a socket in the file system. A file that a server has left there
-// is replaced; one that a server listens on is not.
+// listenUnix opens a socket in the file system. It replaces a socket file that another
+// server has left there, but not one on which a server listens.
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
 		if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
@@ -120,15 +120,15 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	return listener, nil
 }
 
-// explainListen adds to an error what to do.
+// explainListen adds to an error of listening what to do.
 func explainListen(err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w: stop the program that has it, or give another port; port 0 picks one that is free", err)
+		return fmt.Errorf("%w: stop the program that uses it, or give another port; port 0 picks a free one", err)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%w: ports below 1024 need the capability CAP_NET_BIND_SERVICE, and a path needs a directory that this user may write", err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%w: this machine does not have the address; 0.0.0.0 or [::] is all that it has", err)
+		return fmt.Errorf("%w: this machine does not have the address; 0.0.0.0 or [::] stands for all its addresses", err)
 	}
 	return err
 }

@@ -13,20 +13,20 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
-// logCmd are the commands about what a server has stored.
+// logCmd are the commands for the log that a server has stored.
 type logCmd struct {
-	Check    logCheckCmd    `cmd:"" help:"Read all messages and tell what is damaged; the exit code is 1 then. A server may run."`
+	Check    logCheckCmd    `cmd:"" help:"Read all messages and list the damage; the exit code is 1 if there is any. A server may run."`
 	Backup   logBackupCmd   `cmd:"" help:"Write a copy of --data, as it is at one moment, to a new file. A server may run."`
 	Export   logExportCmd   `cmd:"" help:"Write all messages as JSON, one a line. A server may run."`
-	Import   logImportCmd   `cmd:"" help:"Make a log of what export has written, with its offsets and epoch."`
-	Repair   logRepairCmd   `cmd:"" help:"Make a new database of all messages in --data that can be read. The server must be stopped."`
+	Import   logImportCmd   `cmd:"" help:"Make a log from an export, with the same offsets and the same epoch."`
+	Repair   logRepairCmd   `cmd:"" help:"Make a new database from all messages in --data that can be read. The server must be stopped."`
 	NewEpoch logNewEpochCmd `cmd:"" help:"Begin a new epoch, so that all clients read the history again. The server must be stopped."`
 	Redact   logRedactCmd   `cmd:"" help:"Replace a message in --data by an empty one, and remove its text from the file. A server may run."`
 }
 
-// dataFlag says which directory a command is about.
+// dataFlag names the directory for a command.
 type dataFlag struct {
-	Data string `type:"path" placeholder:"DIR" help:"Directory that a server keeps messages in (./simplechat-data)."`
+	Data string `type:"path" placeholder:"DIR" help:"Directory with the messages of a server (./simplechat-data)."`
 }
 
 func (f *dataFlag) dir() string { return cmp.Or(f.Data, defaultData) }
@@ -58,7 +58,7 @@ func printChecked(w io.Writer, c sqlitelog.Checked) {
 	fmt.Fprintf(w, "epoch: %s\nmessages: %d of %s, %d bytes, %d redacted\n",
 		c.State.Epoch, c.Messages, rangeText(sqlitelog.Range{From: c.State.First, To: c.State.Next}), c.Bytes, c.Redacted)
 	if !c.HasEvidence {
-		fmt.Fprintf(w, "note: nothing beside the database says what was acknowledged: a server that opens it begins a new epoch\n")
+		fmt.Fprintf(w, "note: the file that names the last acknowledged message is missing: a server that opens the database begins a new epoch\n")
 	}
 	if len(c.Damage) > 0 {
 		fmt.Fprintf(w, "cannot be read: %s\n", rangesText(c.Damage))
@@ -73,7 +73,7 @@ func rangesText(ranges []sqlitelog.Range) string {
 	texts := make([]string, 0, len(ranges))
 	for i, r := range ranges {
 		if i == maxRanges {
-			texts = append(texts, fmt.Sprintf("and %d ranges more", len(ranges)-i))
+			texts = append(texts, fmt.Sprintf("and %d more ranges", len(ranges)-i))
 			break
 		}
 		texts = append(texts, rangeText(r))
@@ -125,7 +125,7 @@ func (c *logRepairCmd) Run(ctx context.Context, out *cli.Output) error {
 	if done.Epoch != done.Was {
 		fmt.Fprintf(out.Stdout, "new epoch: %s (was %s): clients read the history again\n", done.Epoch, done.Was)
 	}
-	fmt.Fprintf(out.Stdout, "the files as they were are in %s\n", done.Aside)
+	fmt.Fprintf(out.Stdout, "the files from before the repair are in %s\n", done.Aside)
 	return nil
 }
 
@@ -152,6 +152,6 @@ func (c *logRedactCmd) Run(ctx context.Context, out *cli.Output) error {
 	if err := sqlitelog.Redact(ctx, c.dir(), c.Offset); err != nil {
 		return err
 	}
-	fmt.Fprintf(out.Stdout, "message %d is empty now; backups and exports made before still have it\n", c.Offset)
+	fmt.Fprintf(out.Stdout, "message %d is empty now; earlier backups and exports still contain it\n", c.Offset)
 	return nil
 }

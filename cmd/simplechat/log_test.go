@@ -82,7 +82,7 @@ func TestImportRefusesMistakes(t *testing.T) {
 		"cut":             {strings.Join(lines[:3], ""), `line 4: the export is cut`},
 		"cut in a line":   {exampleExport[:100], `line 1: unexpected EOF`},
 		"empty line":      {lines[0] + " \n" + lines[3], "line 2: the line is empty"},
-		"line missing":    {lines[0] + lines[2] + lines[3], "line 3: there are 2 messages before it, and it says 3"},
+		"line missing":    {lines[0] + lines[2] + lines[3], "line 3: there are 2 messages before it, but it says 3"},
 		"order":           {lines[1] + lines[0] + lines[3], "line 2: offset 5: it must be at least 7"},
 		"other epoch":     {lines[0] + strings.Replace(lines[1], `"E"`, `"F"`, 1), "line 2: epoch F follows epoch E"},
 		"no epoch":        {strings.Replace(lines[0], `"E"`, `""`, 1), `epoch ""`},
@@ -205,7 +205,7 @@ func TestCheckRepairAndOthers(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "acknowledged")); err != nil {
 		t.Fatal(err)
 	}
-	if got := runHere(t, "log", "check", "--data", dir); got.code != 0 || !strings.Contains(got.stdout, "note: nothing beside the database") {
+	if got := runHere(t, "log", "check", "--data", dir); got.code != 0 || !strings.Contains(got.stdout, "note: the file that names the last") {
 		t.Errorf("a copy: %+v", got)
 	}
 	for _, command := range []string{"check", "repair", "new-epoch", "export"} {

@@ -18,10 +18,10 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
-// exportBytes is how much is read from a log at a time.
+// exportBytes is how many bytes are read from a log at a time.
 const exportBytes = 1 << 20
 
-// logStorage says where a log is that is exported or imported.
+// logStorage names the log that is exported or imported.
 type logStorage struct {
 	dataFlag
 	natsFlags
@@ -35,7 +35,7 @@ func (s *logStorage) check() error {
 	return s.checkNATS()
 }
 
-// logReader is a log that is exported.
+// logReader is a log that can be exported.
 type logReader interface {
 	State(ctx context.Context) (chatsvc.State, error)
 	Read(ctx context.Context, epoch string, from, to uint64, maxBytes int) (chatsvc.Chunk, error)
@@ -57,7 +57,7 @@ func (s *logStorage) open(ctx context.Context, logger *slog.Logger) (logReader, 
 type logExportCmd struct {
 	Storage logStorage `embed:""`
 
-	File string `arg:"" optional:"" type:"path" help:"File to write; it is there when it is whole. Without it: standard output."`
+	File string `arg:"" optional:"" type:"path" help:"File to write; it appears only when it is complete. Default: standard output."`
 }
 
 // Validate implements kong's hook.
@@ -78,12 +78,13 @@ func (c *logExportCmd) Run(ctx context.Context, out *cli.Output) error {
 	return writeFile(c.File, func(w io.Writer) error { return export(ctx, log, w, p, out.Stderr) })
 }
 
-// newToolLogger returns a logger for what goes wrong beside a command's own error.
+// newToolLogger returns a logger for the warnings of a command.
 func newToolLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// writeFile makes a file that only its owner may read. It is there when it is whole.
+// writeFile makes a file that only its owner may read. The file appears only when it is
+// complete.
 func writeFile(path string, write func(io.Writer) error) error {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
@@ -102,8 +103,8 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return nil
 }
 
-// export writes all messages of a log. Those that cannot be read have no line; their
-// number is told on stderr.
+// export writes all messages of a log. Messages that cannot be read are left out; their
+// number is printed on stderr.
 func export(ctx context.Context, log logReader, w io.Writer, p *progress, stderr io.Writer) error {
 	state, err := log.State(ctx)
 	if err != nil {
@@ -149,7 +150,7 @@ func export(ctx context.Context, log logReader, w io.Writer, p *progress, stderr
 type logImportCmd struct {
 	Storage logStorage `embed:""`
 
-	File string `arg:"" optional:"" type:"path" help:"What export has written. Without it: standard input."`
+	File string `arg:"" optional:"" type:"path" help:"The export. Default: standard input."`
 }
 
 // Validate implements kong's hook.
@@ -184,7 +185,7 @@ func (c *logImportCmd) Run(ctx context.Context, out *cli.Output) error {
 	return nil
 }
 
-// countingReader tells how much was read.
+// countingReader reports how many bytes were read.
 type countingReader struct {
 	reader io.Reader
 	done   int64
@@ -199,7 +200,7 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// importer is a log that comes to be.
+// importer is a log that is being created.
 type importer interface {
 	Add(ctx context.Context, e chatsvc.Entry) error
 	Finish(ctx context.Context, next uint64) error
@@ -218,7 +219,7 @@ func (s *logStorage) create(ctx context.Context, epoch string, first uint64, log
 	return jetlog.NewImport(ctx, cluster, jetlog.Options{Logger: logger}, epoch, first)
 }
 
-// importLines makes a log of an export. If it fails, there is none.
+// importLines makes a log from an export. If it fails, no log is left.
 func importLines(ctx context.Context, lines *exportReader, create func(epoch string, first uint64) (importer, error)) error {
 	entry, err := lines.read()
 	first := entry.Offset

@@ -16,20 +16,20 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// maxLine is the longest line of an export in bytes: base64 has 4 characters for 3
+// maxLine is the longest line of an export in bytes. Base64 has 4 characters for 3
 // bytes, and a name may be escaped.
 const maxLine = 2*chatsvc.MaxContentCeiling + 1<<20
 
-// exportLine is a line of an export: a message, or the end, which has Next.
+// exportLine is a line of an export: a message or, with Next, the end.
 type exportLine struct {
 	Offset  uint64          `json:"offset,omitempty"`
 	Epoch   string          `json:"epoch"`
 	Stored  *time.Time      `json:"stored,omitempty"`
 	Message json.RawMessage `json:"message,omitempty"` // protobuf's JSON of a ChatMessage
 
-	// The last line tells that the export is whole.
+	// The last line shows that the export is complete.
 	Next     uint64 `json:"next,omitempty"`
-	Messages uint64 `json:"messages,omitempty"` // that it has
+	Messages uint64 `json:"messages,omitempty"` // number of messages in the export
 }
 
 // newExportLine returns the line of an entry.
@@ -37,7 +37,7 @@ func newExportLine(epoch string, e chatsvc.Entry) (exportLine, error) {
 	var record chatpb.ChatMessages
 	err := proto.Unmarshal(e.Record, &record)
 	if err == nil && len(record.GetMessages()) != 1 {
-		err = errors.New("it is not one message")
+		err = errors.New("the record is not one message")
 	}
 	if err != nil {
 		return exportLine{}, fmt.Errorf("offset %d: %w", e.Offset, err)
@@ -57,8 +57,8 @@ func newExportLine(epoch string, e chatsvc.Entry) (exportLine, error) {
 // exportReader reads an export and checks it.
 type exportReader struct {
 	lines    *bufio.Scanner
-	number   int    // of the line
-	epoch    string // of the first line
+	number   int    // number of the current line
+	epoch    string // epoch of the first line
 	next     uint64 // the lowest offset that may follow
 	messages uint64
 	end      uint64 // the next offset, once the end was read
@@ -70,7 +70,7 @@ func newExportReader(r io.Reader) *exportReader {
 	return &exportReader{lines: lines, next: 1}
 }
 
-// read returns the next message, or [io.EOF] after the last one of a whole export.
+// read returns the next message, or [io.EOF] after the last one of a complete export.
 func (r *exportReader) read() (chatsvc.Entry, error) {
 	entry, err := r.readLine()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -113,15 +113,15 @@ func (r *exportReader) readLine() (chatsvc.Entry, error) {
 	return r.entry(line)
 }
 
-// readEnd takes the last line.
+// readEnd checks the last line.
 func (r *exportReader) readEnd(line exportLine) error {
 	switch {
 	case line.Offset != 0 || line.Stored != nil || line.Message != nil:
-		return errors.New("it is a message and the last line: one has \"offset\", the other \"next\"")
+		return errors.New("the line has \"next\" like the last line, and \"offset\" like a message")
 	case line.Next < r.next || line.Next>>63 != 0:
 		return fmt.Errorf("next is %d: it must be at least %d, and below 2^63", line.Next, r.next)
 	case line.Messages != r.messages:
-		return fmt.Errorf("there are %d messages before it, and it says %d: some are missing", r.messages, line.Messages)
+		return fmt.Errorf("there are %d messages before it, but it says %d: some are missing", r.messages, line.Messages)
 	}
 	r.end = line.Next
 	return nil
@@ -148,7 +148,7 @@ func (r *exportReader) entry(line exportLine) (chatsvc.Entry, error) {
 	return chatsvc.Entry{Offset: line.Offset, Time: *line.Stored, Record: data}, nil
 }
 
-// decodeStrictly decodes one JSON value that has no fields but those of v.
+// decodeStrictly decodes one JSON value. It fails for fields that v does not have.
 func decodeStrictly(data []byte, v any) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()

@@ -20,8 +20,8 @@ const (
 	resultError   = "error"
 )
 
-// metrics is what Prometheus sees of a server. No label has a value that a client
-// chooses. It is safe for concurrent use.
+// metrics are a server's metrics for Prometheus. Clients cannot choose the value of a
+// label. It is safe for concurrent use.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -85,12 +85,12 @@ func (m *metrics) authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 	})
 }
 
-// watch adds what the server's parts count by themselves.
-func (m *metrics) watch(front *front, limits *limit.Limits) {
+// collectFrom adds the counts of the server's parts.
+func (m *metrics) collectFrom(front *front, limits *limit.Limits) {
 	m.registry.MustRegister(&limitCollector{limits}, &serviceCollector{front})
 }
 
-// desc returns the description of a metric that is made at each scrape.
+// desc returns the description of a metric that is computed at each scrape.
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("simplechat_"+name, help, labels, nil)
 }
@@ -101,7 +101,7 @@ var (
 	refusedDesc     = desc("refused_total", "How often a limit was hit.", "limit")
 )
 
-// limitCollector collects what the limits count.
+// limitCollector collects the counts of the limits.
 type limitCollector struct{ limits *limit.Limits }
 
 // Describe implements [prometheus.Collector].

@@ -19,23 +19,23 @@ import (
 )
 
 const (
-	// defaultOps is where operators' pages are, unless a flag says otherwise.
+	// defaultOps is the default address of the pages for operators.
 	defaultOps = "127.0.0.1:65010"
-	// opsOff is the flag's value for none.
+	// opsOff is the value of the flag that switches the pages off.
 	opsOff = "off"
-	// maxScrapes bounds the scrapes at a time: each looks at all streams.
+	// maxScrapes is the largest number of scrapes at a time, because each visits all streams.
 	maxScrapes = 2
-	// opsHeaderTime bounds how long the head of a request may take.
+	// opsHeaderTime bounds the time for the header of a request.
 	opsHeaderTime = 10 * time.Second
 )
 
-// opsFlags say where operators find the server's state.
+// opsFlags are the flags for the pages for operators.
 type opsFlags struct {
-	OpsListen string `placeholder:"HOST:PORT" help:"Address for /metrics, /healthz, /readyz and /debug/pprof, which need no password: never one that strangers reach. off for none (127.0.0.1:65010, or none if that is in use)."`
+	OpsListen string `placeholder:"HOST:PORT" help:"Address for /metrics, /healthz, /readyz and /debug/pprof, which need no password: keep it private. off for none (127.0.0.1:65010, or none if that is in use)."`
 }
 
-// listen opens the address, or returns nil if there is none. That the default one is in
-// use is no error: several servers on one machine need no flag.
+// listen opens the address, or returns nil if there is none. If the default address is in
+// use, it returns nil too: several servers on one machine need no flag.
 func (f *opsFlags) listen(ctx context.Context) (net.Listener, error) {
 	address := f.OpsListen
 	switch address {
@@ -55,7 +55,7 @@ func (f *opsFlags) listen(ctx context.Context) (net.Listener, error) {
 	}
 }
 
-// report logs where the pages are.
+// report logs the address of the pages.
 func (f *opsFlags) report(l net.Listener, logger *slog.Logger) {
 	switch {
 	case l != nil:
@@ -86,9 +86,9 @@ func newOpsHandler(front *front, m *metrics) http.Handler {
 	return mux
 }
 
-// guard keeps pages of other sites in an operator's browser from h, which l serves: on
-// loopback also those that come under a name of their own (DNS rebinding). The name in
-// the flag is allowed: simplechat health calls it.
+// guard protects h from pages of other sites in an operator's browser. On loopback it also
+// refuses requests with other host names (DNS rebinding). The name in the flag is allowed,
+// because simplechat health uses it.
 func (f *opsFlags) guard(l net.Listener, allowedHosts []string, h http.Handler) http.Handler {
 	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Header.Get("Sec-Fetch-Site") {

@@ -17,8 +17,7 @@ const (
 	linePause = 5 * time.Second
 )
 
-// progress tells on stderr how much of a long work is done. It is safe for concurrent
-// use.
+// progress reports the progress of long work on stderr. It is safe for concurrent use.
 type progress struct {
 	out        io.Writer
 	what       string
@@ -26,10 +25,10 @@ type progress struct {
 
 	mu    sync.Mutex // guards all below
 	shown time.Time
-	isOn  bool // the terminal's last line is the progress
+	isOn  bool // the last line of the terminal shows the progress
 }
 
-// newProgress returns the progress of a work that begins now.
+// newProgress returns the progress of work that begins now.
 func newProgress(out io.Writer, what string) *progress {
 	file, isFile := out.(*os.File)
 	return &progress{
@@ -40,8 +39,8 @@ func newProgress(out io.Writer, what string) *progress {
 	}
 }
 
-// show tells that done of total is done; zero is an unknown total. Most calls write
-// nothing.
+// show reports that done of total is finished. A total of zero is unknown. Most calls
+// write nothing.
 func (p *progress) show(done, total int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,7 +58,7 @@ func (p *progress) show(done, total int64) {
 	}
 	if p.isTerminal {
 		p.isOn = true
-		fmt.Fprintf(p.out, "\r%s\x1b[K", text) // to the line's end nothing is left (ECMA-48)
+		fmt.Fprintf(p.out, "\r%s\x1b[K", text) // erases to the end of the line (ECMA-48)
 		return
 	}
 	fmt.Fprintf(p.out, "%s\n", text)

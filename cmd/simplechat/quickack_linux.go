@@ -5,10 +5,10 @@ import (
 	"syscall"
 )
 
-// quickACK makes accepted connections acknowledge at once. Qt 6.5 and 6.6 leave
-// Nagle's algorithm on and write a request's HEADERS and DATA apart: the second
-// waits for the acknowledgement of the first, which Linux delays by 40 ms. The
-// kernel drops the option by itself (tcp(7), TCP_QUICKACK), so every read sets
+// quickACK makes accepted connections acknowledge at once. Qt 6.5 and 6.6 use
+// Nagle's algorithm and write the HEADERS and DATA of a request separately: the second
+// write waits for the acknowledgement of the first, which Linux delays by 40 ms. The
+// kernel resets the option by itself (tcp(7), TCP_QUICKACK), so every read sets
 // it again.
 func quickACK(l net.Listener) net.Listener { return quickACKListener{l} }
 
@@ -26,7 +26,7 @@ func (l quickACKListener) Accept() (net.Conn, error) {
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return conn, nil //nolint:nilerr // without the option it works all the same
+		return conn, nil //nolint:nilerr // the connection works without the option
 	}
 	return &quickACKConn{TCPConn: tcp, raw: raw}, nil
 }
@@ -44,7 +44,7 @@ func (c *quickACKConn) TCP() *net.TCPConn { return c.TCPConn }
 func (c *quickACKConn) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	if n > 0 {
-		_ = c.raw.Control(setQuickACK) // an error here is one of the connection, and the next read has it too
+		_ = c.raw.Control(setQuickACK) // an error of the connection appears at the next read too
 	}
 	return n, err
 }

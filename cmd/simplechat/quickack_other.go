@@ -4,5 +4,5 @@ package main
 
 import "net"
 
-// quickACK does nothing: the delay that it removes is Linux's.
+// quickACK does nothing: only Linux has the delay that it removes.
 func quickACK(l net.Listener) net.Listener { return l }

@@ -8,38 +8,38 @@ import (
 	"time"
 )
 
-// lookEvery is the time between looks at the files. A look is a stat of each; unlike
-// notifications it also works for files behind symbolic links, as Kubernetes has
-// them, and on network file systems.
-const lookEvery = time.Second
+// pollInterval is the time between two checks of the files. Unlike notifications, polling
+// also works for files behind symbolic links, as in Kubernetes, and on network file
+// systems.
+const pollInterval = time.Second
 
-// reloader reads files again when they change or when it is told to. What cannot be
-// read is reported, and what was read before stays in force. The zero value has no
-// files; add is called before run.
+// reloader reads files again when they change, or on a signal. If a file cannot be used,
+// it logs the reason, and the content from before stays in force. The zero value has no
+// files. Add must be called before run.
 type reloader struct {
 	sources []*source
 }
 
-// source is what is read from some files.
+// source is a setting that is read from some files.
 type source struct {
 	name  string
 	load  func() error
 	files []string
-	seen  []os.FileInfo // nil where a file is missing
+	seen  []os.FileInfo // nil for a missing file
 }
 
-// add makes load be called when one of the files has changed. It was called once
-// already.
+// add makes run call load when one of the files has changed. The caller has called load
+// once already.
 func (r *reloader) add(name string, load func() error, files ...string) {
 	s := &source{name: name, load: load, files: files}
 	s.look()
 	r.sources = append(r.sources, s)
 }
 
-// run looks at the files until ctx is done, and reads all of them for each value of
+// run checks the files until ctx is done, and reloads all of them for each value of
 // hangup.
 func (r *reloader) run(ctx context.Context, hangup <-chan os.Signal, logger *slog.Logger) {
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
 		all := false
@@ -56,7 +56,7 @@ func (r *reloader) run(ctx context.Context, hangup <-chan os.Signal, logger *slo
 				continue
 			}
 			if err := s.load(); err != nil {
-				logger.Error("not reloaded: the "+s.name+" from before stays in force, until the file is right", "error", err)
+				logger.Error("not reloaded: the old "+s.name+" stays in force until the file is valid", "error", err)
 				continue
 			}
 			logger.Info("reloaded the " + s.name)
@@ -64,11 +64,11 @@ func (r *reloader) run(ctx context.Context, hangup <-chan os.Signal, logger *slo
 	}
 }
 
-// look reports whether a file has changed since the last look.
+// look reports whether a file has changed since the last call.
 func (s *source) look() bool {
 	seen := make([]os.FileInfo, len(s.files))
 	for i, name := range s.files {
-		seen[i], _ = os.Stat(name) // one that is missing is a change as well
+		seen[i], _ = os.Stat(name) // a file that has disappeared is a change too
 	}
 	same := slices.EqualFunc(seen, s.seen, func(a, b os.FileInfo) bool {
 		if a == nil || b == nil {

@@ -35,7 +35,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 	sub := subscribe(ctx, t, client)
 
 	putFile(t, cert, newCert) // a renewal writes one file first
-	p.waitLog(regexp.MustCompile(`level=ERROR msg="not reloaded: the certificate.*private key`))
+	p.waitLog(regexp.MustCompile(`level=ERROR msg="not reloaded: the old certificate.*private key`))
 	if err := handshake(p.addr, &tls.Config{RootCAs: roots}); err != nil {
 		t.Errorf("the old certificate, with a broken pair: %v", err)
 	}
@@ -291,7 +291,7 @@ func TestParseDuration(t *testing.T) {
 func TestExplainDirectory(t *testing.T) {
 	t.Parallel()
 	err := explainDirectory(&fs.PathError{Op: "mkdir", Path: "/srv/chat", Err: syscall.EACCES})
-	for _, want := range []string{"/srv/chat", "permission denied", "let this user write", "--memory"} {
+	for _, want := range []string{"/srv/chat", "permission denied", "allow this user to write", "--memory"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %q", want, err)
 		}

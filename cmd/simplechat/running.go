@@ -15,23 +15,23 @@ import (
 	"example.com/simplechat/cmd/simplechat/internal/limit"
 )
 
-// running is a server that accepts connections. It refuses calls until front is
-// given a service.
+// running is a server that accepts connections. It refuses calls until front has a
+// service.
 type running struct {
 	front     *front
 	metrics   *metrics
-	options   []chatsvc.Option // of the service, apart from its log
+	options   []chatsvc.Option // options of the service, without its log
 	listeners []net.Listener
-	ops       net.Listener // of the pages for operators; nil: none
-	pages     http.Handler // for operators
+	ops       net.Listener // for the pages for operators; nil: none
+	pages     http.Handler // the pages for operators
 	http      httpServer
-	served    chan error // why it no longer serves a listener
+	served    chan error // the error that ended serving a listener
 	stop      context.CancelFunc
 	endTraces func()
 }
 
-// prepare does all that can be done before the log is open, which comes last: a
-// mistake in any other flag leaves no directory behind.
+// prepare does everything that is possible before the log is open. The log is opened last,
+// so that a mistake in another flag leaves no directory behind.
 func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, error) {
 	r := &running{front: newFront(), metrics: newMetrics()}
 	r.front.data = c.Storage.directory()
@@ -59,7 +59,7 @@ func (c *serveCmd) prepare(ctx context.Context, logger *slog.Logger) (*running, 
 	if r.ops != nil {
 		r.pages = c.Ops.guard(r.ops, c.Limits.AllowHost, newOpsHandler(r.front, r.metrics))
 	}
-	r.metrics.watch(r.front, limits)
+	r.metrics.collectFrom(r.front, limits)
 	if interceptor != nil {
 		r.options = append(r.options, chatsvc.WithHandlerOptions(connect.WithInterceptors(interceptor)))
 	}
@@ -74,7 +74,7 @@ func (r *running) start(ctx context.Context, limits *limit.Limits, files *reload
 	for _, l := range r.listeners {
 		go func() { r.served <- r.http.Serve(limits.Listener(quickACK(l))) }()
 	}
-	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx)) // metrics also tell how it ends
+	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx)) // metrics are served until the very end
 	if r.ops != nil {
 		go serveOps(ctx, r.ops, r.pages, logger)
 	}
@@ -84,9 +84,9 @@ func (r *running) start(ctx context.Context, limits *limit.Limits, files *reload
 	go files.run(ctx, hangup, logger)
 }
 
-// close ends what is left.
+// close ends the rest of the server.
 func (r *running) close() {
-	_ = r.http.Close() // it is shut down by then, unless it never came to serve
+	_ = r.http.Close() // it was shut down before, unless it never served
 	r.endTraces()
 	r.stop()
 }

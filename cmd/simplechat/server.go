@@ -40,7 +40,7 @@ const (
 // (h2c with prior knowledge) or over TLS. It refuses calls until front is given a
 // service.
 func (c *serveCmd) newServer(front *front, limits *limit.Limits, tlsConfig *tls.Config, logger *slog.Logger) httpServer {
-	// What anybody may call without credentials neither inflates nor reads much.
+	// Calls without credentials are neither decompressed nor read beyond a small size.
 	utility := connect.WithHandlerOptions(
 		connect.WithCompression("gzip", nil, nil),
 		connect.WithReadMaxBytes(maxUtilityBytes),
@@ -65,7 +65,7 @@ func (c *serveCmd) newServer(front *front, limits *limit.Limits, tlsConfig *tls.
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(tlsConfig == nil)
 	handler := limits.Handler(c.withCORS(mux))
-	if c.Users == "" && !c.DemoUsers { // on loopback: see listen
+	if c.Users == "" && !c.DemoUsers { // such a server is on loopback: see listen
 		handler = limit.Hosts(c.Limits.AllowHost, handler)
 	}
 	srv := &http.Server{
@@ -79,8 +79,8 @@ func (c *serveCmd) newServer(front *front, limits *limit.Limits, tlsConfig *tls.
 			MaxConcurrentStreams: int(c.MaxStreams),
 			SendPingTimeout:      pingAfter,
 			PingTimeout:          pingTimeout,
-			// The service's own write deadline sees a closed flow-control
-			// window; this one sees a connection that takes no bytes.
+			// The service's write deadline notices a closed flow-control
+			// window. This one notices a connection that accepts no bytes.
 			WriteByteTimeout: c.WriteDeadline,
 		},
 		ErrorLog: log.New(serverLog{logger}, "", 0),
@@ -88,7 +88,7 @@ func (c *serveCmd) newServer(front *front, limits *limit.Limits, tlsConfig *tls.
 	return c.newHTTPServer(srv)
 }
 
-// serverLog is where net/http logs.
+// serverLog receives the messages of net/http.
 type serverLog struct{ *slog.Logger }
 
 // Write implements [io.Writer].
@@ -98,9 +98,9 @@ func (l serverLog) Write(p []byte) (int, error) {
 	case bytes.Contains(p, []byte("panic serving")):
 		level = slog.LevelError
 	case bytes.Contains(p, []byte("too many open files")):
-		level = slog.LevelError // nobody can connect
+		level = slog.LevelError // no client can connect
 	case bytes.HasPrefix(p, []byte("http: TLS handshake error")), bytes.HasPrefix(p, []byte("http2: ")):
-		level = slog.LevelDebug // what strangers send
+		level = slog.LevelDebug // caused by what strangers send
 	}
 	l.Log(context.Background(), level, "http server", "text", strings.TrimSpace(string(p)))
 	return len(p), nil
@@ -129,9 +129,9 @@ func (c *serveCmd) cors() *cors.Cors {
 	})
 }
 
-// trusts returns what lets calls through that look like those of a page of another
-// site: those of the listed origins, and those of this server's own page behind a trusted
-// proxy, which calls the server by a name that the page does not know.
+// trusts returns a function that reports whether a call is allowed although it looks like
+// one from a page of another site. It allows the listed origins, and this server's own page
+// behind a trusted proxy, which calls the server by another name.
 func (c *serveCmd) trusts() func(*http.Request) bool {
 	isAny, listed := slices.Contains(c.CORSOrigin, "*"), len(c.CORSOrigin) > 0
 	origins, protection := c.cors(), http.NewCrossOriginProtection()

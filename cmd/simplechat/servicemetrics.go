@@ -12,7 +12,8 @@ import (
 	"example.com/simplechat/chatsvc/sqlitelog"
 )
 
-// stateTime bounds the question for the log's state in a scrape: a cluster may be away.
+// stateTime bounds the request for the log's state in a scrape, because a cluster may not
+// answer.
 const stateTime = time.Second
 
 // serviceMetric is a number of [chatsvc.Stats].
@@ -25,19 +26,19 @@ type serviceMetric struct {
 var serviceMetrics = []serviceMetric{
 	{desc("subscribers", "Streams that are open."), prometheus.GaugeValue,
 		func(s chatsvc.Stats) float64 { return float64(s.Subscribers) }},
-	{desc("subscribers_behind", "Streams with at least 1000 messages to come."), prometheus.GaugeValue,
+	{desc("subscribers_behind", "Streams with at least 1000 unread messages."), prometheus.GaugeValue,
 		func(s chatsvc.Stats) float64 { return float64(s.Behind) }},
-	{desc("subscriber_lag_max_messages", "Messages to come of the stream that has most."), prometheus.GaugeValue,
+	{desc("subscriber_lag_max_messages", "Unread messages of the stream that has the most."), prometheus.GaugeValue,
 		func(s chatsvc.Stats) float64 { return float64(s.MaxLag) }},
-	{desc("deliveries_total", "Messages written to subscribers, each counted for every one."), prometheus.CounterValue,
+	{desc("deliveries_total", "Messages written to subscribers, each counted once for each subscriber."), prometheus.CounterValue,
 		func(s chatsvc.Stats) float64 { return float64(s.Delivered) }},
-	{desc("batches_total", "Batches that they were written in."), prometheus.CounterValue,
+	{desc("batches_total", "Batches written to subscribers."), prometheus.CounterValue,
 		func(s chatsvc.Stats) float64 { return float64(s.Batches) }},
-	{desc("delivered_bytes_total", "Bytes of these batches."), prometheus.CounterValue,
+	{desc("delivered_bytes_total", "Bytes of the batches written to subscribers."), prometheus.CounterValue,
 		func(s chatsvc.Stats) float64 { return float64(s.Bytes) }},
-	{desc("releases_total", "How often waiting subscribers were woken."), prometheus.CounterValue,
+	{desc("releases_total", "Number of times that waiting subscribers were woken together."), prometheus.CounterValue,
 		func(s chatsvc.Stats) float64 { return float64(s.Releases) }},
-	{desc("wakeups_total", "Subscribers that were woken, counted each time."), prometheus.CounterValue,
+	{desc("wakeups_total", "Number of times that a waiting subscriber was woken."), prometheus.CounterValue,
 		func(s chatsvc.Stats) float64 { return float64(s.Wakeups) }},
 	{desc("hot_bytes", "Memory for the newest messages."), prometheus.GaugeValue,
 		func(s chatsvc.Stats) float64 { return float64(s.HotBytes) }},
@@ -45,18 +46,18 @@ var serviceMetrics = []serviceMetric{
 		func(s chatsvc.Stats) float64 { return float64(s.ColdBytes) }},
 	{desc("cold_reads_total", "Reads of older messages from the log."), prometheus.CounterValue,
 		func(s chatsvc.Stats) float64 { return float64(s.ColdReads) }},
-	{desc("cold_hits_total", "Reads that an earlier one made unnecessary."), prometheus.CounterValue,
+	{desc("cold_hits_total", "Reads of older messages that were answered from memory."), prometheus.CounterValue,
 		func(s chatsvc.Stats) float64 { return float64(s.ColdHits) }},
 }
 
 var (
-	readyDesc = desc("ready", "1 if the server can store messages and is not ending.")
+	readyDesc = desc("ready", "1 if the server can store messages and is not shutting down.")
 	firstDesc = desc("log_first_offset", "Offset of the oldest retained message.")
-	nextDesc  = desc("log_next_offset", "Offset that the next message gets.")
+	nextDesc  = desc("log_next_offset", "Offset that the next message will get.")
 	sizeDesc  = desc("log_size_bytes", "Size of the log's files in --data.")
 )
 
-// serviceCollector collects what the service and its log count.
+// serviceCollector collects the counts of the service and its log.
 type serviceCollector struct{ front *front }
 
 // Describe implements [prometheus.Collector].
@@ -89,7 +90,7 @@ func (c *serviceCollector) Collect(to chan<- prometheus.Metric) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stateTime)
 	defer cancel()
-	if state, err := opened.log.State(ctx); err == nil { // without an answer there is no number
+	if state, err := opened.log.State(ctx); err == nil { // without an answer the metrics are left out
 		gauge(firstDesc, float64(state.First))
 		gauge(nextDesc, float64(state.Next))
 	}
@@ -98,7 +99,7 @@ func (c *serviceCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// logSize returns the size of the log's files in bytes, 0 if there are none.
+// logSize returns the size of the log's files in bytes, or 0 if there are none.
 func (f *front) logSize() int64 {
 	if f.data == "" {
 		return 0

@@ -7,7 +7,7 @@ import (
 	"github.com/alecthomas/units"
 )
 
-// byteSize is a flag's number of bytes, with or without a unit.
+// byteSize is a flag for a number of bytes, with or without a unit.
 type byteSize int64
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -18,7 +18,7 @@ func (s *byteSize) UnmarshalText(text []byte) error {
 	}
 	n, err := units.ParseBase2Bytes(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is no size: write bytes, as in 1048576, or a unit, as in 512KiB or 64MiB", text)
+		return fmt.Errorf("%q is not a size: write a number of bytes, such as 1048576, or use a unit, such as 512KiB or 64MiB", text)
 	}
 	*s = byteSize(n)
 	return nil

@@ -21,28 +21,28 @@ import (
 	"example.com/simplechat/chatsvc/sqlitelog"
 )
 
-// Where messages are kept unless a flag says otherwise.
+// The defaults for the place of messages.
 const (
 	defaultData     = "simplechat-data"
 	defaultStream   = "simplechat"
 	defaultReplicas = 3
 )
 
-// storageFlags say where messages are kept.
+// storageFlags are the flags for the place of messages.
 type storageFlags struct {
 	natsFlags
 
 	onCommit func(took time.Duration) // called after each transaction in --data
 
-	Data   string   `type:"path" placeholder:"DIR" help:"Directory to keep messages in; it is made if it is missing, and one process uses it (./simplechat-data)."`
-	Memory bool     `help:"Keep messages in memory, gone when the server ends."`
-	Sync   syncMode `placeholder:"always|DURATION" help:"When messages in --data reach the disk. always: before a send is answered, so an acknowledged message survives a power cut. A duration: that often, so a power cut may take that much; a crash of the server alone takes nothing (always)."`
+	Data   string   `type:"path" placeholder:"DIR" help:"Directory for messages; it is created if it is missing, and only one process can use it (./simplechat-data)."`
+	Memory bool     `help:"Keep messages in memory. They are lost when the server ends."`
+	Sync   syncMode `placeholder:"always|DURATION" help:"When messages in --data reach the disk. always: before a send is answered, so an acknowledged message survives a power cut. A duration: at that interval, so a power cut may lose the messages of one interval; a crash of the server loses nothing (always)."`
 }
 
-// natsFlags say which stream of a NATS cluster is the log.
+// natsFlags name the stream of a NATS cluster that is the log.
 type natsFlags struct {
-	NATS           natsURLs `name:"nats" placeholder:"URL" help:"Keep messages in a NATS cluster with JetStream, shared by all servers that name its stream. URLs of the cluster's servers, with commas between them."`
-	NATSStream     string   `name:"nats-stream" placeholder:"NAME" help:"Stream of the cluster; it is made if it is missing (simplechat)."`
+	NATS           natsURLs `name:"nats" placeholder:"URL" help:"Keep messages in a NATS cluster with JetStream, shared by all servers with the same stream. URLs of the cluster's servers, separated by commas."`
+	NATSStream     string   `name:"nats-stream" placeholder:"NAME" help:"Stream of the cluster; it is created if it is missing (simplechat)."`
 	NATSReplicas   int      `name:"nats-replicas" placeholder:"N" help:"NATS servers that keep each message, 1, 3 or 5. With 3 an acknowledged message survives the loss of one (3)."`
 	NATSSyncAlways bool     `name:"nats-sync-always" help:"All NATS servers run with sync_interval: always, so a restart of them loses no acknowledged message. Without it, a restart of most of the stream's servers together begins a new epoch."`
 	NATSCreds      string   `name:"nats-creds" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
@@ -51,16 +51,16 @@ type natsFlags struct {
 	NATSTLSKey     string   `name:"nats-tls-key" type:"path" placeholder:"FILE" help:"The key of --nats-tls-cert in PEM."`
 }
 
-// syncMode is a flag's time between writes to the disk.
+// syncMode is a flag for the time between writes to the disk.
 type syncMode struct {
 	set      bool
-	interval time.Duration // 0: always
+	interval time.Duration // [sqlitelog.SyncAlways], or a time
 }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (m *syncMode) UnmarshalText(text []byte) error {
 	if string(text) == "always" {
-		*m = syncMode{set: true}
+		*m = syncMode{true, sqlitelog.SyncAlways}
 		return nil
 	}
 	interval, err := parseDuration(string(text))
@@ -78,7 +78,7 @@ type natsURLs []string
 func (u *natsURLs) UnmarshalText(text []byte) error {
 	for one := range strings.SplitSeq(string(text), ",") {
 		if one = strings.TrimSpace(one); one == "" {
-			return errors.New("there is an empty URL: give nats://HOST:PORT, or more of them with commas between them")
+			return errors.New("one URL is empty: give nats://HOST:PORT, or several URLs separated by commas")
 		}
 		*u = append(*u, one)
 	}
@@ -91,13 +91,13 @@ func (f *storageFlags) check() error {
 	case f.Memory && f.Data != "":
 		return errors.New("--memory and --data contradict each other: give one of them")
 	case f.Memory && f.Sync.set:
-		return errors.New("--sync is about --data: --memory writes nothing to a disk")
+		return errors.New("--sync applies to --data only: --memory writes nothing to a disk")
 	case f.Memory && len(f.NATS) > 0:
 		return errors.New("--memory and --nats contradict each other: give one of them")
 	case len(f.NATS) > 0 && f.Data != "":
 		return errors.New("--data and --nats contradict each other: give one of them")
 	case len(f.NATS) > 0 && f.Sync.set:
-		return errors.New("--sync is about --data: NATS servers have a setting of their own, sync_interval")
+		return errors.New("--sync applies to --data only: NATS servers have their own setting, sync_interval")
 	}
 	return f.checkNATS()
 }
@@ -125,14 +125,14 @@ func (f *natsFlags) checkNATS() error {
 	return nil
 }
 
-// closeableLog is a log that is closed in the end.
+// closeableLog is a log that must be closed.
 type closeableLog interface {
 	chatsvc.Log
 	Close() error
 }
 
-// open opens the log that the flags name. The caller calls the function, which
-// closes it.
+// open opens the log that the flags name. The caller must call the returned function,
+// which closes the log.
 func (f *storageFlags) open(ctx context.Context, retention chatsvc.Retention, maxContent int, logger *slog.Logger) (chatsvc.Log, func(), error) {
 	if f.Memory {
 		return chatsvc.NewMemoryLog(retention), func() {}, nil
@@ -152,7 +152,7 @@ func (f *storageFlags) openDurable(ctx context.Context, retention chatsvc.Retent
 	if len(f.NATS) > 0 {
 		return f.connect(ctx, maxContent, jetlog.Options{Retention: retention, Logger: logger})
 	}
-	if f.Sync.interval == 0 {
+	if f.Sync.interval == sqlitelog.SyncAlways {
 		addProcessor()
 	}
 	log, err := sqlitelog.Open(ctx, f.directory(), sqlitelog.Options{
@@ -167,15 +167,16 @@ func (f *storageFlags) openDurable(ctx context.Context, retention chatsvc.Retent
 	return log, nil
 }
 
-// explainDirectory adds to an error what to do.
+// explainDirectory adds to an error of a directory what to do.
 func explainDirectory(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: let this user write there, give another directory, or keep messages in memory with --memory", err)
+		return fmt.Errorf("%w: allow this user to write there, give another directory, or keep messages in memory with --memory", err)
 	}
 	return err
 }
 
-// directory returns where the log's files are, empty if there are none.
+// directory returns the directory of the log's files, or the empty string if there is
+// none.
 func (f *storageFlags) directory() string {
 	if f.Memory || len(f.NATS) > 0 {
 		return ""
@@ -183,9 +184,9 @@ func (f *storageFlags) directory() string {
 	return cmp.Or(f.Data, defaultData)
 }
 
-// addProcessor lets one more goroutine run at a time than there are cores, unless the
-// environment says how many: one that syncs a file keeps its place for up to 10 ms,
-// until the scheduler takes it away, and a core would have nothing to do.
+// addProcessor adds a processor (P) to Go's scheduler, unless the environment sets their
+// number. A goroutine that syncs a file occupies one for up to 10 ms, until the scheduler
+// takes it away; in that time a core would be idle.
 var addProcessor = sync.OnceFunc(func() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
@@ -208,7 +209,7 @@ func (f *natsFlags) connect(ctx context.Context, maxContent int, options jetlog.
 	return log, nil
 }
 
-// awaitState waits until a log of a cluster tells its state: a stream that was just
+// awaitState waits until the log in a cluster returns its state: a stream that was just
 // found may have no leader yet.
 func awaitState(ctx context.Context, log *jetlog.Log) error {
 	const pause = 200 * time.Millisecond
@@ -235,7 +236,7 @@ func (f *natsFlags) cluster(maxContent int) (jetlog.Cluster, error) {
 		SyncAlways:  f.NATSSyncAlways,
 		Credentials: f.NATSCreds,
 	}
-	if f.NATSCreds != "" { // nats.go would find out only when it connects
+	if f.NATSCreds != "" { // nats.go would notice an error only when it connects
 		if _, err := os.Stat(f.NATSCreds); err != nil {
 			return cluster, fmt.Errorf("--nats-creds: %w", err)
 		}
@@ -245,7 +246,7 @@ func (f *natsFlags) cluster(maxContent int) (jetlog.Cluster, error) {
 	return cluster, err
 }
 
-// natsTLS returns the settings for TLS with NATS, nil for the system's.
+// natsTLS returns the settings for TLS with NATS, or nil for the system's defaults.
 func (f *natsFlags) natsTLS() (*tls.Config, error) {
 	if f.NATSTLSCA == "" && f.NATSTLSCert == "" {
 		return nil, nil //nolint:nilnil // nothing set is no error
@@ -258,7 +259,7 @@ func (f *natsFlags) natsTLS() (*tls.Config, error) {
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--nats-tls-ca: %s: no certificate in PEM is in it", f.NATSTLSCA)
+			return nil, fmt.Errorf("--nats-tls-ca: %s: it contains no certificate in PEM", f.NATSTLSCA)
 		}
 	}
 	if f.NATSTLSCert != "" {

@@ -17,19 +17,20 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
-// traceEndTime bounds how long the last traces may take to leave.
+// traceEndTime bounds the time for sending the last traces.
 const traceEndTime = 2 * time.Second
 
-// tracing returns the interceptor that traces calls and what ends it, or nil where the
-// environment names nobody to send traces to: then it costs nothing. The variables
-// are OpenTelemetry's own: endpoint, headers, certificate, sampler, name of the service.
+// tracing returns an interceptor that traces calls, and a function that ends it. The
+// interceptor is nil if the environment names no endpoint; then tracing costs nothing. The
+// variables are those of OpenTelemetry: endpoint, headers, certificate, sampler, name of
+// the service.
 func tracing(ctx context.Context, logger *slog.Logger) (connect.Interceptor, func(), error) {
 	if !isTraced() {
 		return nil, func() {}, nil
 	}
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
 		if protocol := os.Getenv(name); protocol != "" && protocol != "http/protobuf" {
-			return nil, nil, fmt.Errorf("%s=%s: this server speaks http/protobuf: set that, with the collector's port for it (4318)", name, protocol)
+			return nil, nil, fmt.Errorf("%s=%s: this server supports only http/protobuf: set that, and use the collector's port for it (4318)", name, protocol)
 		}
 	}
 	exporter, err := otlptracehttp.New(ctx)
@@ -53,12 +54,12 @@ func tracing(ctx context.Context, logger *slog.Logger) (connect.Interceptor, fun
 		ctx, cancel := context.WithTimeout(context.Background(), traceEndTime)
 		defer cancel()
 		if err := provider.Shutdown(ctx); err != nil {
-			logger.Warn("the last traces did not leave", "error", err)
+			logger.Warn("the last traces could not be sent", "error", err)
 		}
 	}, nil
 }
 
-// isTraced reports whether the environment says where traces go.
+// isTraced reports whether the environment names an endpoint for traces.
 func isTraced() bool {
 	if os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
 		return false

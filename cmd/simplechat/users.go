@@ -16,18 +16,18 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// usersCmd are the commands about the users' file.
+// usersCmd are the commands for the users' file.
 type usersCmd struct {
-	Add            usersAddCmd      `cmd:"" help:"Add a user. It makes the file if there is none."`
+	Add            usersAddCmd      `cmd:"" help:"Add a user. It creates the file if it is missing."`
 	Passwd         usersPasswdCmd   `cmd:"" help:"Change a user's password. Streams opened with the old one end."`
 	Remove         usersRemoveCmd   `cmd:"" help:"Remove a user and its tokens. Its streams end."`
 	List           usersListCmd     `cmd:"" help:"Print the names of all users."`
 	Token          usersTokenCmd    `cmd:"" help:"Make, list and revoke tokens for programs, which work in place of a password."`
-	ImportHtpasswd usersHtpasswdCmd `cmd:"" name:"import-htpasswd" help:"Add the users of a file that htpasswd -B has made."`
+	ImportHtpasswd usersHtpasswdCmd `cmd:"" name:"import-htpasswd" help:"Add the users of a file made by htpasswd -B."`
 	Hash           usersHashCmd     `cmd:"" help:"Replace plain passwords in the file by their hashes."`
 }
 
-// usersFlag says which file a command is about.
+// usersFlag names the file for a command.
 type usersFlag struct {
 	Users string `required:"" type:"path" placeholder:"FILE" help:"User database, as in simplechat serve --users."`
 }
@@ -44,8 +44,7 @@ type usersAddCmd struct {
 	Name string `arg:"" help:"The user's name."`
 }
 
-// Run adds the user. What is wrong with the name is said before the password is
-// asked for.
+// Run adds the user. It checks the name before it asks for the password.
 func (c *usersAddCmd) Run(ctx context.Context, out *cli.Output) error {
 	add := func(hash string) func(*userfile.Editor) error {
 		return func(e *userfile.Editor) error { return e.Add(c.Name, hash) }
@@ -82,13 +81,13 @@ func (c *usersPasswdCmd) Run(ctx context.Context, out *cli.Output) error {
 	return c.edit(ctx, set(hash))
 }
 
-// placeholderHash is a hash of nothing, which is never stored.
+// placeholderHash is a hash for checks. It is never stored.
 const placeholderHash = "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // errDryRun makes an edit store nothing.
 var errDryRun = errors.New("nothing is stored")
 
-// dryRun returns a change that is tried and not stored.
+// dryRun returns a change that is checked and not stored.
 func dryRun(change func(*userfile.Editor) error) func(*userfile.Editor) error {
 	return func(e *userfile.Editor) error {
 		if err := change(e); err != nil {
@@ -123,14 +122,14 @@ func (c *usersListCmd) Run(out *cli.Output) error {
 	return nil
 }
 
-// usersTokenCmd are the commands about tokens.
+// usersTokenCmd are the commands for tokens.
 type usersTokenCmd struct {
-	Add    tokenAddCmd    `cmd:"" help:"Make a token for a user, and print it once: only its hash is stored."`
-	List   tokenListCmd   `cmd:"" help:"Print all tokens' users, labels and days of making."`
+	Add    tokenAddCmd    `cmd:"" help:"Make a token for a user, and print it. Only its hash is stored."`
+	List   tokenListCmd   `cmd:"" help:"Print the user, the label and the date of each token."`
 	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a user's token with a label. Streams opened with it end."`
 }
 
-// tokenFlags say which token a command is about.
+// tokenFlags name the token for a command.
 type tokenFlags struct {
 	usersFlag
 
@@ -212,7 +211,7 @@ func (c *usersHtpasswdCmd) Run(ctx context.Context, out *cli.Output) error {
 	return nil
 }
 
-// addHtpasswd adds the users in a file of htpasswd's.
+// addHtpasswd adds the users in a file made by htpasswd.
 func addHtpasswd(e *userfile.Editor, r io.Reader) (added int, err error) {
 	lines := bufio.NewScanner(r)
 	for number := 1; lines.Scan(); number++ {
@@ -235,7 +234,7 @@ func addHtpasswd(e *userfile.Editor, r io.Reader) (added int, err error) {
 	return added, lines.Err()
 }
 
-// checkPassword returns an error if nobody could log in with a password.
+// checkPassword returns an error if a password is not valid.
 func checkPassword(name, password string) error {
 	return chatsvc.ValidateUser(&chatpb.User{Name: name, Password: password})
 }

@@ -12,8 +12,8 @@ import (
 	"example.com/simplechat/chatsvc/userfile"
 )
 
-// openUsers returns the authenticator of --users, which follows changes of the file
-// and SIGHUP until ctx is done, or that of the demo users.
+// openUsers returns the authenticator for --users, which reloads the file when it changes
+// and on SIGHUP until ctx is done, or the authenticator for the demo users.
 func (c *serveCmd) openUsers(ctx context.Context, logger *slog.Logger) (chatsvc.Authenticator, error) {
 	if c.Users == "" {
 		return chatsvc.NewUserAuthenticator(chatsvc.DemoUsers())
