@@ -21,7 +21,7 @@ type accountTest struct {
 	log     *readLog
 	broker  *broker
 	pending *pendingWrites
-	readers map[*subscriber]*watchdog
+	readers map[*subscriber]*writeWatchdog
 }
 
 func newAccountTest(t *testing.T, seed uint64) *accountTest {
@@ -31,7 +31,7 @@ func newAccountTest(t *testing.T, seed uint64) *accountTest {
 		random:  rand.New(rand.NewPCG(seed, 1)),
 		log:     &readLog{MemoryLog: NewMemoryLog(Retention{})},
 		pending: newPendingWrites(1 << 40),
-		readers: make(map[*subscriber]*watchdog),
+		readers: make(map[*subscriber]*writeWatchdog),
 	}
 	memory := memoryBounds{hot: 3 * chunkBytes, cold: 4 * chunkBytes, record: ownChunkBytes}
 	a.broker = newBroker(a.log, State{Epoch: a.log.epoch, First: 1, Next: 1}, memory, Replay{}, slog.New(slog.DiscardHandler))
@@ -66,7 +66,7 @@ func (a *accountTest) redact() {
 
 func (a *accountTest) subscribe() {
 	s := a.broker.subscribe(fmt.Sprint(a.random.IntN(5)), 1+a.random.Uint64N(a.broker.next()), noUntil)
-	a.readers[s] = &watchdog{deadline: time.Hour}
+	a.readers[s] = &writeWatchdog{deadline: time.Hour}
 	a.pending.add(a.readers[s], s.owner)
 }
 
@@ -79,8 +79,8 @@ func (a *accountTest) leave(s *subscriber) {
 
 // read ends the write of s, and begins another one if there is something to read.
 func (a *accountTest) read(s *subscriber) {
-	watch := a.readers[s]
-	_ = watch.stop(batch{}, 0, false)
+	watchdog := a.readers[s]
+	_ = watchdog.stop(batch{}, 0, false)
 	got, _, err := a.broker.read(s)
 	if err != nil {
 		if !errors.Is(err, errCold) {
@@ -95,7 +95,7 @@ func (a *accountTest) read(s *subscriber) {
 			a.Error(err)
 		}
 	}
-	watch.start(write)
+	watchdog.start(write)
 }
 
 // step does one thing.

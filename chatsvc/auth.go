@@ -2,57 +2,42 @@ package chatsvc
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"unicode/utf8"
 
 	"connectrpc.com/connect"
 )
 
-// The credentials as Qt's client sends them, in UTF-8.
-const (
-	HeaderUserName     = "User-Name"
-	HeaderUserPassword = "User-Password"
-)
-
-const (
-	headerAuthorization   = "Authorization"
-	headerWWWAuthenticate = "WWW-Authenticate"
-	challenge             = `Basic realm="SimpleChat", charset="UTF-8"`
-)
-
-// User is who makes a call.
+// User is the user that makes a call.
 type User struct {
-	// Name is what the messages that the user sends are from: UTF-8, 1 to 256
-	// bytes.
+	// Name is the sender of the user's messages: UTF-8, 1 to 256 bytes.
 	Name string
-	// Revoked is closed when the credentials of the call are no longer valid:
-	// the user was removed, the password was changed, a session has ended. The
-	// streams that were opened with them then end with unauthenticated at once.
-	// It must never be sent on. Nil, the zero value: they stay valid as long as
-	// the stream lives.
+	// Revoked is closed when the credentials of the call are no longer valid, for
+	// example because the user was removed, the password was changed or the session has
+	// ended. The streams that were opened with them then end with unauthenticated at
+	// once. Nothing must be sent on it. Nil means that the credentials stay valid until
+	// the stream ends.
 	Revoked <-chan struct{}
 }
 
-// Authenticator tells who makes a call. Implementations are safe for
+// Authenticator authenticates the caller of a call. Implementations must be safe for
 // concurrent use.
 type Authenticator interface {
 	// Authenticate returns the user for a request's headers, which it must not
 	// change. For credentials that are missing, malformed or wrong it returns
-	// an error that wraps [ErrUnauthenticated] and whose text is for the
-	// caller, who is asked for Basic credentials by WWW-Authenticate. An error
-	// with a connect code goes to the caller as it is, its metadata included:
-	// that is the way to ask for others. Any other becomes internal, and its
-	// text goes to the server's log. To end the caller's streams later, set
-	// [User.Revoked]. See [AuthInterceptor] for where Authenticate runs.
+	// an error that wraps [ErrUnauthenticated]. The caller receives the error's text, and
+	// WWW-Authenticate asks it for Basic credentials. An error with a connect code is
+	// sent to the caller unchanged, with its metadata; use that to ask for other
+	// credentials. Any other error becomes internal, and its text goes only to the
+	// server's log. To end the caller's streams later, set
+	// [User.Revoked]. [AuthInterceptor] says when Authenticate runs.
 	Authenticate(ctx context.Context, header http.Header) (User, error)
 }
 
-// AuthenticatorFunc is a function as an [Authenticator].
+// AuthenticatorFunc is a function that implements [Authenticator].
 type AuthenticatorFunc func(ctx context.Context, header http.Header) (User, error)
 
 // Authenticate implements [Authenticator].
@@ -60,76 +45,24 @@ func (f AuthenticatorFunc) Authenticate(ctx context.Context, header http.Header)
 	return f(ctx, header)
 }
 
-// Credentials returns the name and password that a request's headers carry:
-// Authorization with the scheme Basic (RFC 7617, UTF-8; the password may hold
-// colons), or else [HeaderUserName] and [HeaderUserPassword]. Authorization
-// wins if both are there. Missing or malformed ones are an error that wraps
-// [ErrUnauthenticated].
-func Credentials(h http.Header) (name, password string, err error) {
-	if values := h.Values(headerAuthorization); len(values) > 0 {
-		if len(values) > 1 {
-			return "", "", unauthenticated("there are %d Authorization headers: send one", len(values))
-		}
-		return parseBasic(values[0])
-	}
-	names, passwords := h.Values(HeaderUserName), h.Values(HeaderUserPassword)
-	if len(names) == 0 || len(passwords) == 0 {
-		return "", "", unauthenticated("no credentials: send Authorization: Basic, or user-name and user-password")
-	}
-	// Qt's reference server takes the last of several.
-	name, password = names[len(names)-1], passwords[len(passwords)-1]
-	if !utf8.ValidString(name) || !utf8.ValidString(password) {
-		return "", "", unauthenticated("user-name or user-password is not UTF-8")
-	}
-	return name, password, nil
-}
-
-// parseBasic reads the value of an Authorization header (RFC 7617, section 2).
-func parseBasic(value string) (name, password string, err error) {
-	scheme, token, _ := strings.Cut(value, " ")
-	if !strings.EqualFold(scheme, "Basic") {
-		return "", "", unauthenticated("the Authorization scheme is not Basic, the only one here")
-	}
-	decoded, err := base64.StdEncoding.DecodeString(strings.Trim(token, " "))
-	if err != nil {
-		return "", "", unauthenticated("Authorization: Basic must be followed by the base64 of NAME:PASSWORD")
-	}
-	name, password, ok := strings.Cut(string(decoded), ":")
-	if !ok {
-		return "", "", unauthenticated("Authorization: Basic has no colon between name and password")
-	}
-	if !utf8.Valid(decoded) {
-		return "", "", unauthenticated("Authorization: Basic is not UTF-8")
-	}
-	return name, password, nil
-}
-
-type credentialsError struct{ text string }
-
-func (e *credentialsError) Error() string        { return e.text }
-func (e *credentialsError) Is(target error) bool { return target == ErrUnauthenticated }
-
-func unauthenticated(format string, args ...any) error {
-	return &credentialsError{fmt.Sprintf(format, args...)}
-}
-
 type userKey struct{}
 
-// UserFromContext returns the user who makes a call. It is there in every
-// interceptor and handler that runs behind an [AuthInterceptor].
+// UserFromContext returns the user that makes a call. Every interceptor and handler that
+// runs after an [AuthInterceptor] can use it. It returns false for other calls.
 func UserFromContext(ctx context.Context) (User, bool) {
 	call, ok := ctx.Value(userKey{}).(authenticated)
 	return call.user, ok
 }
 
-// authenticated is the context's value: who calls, and who said so.
+// authenticated is the value in the context: the user, and the interceptor that has
+// authenticated it.
 type authenticated struct {
 	user User
 	by   *AuthInterceptor
 }
 
-// AuthInterceptor lets only calls with a user through, and puts the user into
-// their context. [Service] has one of its own; embedders may guard further
+// AuthInterceptor refuses calls without a valid user, and puts the user into the context
+// of the others. [Service] has its own AuthInterceptor. Embedders can protect other
 // handlers with the same users:
 //
 //	auth := chatsvc.NewAuthInterceptor(authenticator)
@@ -137,20 +70,20 @@ type authenticated struct {
 //
 // With [AuthInterceptor.Option] the [Authenticator] runs in connect's request
 // gate: after the headers of a request and before its message. Calls without a
-// user are refused there, so no interceptor sees them, and neither does
-// connect.WithRecover: net/http catches a panic. The interceptor comes after
-// the gate. It finds the user in the context and does not ask again, and it
-// ends a stream's context when [User.Revoked] is closed.
+// user are refused there, so no interceptor sees them. Connect.WithRecover does not
+// cover the gate: net/http catches a panic. The interceptor runs after
+// the gate. It finds the user in the context, so the Authenticator does not run again, and
+// it ends a stream's context when [User.Revoked] is closed.
 //
-// With connect.WithInterceptors alone the Authenticator runs in the interceptor,
-// at its place in the chain: connect has read and decoded the message of a unary
-// call by then, whoever sent it. An interceptor never sees a call that connect
-// refuses itself, such as one with a message that cannot be decoded.
+// With connect.WithInterceptors alone, the Authenticator runs in the interceptor,
+// at its place in the chain. By then connect has read and decoded the message of a unary
+// call, even if the caller is not authenticated. An interceptor never sees a call that
+// connect itself refuses, such as one with a message that cannot be decoded.
 type AuthInterceptor struct {
 	authenticator Authenticator
 	logger        *slog.Logger
-	// endsStreams tells that the handler looks at User.Revoked by itself, which
-	// takes no goroutine for each stream.
+	// endsStreams tells that the handler checks User.Revoked itself, which avoids a
+	// goroutine for each stream.
 	endsStreams bool
 }
 
@@ -165,9 +98,9 @@ type authOptionFunc func(*AuthInterceptor)
 
 func (f authOptionFunc) applyAuth(i *AuthInterceptor) { f(i) }
 
-// WithAuthLogger sets where the errors of an [Authenticator] are logged that
-// callers see as internal. No credential is logged. Without it, or with nil,
-// nothing is.
+// WithAuthLogger sets the logger for errors of an [Authenticator] that callers see as
+// internal. Credentials are not logged. Without this option, or with nil, the errors are
+// discarded.
 func WithAuthLogger(logger *slog.Logger) AuthOption {
 	return authOptionFunc(func(i *AuthInterceptor) {
 		if logger != nil {
@@ -176,7 +109,7 @@ func WithAuthLogger(logger *slog.Logger) AuthOption {
 	})
 }
 
-// NewAuthInterceptor returns an interceptor that asks a who is calling.
+// NewAuthInterceptor returns an interceptor that authenticates calls with a.
 func NewAuthInterceptor(a Authenticator, opts ...AuthOption) *AuthInterceptor {
 	i := &AuthInterceptor{authenticator: a, logger: slog.New(slog.DiscardHandler)}
 	for _, opt := range opts {
@@ -224,8 +157,8 @@ func (i *AuthInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc
 	}
 }
 
-// untilRevoked calls next with a context that ends when revoked is closed. The
-// stream's error is unauthenticated then, whatever next makes of it.
+// untilRevoked calls next with a context that ends when revoked is closed. Then the
+// stream's error is unauthenticated, even if next returns another one.
 func untilRevoked(ctx context.Context, revoked <-chan struct{}, conn connect.StreamingHandlerConn, next connect.StreamingHandlerFunc) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -249,7 +182,7 @@ func (i *AuthInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) 
 }
 
 // authenticate returns ctx with the user in it. A call that has passed the
-// request gate has one already.
+// request gate has a user already.
 func (i *AuthInterceptor) authenticate(ctx context.Context, peer connect.Peer, header http.Header) (context.Context, error) {
 	if call, ok := ctx.Value(userKey{}).(authenticated); ok && call.by == i {
 		return ctx, nil
@@ -267,14 +200,14 @@ func (i *AuthInterceptor) authenticate(ctx context.Context, peer connect.Peer, h
 	}
 	if err != nil {
 		seen := wireError(err)
-		// Of other errors the caller learns the text, and could fill the log with them;
-		// one who is gone waits for no answer.
+		// The caller learns the text of other errors, and could fill the log with them. If
+		// the caller has left, the error may only be a consequence of that.
 		if connect.CodeOf(seen) == connect.CodeInternal && ctx.Err() == nil {
 			i.logger.Error("authenticate", "error", err)
 		}
 		return ctx, seen
 	}
-	if res, ok := ctx.Value(responseKey{}).(*response); ok {
+	if res, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
 		res.body.held.user = user.Name
 	}
 	return context.WithValue(ctx, userKey{}, authenticated{user, i}), nil

@@ -10,22 +10,22 @@ type NewRecord struct {
 	Key string
 }
 
-// Outcome is what became of a record of a batch.
+// Outcome is the result for one record of a batch.
 type Outcome struct {
 	Appended Appended
-	// Err is as that of [Log.Append]; Appended means nothing then.
+	// Err is the error, as in [Log.Append]. If it is not nil, Appended is not valid.
 	Err error
 }
 
-// BatchLog is a [Log] that takes many records at a time, for the price of few. A
-// [Service] uses it for requests with many messages; to other logs it appends one
+// BatchLog is a [Log] that can append many records at a time at low cost. A
+// [Service] uses it for requests with many messages. To other logs it appends one
 // record after the other.
 type BatchLog interface {
 	Log
 
-	// AppendBatch appends records in their order, each as by Append: what is stored
-	// of them gets offsets that grow. One that is refused does not refuse those after
-	// it. It returns an outcome for each record, and is as safe for concurrent use.
+	// AppendBatch appends each record as Append would, in order, so that the offsets of
+	// the stored records increase. If a record is refused, later ones may still be
+	// stored. It returns an outcome for each record. It must be safe for concurrent use.
 	AppendBatch(ctx context.Context, records []NewRecord) []Outcome
 }
 

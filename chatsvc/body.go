@@ -35,11 +35,11 @@ const (
 	flagCompressed = 0b1
 )
 
-// requestBody reads a request's body no further than its limit and for no longer than
+// limitedBody reads a request's body no further than its limit and for no longer than
 // its size justifies, and checks the envelope around the message, so that a body that
 // ends too early, is too large or is compressed gets the same error over every
 // protocol. Without it connect would read on to find out how large a body is.
-type requestBody struct {
+type limitedBody struct {
 	src      io.ReadCloser // limited
 	raw      io.Reader     // not limited
 	control  *http.ResponseController
@@ -65,9 +65,9 @@ type requestBody struct {
 	expired bool
 }
 
-// newRequestBody wraps the body of r, a call that may carry content bytes of
+// newLimitedBody wraps the body of r, a call that may carry content bytes of
 // content in a message. The caller calls finish in the end.
-func newRequestBody(w http.ResponseWriter, r *http.Request, f face, contentType string, content int, bodies *bodyBudget) *requestBody {
+func newLimitedBody(w http.ResponseWriter, r *http.Request, f face, contentType string, content int, bodies *bodyBudget) *limitedBody {
 	limit := int64(content)
 	if f == faceWebText || strings.HasSuffix(contentType, "json") {
 		limit = int64(base64.StdEncoding.EncodedLen(content))
@@ -76,7 +76,7 @@ func newRequestBody(w http.ResponseWriter, r *http.Request, f face, contentType 
 	if f == faceMany {
 		limit = math.MaxInt64 // each line has one
 	}
-	b := &requestBody{
+	b := &limitedBody{
 		src:       http.MaxBytesReader(w, r.Body, limit),
 		raw:       r.Body,
 		control:   http.NewResponseController(w),
@@ -109,7 +109,7 @@ func transferTime(bytes int64) time.Duration {
 
 // expire ends the wait for the rest of the body. To set the deadline of each request
 // instead costs HTTP/2 messages to the connection's goroutine.
-func (b *requestBody) expire() {
+func (b *limitedBody) expire() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.done {
@@ -122,7 +122,7 @@ func (b *requestBody) expire() {
 }
 
 // stop ends the watch over the body's time.
-func (b *requestBody) stop() {
+func (b *limitedBody) stop() {
 	if b.timer == nil {
 		return
 	}
@@ -133,7 +133,7 @@ func (b *requestBody) stop() {
 }
 
 // isExpired reports whether the body took too long.
-func (b *requestBody) isExpired() bool {
+func (b *limitedBody) isExpired() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.expired
@@ -142,7 +142,7 @@ func (b *requestBody) isExpired() bool {
 // finish ends the use of the body after the call. It reads a part of what an
 // HTTP/1.1 connection still carries: otherwise the answer would be lost if the
 // connection is closed while the caller writes.
-func (b *requestBody) finish() {
+func (b *limitedBody) finish() {
 	b.stop()
 	b.held.release()
 	if !b.unread() || b.isExpired() {
@@ -156,15 +156,15 @@ func (b *requestBody) finish() {
 
 // unread reports whether something is left that an HTTP/1.1 connection's next
 // request would have to wait for.
-func (b *requestBody) unread() bool { return b.isHTTP1 && !b.keeps && !b.ended }
+func (b *limitedBody) unread() bool { return b.isHTTP1 && !b.keeps && !b.ended }
 
 // keep lets the connection live on although the answer begins before the body has
 // ended, as the rest of it is read.
-func (b *requestBody) keep() { b.keeps = true }
+func (b *limitedBody) keep() { b.keeps = true }
 
 // Close implements [io.Closer]. What is unread stays so, for net/http to deal
 // with after the answer: it would read on here, before it.
-func (b *requestBody) Close() error {
+func (b *limitedBody) Close() error {
 	if b.unread() {
 		return nil
 	}
@@ -173,7 +173,7 @@ func (b *requestBody) Close() error {
 
 // Read implements [io.Reader]. Errors that are the caller's fault have a
 // connect code.
-func (b *requestBody) Read(p []byte) (int, error) {
+func (b *limitedBody) Read(p []byte) (int, error) {
 	if b.declared > b.limit {
 		return 0, b.tooLarge()
 	}
@@ -204,7 +204,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 }
 
 // readError returns what the caller sees of an error of src's.
-func (b *requestBody) readError(err error) error {
+func (b *limitedBody) readError(err error) error {
 	var over *http.MaxBytesError
 	var coded *connect.Error
 	switch {
@@ -222,7 +222,7 @@ func (b *requestBody) readError(err error) error {
 }
 
 // end notes that the body is there.
-func (b *requestBody) end() {
+func (b *limitedBody) end() {
 	if !b.ended {
 		b.stop()
 	}
@@ -230,7 +230,7 @@ func (b *requestBody) end() {
 }
 
 // scan follows the envelopes through the next bytes of the body.
-func (b *requestBody) scan(p []byte) error {
+func (b *limitedBody) scan(p []byte) error {
 	for len(p) > 0 {
 		if b.left > 0 {
 			n := min(b.left, int64(len(p)))
@@ -259,7 +259,7 @@ func (b *requestBody) scan(p []byte) error {
 	return nil
 }
 
-func (b *requestBody) tooLarge() error {
+func (b *limitedBody) tooLarge() error {
 	b.isLarge = true
 	if b.content == 0 {
 		return tooLarge("the body is larger than %d bytes: this call needs none", b.limit)

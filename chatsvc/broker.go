@@ -94,7 +94,7 @@ func newBroker(log Log, state State, memory memoryBounds, replay Replay, logger 
 			census:  1,
 		},
 	}
-	b.replay.bounds, b.replay.turn = replay, make(chan struct{}, 1)
+	b.replay.bounds, b.replay.busy = replay, make(chan struct{}, 1)
 	b.view.at = time.Now()
 	b.cold = newColdCache(log, state.Epoch, memory, b.reportUnreadable, b.giveWay)
 	b.hold = time.AfterFunc(time.Hour, b.endHold)
@@ -240,7 +240,7 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 		return batch{}, nil, b.reason
 	}
 	if s.next >= end {
-		b.letGo(s)
+		b.releasePiece(s)
 		b.park(s) // which may release what is held
 		end = min(b.visible, s.until)
 		if s.next >= end && s.round == nil {
@@ -256,7 +256,7 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 		return b.readCold(s, end)
 	}
 	defer b.mu.Unlock()
-	b.letGo(s)
+	b.releasePiece(s)
 	got := b.hot.batch(s.next, end)
 	if got.count > 0 && b.hot.isFull() {
 		b.hot.evict()
@@ -269,8 +269,8 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 	return got, b.round.released, nil
 }
 
-// seeAll shows s what is not released yet: its stream ends next.
-func (b *broker) seeAll(s *subscriber) {
+// showAll shows s what is not released yet: its stream ends next.
+func (b *broker) showAll(s *subscriber) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s.leaving = true
@@ -288,7 +288,7 @@ func (b *broker) readCold(s *subscriber, end uint64) (batch, <-chan struct{}, er
 		}
 		switch {
 		case p.err != nil:
-			b.letGo(s)
+			b.releasePiece(s)
 			return batch{}, nil, b.coldError(p.err)
 		case p.contains(s.next):
 			got := p.chunk.batch(s.next, end)
@@ -296,11 +296,11 @@ func (b *broker) readCold(s *subscriber, end uint64) (batch, <-chan struct{}, er
 			s.begun = true
 			return got, nil, nil
 		case s.next < p.chunk.base && p.from <= s.next:
-			b.letGo(s)
+			b.releasePiece(s)
 			return batch{}, nil, errFellBehind
 		}
 		s.begun = s.begun || p.from <= s.next // the block is cut before the record
-		b.letGo(s)
+		b.releasePiece(s)
 	}
 }
 
@@ -317,8 +317,8 @@ func (b *broker) coldError(err error) error {
 	return err
 }
 
-// letGo ends the hold that s has of a piece.
-func (b *broker) letGo(s *subscriber) {
+// releasePiece ends the hold that s has of a piece.
+func (b *broker) releasePiece(s *subscriber) {
 	if s.piece != nil {
 		b.cold.release(s.piece)
 		s.piece = nil
@@ -326,17 +326,17 @@ func (b *broker) letGo(s *subscriber) {
 }
 
 // unload ends the hold that s has of records in memory, which it has copied.
-func (b *broker) unload(s *subscriber) {
+func (b *broker) releaseCopied(s *subscriber) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.letGo(s)
+	b.releasePiece(s)
 }
 
 // leave forgets s.
 func (b *broker) leave(s *subscriber) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.letGo(s)
+	b.releasePiece(s)
 	b.unpark(s)
 	b.quit(s)
 	b.releaseIfDue() // s may have been the one that the others wait for

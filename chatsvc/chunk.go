@@ -8,34 +8,33 @@ import (
 )
 
 const (
-	// chunkBytes is the size of a chunk, and with it of the largest batch of more
+	// chunkBytes is the size of a chunk, and therefore of the largest batch with more
 	// than one record.
 	chunkBytes = 64 << 10
-	// ownChunkBytes is the size from which a record is a chunk of its own,
+	// ownChunkBytes is the smallest size of a record that gets its own chunk,
 	// which shares the log's bytes instead of copying them.
 	ownChunkBytes = 4 << 10
-	// chunkOverhead is about what a chunk takes beside its records.
+	// chunkOverhead is the approximate size of a chunk without its records.
 	chunkOverhead = 256
-	// recordOverhead is about the most that a record takes beside its content.
+	// recordOverhead is the approximate largest size of a record without its content.
 	recordOverhead = 1 << 10
 )
 
-// chunk is consecutive records in memory, encoded, one behind the other. Data and
-// ends are only ever appended to or replaced, so a slice that was handed out does
-// not change.
+// chunk is consecutive encoded records in memory. Data and ends are only appended to or
+// replaced as a whole, so slices of them never change.
 type chunk struct {
 	base   uint64 // offset of the first record
 	before int64  // sum of the sizes of the records before it, in the hot end
 	data   []byte // the records
 	ends   []uint32
 	json   jsonForm
-	// evicted tells that the chunk has left the hot end: it stays in memory only for
-	// those that write it.
+	// evicted tells that the chunk has left the hot end. It stays in memory while
+	// subscribers write it.
 	evicted atomic.Bool
 }
 
-// newChunk returns a chunk of the records in c, with an empty one for each that
-// cannot be read, for which it calls unreadable.
+// newChunk returns a chunk of the records in c. It calls unreadable for records that
+// cannot be read, and uses empty ones for them.
 func newChunk(c Chunk, unreadable func(from, to uint64)) *chunk {
 	size, next := 0, c.From
 	for _, e := range c.Entries {
@@ -51,9 +50,9 @@ func newChunk(c Chunk, unreadable func(from, to uint64)) *chunk {
 	return n
 }
 
-// eachRecord calls add with the record of each offset in c, in order: an empty one
-// where there is none, or none that is one of SimpleChat. Those it reports, each
-// run of them once.
+// eachRecord calls add with the record of each offset in c, in order. It adds an empty
+// record for an offset without a valid record, and calls unreadable once for each run of
+// such offsets.
 func eachRecord(c Chunk, unreadable func(from, to uint64), add func([]byte)) {
 	next := c.From
 	lost := func(to uint64) {
@@ -76,8 +75,8 @@ func eachRecord(c Chunk, unreadable func(from, to uint64), add func([]byte)) {
 	lost(c.Next)
 }
 
-// add appends the next record. It shares the bytes of the first one if there is no
-// room for it.
+// add appends the next record. It does not copy the first record if the chunk has no
+// buffer.
 func (c *chunk) add(r []byte) {
 	if cap(c.data) == 0 {
 		c.data = slices.Clip(r)
@@ -87,7 +86,7 @@ func (c *chunk) add(r []byte) {
 	c.ends = append(c.ends, uint32(len(c.data)))
 }
 
-// size returns about how many bytes of memory the chunk takes without its JSON form.
+// size returns the approximate memory of the chunk without its JSON form, in bytes.
 func (c *chunk) size() int64 { return int64(cap(c.data) + 4*cap(c.ends) + chunkOverhead) }
 
 // start returns where the record at index i begins in data.
@@ -104,15 +103,14 @@ type batch struct {
 	count  int    // number of records; 0: an empty batch
 	data   []byte // the records: a ChatMessages of count messages
 
-	// The chunk as it was when the batch was read: others append to it.
+	// The chunk at the moment of the read; records may be appended to it later.
 	chunk   *chunk
 	index   int      // of the first record in the chunk
 	records []byte   // chunk.data
 	ends    []uint32 // chunk.ends
 }
 
-// batch returns the records from offset from, which is in the chunk, to below
-// offset to, as far as the chunk goes.
+// batch returns the records in [from, to) that are in the chunk. From is in the chunk.
 func (c *chunk) batch(from, to uint64) batch {
 	i := int(from - c.base)
 	ends := c.ends[:min(uint64(len(c.ends)), to-c.base)]

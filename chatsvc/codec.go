@@ -16,8 +16,8 @@ import (
 )
 
 // jsonCodec is connect's JSON codec, but strict: a misspelt field or an unknown
-// content type is an error, where connect's own would take the message without
-// it. The scheme never changes, so there is no newer client to be lenient with.
+// content type is an error. Connect's own codec would ignore it. The scheme never
+// changes, so there are no newer clients with unknown fields.
 type jsonCodec struct{ name string }
 
 var _ connect.Codec = jsonCodec{}
@@ -41,10 +41,10 @@ func (c jsonCodec) Unmarshal(data []byte, m any) error {
 		return err
 	}
 	if len(data) == 0 {
-		return errors.New("there is no body: send a JSON object, at least {}")
+		return errors.New("the body is empty: send a JSON object, at least {}")
 	}
 	if err := protojson.Unmarshal(data, msg); err != nil {
-		return fmt.Errorf("%w; %s is to be sent as protobuf's JSON: bytes in base64, enums by name", jsonError(err), msg.ProtoReflect().Descriptor().Name())
+		return fmt.Errorf("%w; send %s as protobuf's JSON: bytes in base64, enums by name", jsonError(err), msg.ProtoReflect().Descriptor().Name())
 	}
 	if sent, ok := msg.(*chatpb.ChatMessage); ok && sent.GetType() == chatpb.ChatMessage_Unknown && !bytes.Contains(data, []byte(`"type"`)) {
 		return checkUntyped(sent.GetContent())
@@ -52,16 +52,16 @@ func (c jsonCodec) Unmarshal(data []byte, m any) error {
 	return nil
 }
 
-// checkUntyped refuses what is most likely text that was not encoded: many words are
+// checkUntyped refuses content that is most likely text without base64: many words are
 // valid base64.
 func checkUntyped(content []byte) error {
 	if utf8.Valid(content) || strings.HasPrefix(http.DetectContentType(content), "image/") {
 		return nil
 	}
-	return errors.New("the content is neither text nor an image, and there is no type: encode it in base64 and give its type, or send the text itself with 'Content-Type: text/plain'")
+	return errors.New("the content is neither text nor an image, and the type is missing: encode the content in base64 and add its type, or send the text itself with 'Content-Type: text/plain'")
 }
 
-// protoCodec is connect's protobuf codec with an error that says what to send.
+// protoCodec is connect's protobuf codec with a clearer error.
 type protoCodec struct{}
 
 var _ connect.Codec = protoCodec{}
@@ -94,7 +94,7 @@ func (protoCodec) Unmarshal(data []byte, m any) error {
 		return err
 	}
 	if err := proto.Unmarshal(data, msg); err != nil {
-		return fmt.Errorf("the bytes are no serialized %s, or a string in it is not UTF-8", msg.ProtoReflect().Descriptor().FullName())
+		return fmt.Errorf("the body is not a serialized %s, or a string in it is not UTF-8: send the message in protobuf's binary form", msg.ProtoReflect().Descriptor().FullName())
 	}
 	return nil
 }
@@ -102,12 +102,12 @@ func (protoCodec) Unmarshal(data []byte, m any) error {
 func protoMessage(m any) (proto.Message, error) {
 	msg, ok := m.(proto.Message)
 	if !ok {
-		return nil, fmt.Errorf("%T is no protobuf message", m)
+		return nil, fmt.Errorf("%T is not a protobuf message", m)
 	}
 	return msg, nil
 }
 
-// jsonErrorBytes is how much is told of an error of protojson's, which quotes the message.
+// jsonErrorBytes is how many bytes of protojson's error are shown, which quotes the message.
 const jsonErrorBytes = 200
 
 // jsonError returns the beginning of protojson's error without its prefix and its random

@@ -280,7 +280,7 @@ func TestColdReadsEnd(t *testing.T) {
 		"the begin is": {func(c Chunk, _ error) (Chunk, error) {
 			return Chunk{From: 5, Next: c.Next, Entries: c.Entries[4:], First: 10}, nil
 		}, errFellBehind},
-		"the epoch is another": {func(Chunk, error) (Chunk, error) { return Chunk{}, fmt.Errorf("%w: it is X", ErrEpoch) }, errReplaced},
+		"the epoch is another": {func(Chunk, error) (Chunk, error) { return Chunk{}, fmt.Errorf("%w: it is X", ErrEpoch) }, errNewEpoch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -94,7 +94,7 @@ func (c *coldCache) load(p *piece) {
 	}
 	close(p.loaded)
 	if p.holders == 0 {
-		c.rest(p)
+		c.retire(p)
 	}
 	c.grant()
 }
@@ -114,7 +114,7 @@ func (c *coldCache) read(p *piece) (*chunk, uint64, error) {
 		isGone := err == nil && got.First > p.from // records below First may be removed at any time
 		switch {
 		case errors.Is(err, ErrEpoch):
-			return nil, p.from, errReplaced
+			return nil, p.from, errNewEpoch
 		case err == nil && got.From >= p.to && isGone:
 			return nil, p.to, errFellBehind
 		case err == nil && got.Next > got.From && (got.From == p.from || isGone):

@@ -7,51 +7,52 @@ import (
 )
 
 const (
-	// crowdShare is the part of the crowd, in per cent, that must be parked
-	// before records are released to it.
+	// crowdShare is the percentage of the crowd that must be parked before records are
+	// released to it.
 	crowdShare = 90
-	// smallCrowd is the size below which a crowd waits for nobody: it would gain
-	// nothing from larger batches.
+	// smallCrowd is the size below which a crowd never waits: it would gain nothing from
+	// larger batches.
 	smallCrowd = 64
-	// A record waits for the crowd for at most holdEach for each subscriber up to
-	// plateauHold, then for writeEach, about what a write takes, up to longestHold.
+	// A record waits for the crowd for at most holdEach per subscriber, up to plateauHold.
+	// In very large crowds it waits for writeEach per subscriber, which is about the time
+	// of a write, up to longestHold.
 	holdEach    = 100 * time.Microsecond
 	plateauHold = 100 * time.Millisecond
 	writeEach   = 20 * time.Microsecond
 	longestHold = 250 * time.Millisecond
-	// largeRelease is the number of records from which a release is large.
+	// largeRelease is the smallest number of records in a large release.
 	largeRelease = 64
-	// fewLate is the part of the crowd, in per cent, up to which those that were late
-	// are to blame, and not the machine.
+	// fewLate is the largest percentage of late subscribers for which the subscribers are
+	// to blame. If more are late, the machine is.
 	fewLate = 25
 	// A subscriber that was late stays out of the crowd for shortestAbsence, and twice
-	// as long each time it is late again, up to longestAbsence. That is forgotten when
-	// it has kept up for lateMemory.
+	// as long each time it is late again, up to longestAbsence. After lateMemory without
+	// being late, the first absence is short again.
 	shortestAbsence = time.Second
 	longestAbsence  = time.Minute
 	lateMemory      = 2 * time.Minute
-	// coldPause bounds how long after a release cold reads wait for the crowd.
+	// coldPause is how long cold reads wait for the crowd after a release, at most.
 	coldPause = 50 * time.Millisecond
 )
 
-// crowdState says when parked subscribers are woken. It is guarded by the broker's mu.
+// crowdState decides when parked subscribers are woken. It is guarded by the broker's mu.
 type crowdState struct {
 	visible uint64      // records below this offset are released
-	round   *round      // what parked subscribers wait for
-	waiting int         // subscribers that wait for round
-	parked  int         // those of them that are in the crowd
-	crowd   int         // subscribers that keep up, parked or not
-	census  uint64      // names the crowd; grows when late ones are dropped
-	excused uint64      // those that were dropped from this census or an older one are not to blame
+	round   *round      // the wait of parked subscribers
+	waiting int         // number of subscribers that wait for round
+	parked  int         // number of them that are in the crowd
+	crowd   int         // number of subscribers that keep up, parked or not
+	census  uint64      // number of the current crowd; increases when late subscribers are dropped
+	excused uint64      // subscribers that were dropped from this census or an older one are not to blame
 	hold    *time.Timer // ends the wait for the crowd
-	held    time.Time   // when the oldest of the records that are held was published
+	held    time.Time   // when the oldest held record was published
 
-	releasedAt time.Time     // when the crowd was woken last; zero when it has parked since
-	large      bool          // the last release was
-	restsUntil time.Time     // when it may be woken again
-	settled    chan struct{} // closed when the crowd has parked after a release; nil while nobody waits for that
+	releasedAt time.Time     // when the crowd was woken last; zero if it has parked since
+	large      bool          // the last release was large
+	restsUntil time.Time     // when the crowd may be woken again
+	settled    chan struct{} // closed when the crowd has parked after a release; nil if no cold read waits for that
 
-	releases, wakeups uint64 // how often records were released, and to how many that waited
+	releases, wakeups uint64 // number of releases, and of subscribers woken by them
 }
 
 // round is one wait of parked subscribers.
@@ -60,8 +61,8 @@ type round struct {
 	census   uint64        // of the crowd that waited; set by the release
 }
 
-// releaseIfDue releases what is held if most of the crowd is parked and has had
-// its rest. The caller holds mu.
+// releaseIfDue releases the held records if most of the crowd is parked and has rested. It
+// reports whether it did. The caller holds mu.
 func (b *broker) releaseIfDue() bool {
 	if b.visible == b.hot.next {
 		return false
@@ -76,7 +77,7 @@ func (b *broker) releaseIfDue() bool {
 // isParked reports whether most of the crowd is parked. The caller holds mu.
 func (b *broker) isParked() bool { return b.parked*100 >= b.crowd*crowdShare }
 
-// holdTime returns for how long what is held stays so: until the crowd has
+// holdTime returns how long the held records stay held: until the crowd has
 // rested, or until longestHold has passed. The caller holds mu.
 func (b *broker) holdTime() time.Duration {
 	longest := time.Until(b.held.Add(b.longestHold()))
@@ -93,7 +94,7 @@ func (b *broker) longestHold() time.Duration {
 	return min(max(min(each(holdEach), plateauHold), each(writeEach)), longestHold)
 }
 
-// release makes all records visible and wakes who is parked. The caller holds
+// release makes all records visible and wakes the waiting subscribers. The caller holds
 // mu.
 func (b *broker) release() {
 	b.large = b.hot.next-b.visible >= largeRelease
@@ -111,8 +112,8 @@ func (b *broker) release() {
 	b.releasedAt = time.Now()
 }
 
-// endHold releases what was held for long enough, and drops those from the crowd that
-// are not parked by then.
+// endHold releases records that were held long enough, and drops subscribers that have
+// not parked from the crowd.
 func (b *broker) endHold() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,7 +132,7 @@ func (b *broker) endHold() {
 	b.release()
 }
 
-// park counts s as waiting, which may release what is held. The caller holds mu.
+// park counts s as waiting. That may release the held records. The caller holds mu.
 func (b *broker) park(s *subscriber) {
 	if s.census != b.census {
 		b.join(s)
@@ -147,7 +148,7 @@ func (b *broker) park(s *subscriber) {
 	}
 }
 
-// join takes s into the crowd, unless it was late not long ago. The caller holds mu.
+// join adds s to the crowd, unless it was late recently. The caller holds mu.
 func (b *broker) join(s *subscriber) {
 	if s.census > b.excused {
 		s.late()
@@ -189,7 +190,7 @@ func (b *broker) rest() {
 	}
 }
 
-// unpark ends the wait of s, if it does. The caller holds mu.
+// unpark ends the wait of s, if it waits. The caller holds mu.
 func (b *broker) unpark(s *subscriber) {
 	switch s.round {
 	case nil:
@@ -207,7 +208,7 @@ func (b *broker) unpark(s *subscriber) {
 	s.round = nil
 }
 
-// quit takes s out of the crowd until it parks again. The caller holds mu.
+// quit removes s from the crowd until it parks again. The caller holds mu.
 func (b *broker) quit(s *subscriber) {
 	if s.census == b.census {
 		b.crowd--
@@ -223,11 +224,11 @@ func (b *broker) settle() {
 	}
 }
 
-// giveWay returns when a cold read may begin: not while a release goes to the crowd,
-// as every read then takes the processor from all that wait for their batch. It waits
-// until coldPause after the release at the longest. In any case all goroutines that
-// can run do so first: a cold reader and its reads wake each other, and the
-// scheduler prefers those that were just woken to those that have waited.
+// giveWay returns when a cold read may begin. It waits while a release is written to the
+// crowd, for at most coldPause, because a read would take the processor from all
+// subscribers that wait for their batch. It always lets other goroutines run first: a cold
+// reader and its reads wake each other, and the scheduler prefers goroutines that were
+// just woken to those that have waited.
 func (b *broker) giveWay(ctx context.Context) {
 	runtime.Gosched()
 	for {

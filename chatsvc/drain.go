@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Drain ends all streams one after the other, at equal distances within spread, so
-// that their clients do not come to another server all at once. Each ends with the
-// code unavailable when it has all that it is due at that moment. From the beginning of
-// Drain on new streams are refused with the same code; sends are not, nor are requests
-// with many messages ended. It returns when all streams were told, or ctx.Err() when ctx
-// is done. Streams that never rest are left to [Service.Shutdown], which a caller calls
-// next.
+// Drain ends all streams one after the other, evenly spread over the time spread, so
+// that their clients do not all reconnect to other servers at once. Each stream ends with
+// the code unavailable after it has sent all messages that are stored by then. New streams
+// are refused with the same code from the start of Drain on. Sends are still accepted, and
+// requests with many messages stay open. Drain returns when all streams were told to end,
+// or ctx.Err() when ctx is done. The caller should call [Service.Shutdown] next, which also
+// ends streams that always have something to send.
 func (s *Service) Drain(ctx context.Context, spread time.Duration) error {
 	s.mu.Lock()
 	s.drained = true
@@ -36,20 +36,20 @@ func (s *Service) Drain(ctx context.Context, spread time.Duration) error {
 	return nil
 }
 
-// awaitAcknowledged returns when subscribers can get what senders were told is stored,
-// or after drainTime.
+// awaitAcknowledged returns when all acknowledged messages are available to subscribers, or
+// after drainTime.
 func (s *Service) awaitAcknowledged(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	b := s.broker.Load()
-	_ = b.await(ctx, b.acknowledged.Load()) // the stream ends all the same
+	_ = b.await(ctx, b.acknowledged.Load()) // the stream ends in any case
 }
 
-// all returns the streams, in no order.
-func (p *pendingWrites) all() []*watchdog {
+// all returns the streams in no particular order.
+func (p *pendingWrites) all() []*writeWatchdog {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	streams := make([]*watchdog, 0, len(p.streams))
+	streams := make([]*writeWatchdog, 0, len(p.streams))
 	for w := range p.streams {
 		streams = append(streams, w)
 	}

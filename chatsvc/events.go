@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// lineBuffers are for streams that write a batch message by message. They hold one for
-// no longer than a write takes.
+// lineBuffers are buffers for streams that write a batch message by message. A stream holds
+// one only during a write.
 var lineBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 16<<10) }}
 
 // writeEach calls write with a buffered writer to the response, and flushes.
@@ -27,16 +27,16 @@ func (s *stream) writeEach(write func(w *bufio.Writer) error) error {
 	return s.control.Flush()
 }
 
-// writeEvents writes b as server-sent events (HTML standard, section 9.2): one for each
-// message, whose id is the position behind it, so that an EventSource that connects
-// again gets the next one. An empty batch is a comment; the first one of a stream
-// carries the position too.
+// writeEvents writes b as server-sent events (HTML standard, section 9.2), one for each
+// message. The id of an event is the position after the message, so that an EventSource
+// that reconnects gets the next one. An empty batch is a comment; if it is the first batch
+// of a stream, it has the position too.
 func (s *stream) writeEvents(b batch) error {
 	data, ends, array, err := b.jsonParts()
 	if err != nil {
 		return err
 	}
-	s.watch.holds(array) // it may have been dropped and made again since send
+	s.watchdog.holds(array) // the form may have been dropped and made again since send
 	return s.writeEach(func(w *bufio.Writer) error {
 		if b.count == 0 {
 			if s.isFirst {
@@ -61,18 +61,18 @@ func (s *stream) writeEvents(b batch) error {
 	})
 }
 
-// end tells a reader of events that it has all that it asked for: without that an
-// EventSource connects again, as it does after every end.
+// end tells a reader of events that the stream is complete. Without that, an EventSource
+// would reconnect, as it does after every end.
 func (s *stream) end() error {
 	if s.form != formEvents {
 		return nil
 	}
-	s.watch.start(pendingWrite{})
+	s.watchdog.start(pendingWrite{})
 	err := s.writeEach(func(w *bufio.Writer) error {
 		_, err := w.WriteString("event: end\nid: " + eventID(s.epoch, s.next) + eventEnd + "\ndata: {}\n\n")
 		return err
 	})
-	if cut := s.watch.stop(batch{}, 0, false); cut != nil {
+	if cut := s.watchdog.stop(batch{}, 0, false); cut != nil {
 		return cut
 	}
 	return err

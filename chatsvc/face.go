@@ -9,8 +9,8 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// face is how a call looks to its client. Every call runs through connect, with its
-// interceptors: a face other than connect's own changes the request on the way in and
+// face is the form of a call on the wire. Every call runs through connect with its
+// interceptors: faces other than connect's own change the request on the way in and
 // the response on the way out.
 type face int
 
@@ -38,8 +38,8 @@ const (
 	contentTypeWeb         = "application/grpc-web+proto"
 )
 
-// faceOf is the one place that decides which face a request wears. The media type is
-// the request's, without its parameters.
+// faceOf returns the face of a request. The media type is that of the request, without its
+// parameters.
 func faceOf(r *http.Request, mediaType string, params map[string]string) face {
 	isSend := r.URL.Path == chatconnect.SimpleChatSendMessageProcedure
 	switch {
@@ -56,10 +56,10 @@ func faceOf(r *http.Request, mediaType string, params map[string]string) face {
 	}
 }
 
-// isStream reports whether the face is one of messageList for readers of lines.
+// isStream reports whether the face is one of messageList for clients that read lines.
 func (f face) isStream() bool { return f == faceLines || f == faceEvents || f == faceText }
 
-// methods returns the methods that a call of this face may have.
+// methods returns the allowed methods of a call with this face.
 func (f face) methods() []string {
 	if f.isStream() {
 		return []string{http.MethodGet, http.MethodPost}
@@ -67,7 +67,7 @@ func (f face) methods() []string {
 	return []string{http.MethodPost}
 }
 
-// allowedMethods returns the methods that a procedure has in any of its faces.
+// allowedMethods returns the methods of a procedure in all its faces.
 func allowedMethods(path string) []string {
 	if path == chatconnect.SimpleChatMessageListProcedure {
 		return faceLines.methods()
@@ -75,8 +75,8 @@ func allowedMethods(path string) []string {
 	return faceRPC.methods()
 }
 
-// acceptedFace returns the face that a request's Accept prefers, or else faceLines: a
-// client that accepts nothing of this gets what it would without the header.
+// acceptedFace returns the face that a request's Accept prefers. It returns faceLines if the
+// header is missing or names none of the faces.
 func acceptedFace(h http.Header) face {
 	best, most := faceLines, 0.0
 	for part := range strings.SplitSeq(strings.Join(h.Values("Accept"), ","), ",") {
@@ -103,7 +103,7 @@ func acceptedFace(h http.Header) face {
 	return best
 }
 
-// form is how a subscriber wants its batches.
+// form is the form of the batches for a subscriber.
 type form int
 
 const (
@@ -114,8 +114,7 @@ const (
 	formText               // a readable line for each message
 )
 
-// formOf returns the form of a stream that has a face and whose request had a content
-// type.
+// formOf returns the form of a stream with a face and the content type of its request.
 func formOf(f face, contentType string) form {
 	switch {
 	case f == faceLines || f == faceMany:
@@ -131,10 +130,10 @@ func formOf(f face, contentType string) form {
 	}
 }
 
-// isJSON reports whether the form is made of the messages' JSON forms.
+// isJSON reports whether the form uses the JSON forms of messages.
 func (f form) isJSON() bool { return f == formJSON || f == formLines || f == formEvents }
 
-// contentType returns what a response in lines says of itself.
+// contentType returns the content type of a response in lines.
 func (f form) contentType() string {
 	switch f {
 	case formEvents:

@@ -86,7 +86,7 @@ func TestGet(t *testing.T) {
 				{"?offset=+1", nil, 400, "Chat-Offset must be"},
 				{"?offset=1&offset=2", nil, 400, "2 times"},
 				{"?offset=", nil, 400, "is empty"},
-				{"?user=user1&password=s3cr3t", nil, 400, "there are offset, epoch and until"},
+				{"?user=user1&password=s3cr3t", nil, 400, "the parameters are offset, epoch and until"},
 				{"?offset=%zz", nil, 400, "malformed"},
 				{"?until=end", []string{"User-Password", "x"}, 401, "unauthenticated"},
 			} {

@@ -29,7 +29,7 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 	if err != nil {
 		return nil, err
 	}
-	res := responseFrom(ctx)
+	res := exchangeFrom(ctx)
 	if err := s.check(msg); err != nil {
 		res.body.isLarge = connect.CodeOf(err) == connect.CodeResourceExhausted
 		return nil, err
@@ -80,7 +80,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	}
 	defer s.streams.Done()
 	call, _ := connect.CallInfoForHandlerContext(ctx)
-	res := responseFrom(ctx)
+	res := exchangeFrom(ctx)
 	if res.refused != nil {
 		return res.refused
 	}
@@ -92,7 +92,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	if err != nil {
 		return wireError(err)
 	}
-	if res.isDone = res.isAgain && (o.isMoot() || o.from >= o.until); res.isDone {
+	if res.isDone = res.isAgain && (o.endsAtOnce() || o.from >= o.until); res.isDone {
 		return nil
 	}
 	o.setHeader(out.ResponseHeader())
@@ -101,14 +101,14 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 		return err
 	}
 	to := newStream(res.writer, formOf(res.face, call.RequestHeader().Get("Content-Type")), o.broker.epoch, o.from, s.writeDeadline)
-	defer to.watch.end()
-	if o.isMoot() {
+	defer to.watchdog.end()
+	if o.endsAtOnce() {
 		return wireError(to.end())
 	}
 	sub := o.broker.subscribe(ownerOf(ctx), o.from, o.until)
 	defer o.broker.leave(sub)
-	s.pending.add(&to.watch, sub.owner)
-	defer s.pending.remove(&to.watch)
+	s.pending.add(&to.watchdog, sub.owner)
+	defer s.pending.remove(&to.watchdog)
 	began := time.Now()
 	s.logStream(ctx, slog.LevelInfo, "subscribed", slog.Uint64("offset", o.from))
 	err = s.serve(ctx, o.broker, sub, to)
@@ -116,7 +116,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 		err = to.end()
 	}
 	seen := wireError(err)
-	sent, _ := to.watch.progress()
+	sent, _ := to.watchdog.progress()
 	duration, delivered := slog.Duration("duration", time.Since(began)), slog.Uint64("delivered", sent.messages)
 	switch {
 	case errors.Is(err, errSlow), errors.Is(err, errHeld):
@@ -171,7 +171,7 @@ func ownerOf(ctx context.Context) string {
 func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, to *stream) error {
 	beat := newHeartbeat(firstTime)
 	defer beat.timer.Stop()
-	to.watch.attach(beat)
+	to.watchdog.attach(beat)
 	user, _ := UserFromContext(ctx)
 	for first := true; ; first = false {
 		next, err := b.nextBatch(ctx, user.Revoked, sub, beat, first)
@@ -216,7 +216,7 @@ func (b *broker) nextBatch(ctx context.Context, revoked <-chan struct{}, sub *su
 			return batch{}, errRevoked
 		case <-beat.timer.C:
 			if beat.leaving.Load() {
-				b.seeAll(sub)
+				b.showAll(sub)
 				continue
 			}
 			if beat.isDue() {

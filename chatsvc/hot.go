@@ -5,11 +5,11 @@ import (
 	"sort"
 )
 
-// spareChunks is how many chunks the hot end holds at least, so that a subscriber
+// spareChunks is the smallest number of chunks in the hot end, so that a subscriber
 // that keeps up never reads from the log.
 const spareChunks = 2
 
-// hotEnd is the newest records of the log in memory. It is not safe for
+// hotEnd holds the newest records of the log in memory. It is not safe for
 // concurrent use, but its batches are.
 type hotEnd struct {
 	limit  int64       // bytes of memory
@@ -18,7 +18,7 @@ type hotEnd struct {
 	bytes  int64       // memory of the chunks without their JSON forms
 	total  int64       // sum of the sizes of all records that were ever added
 	json   jsonAccount // memory of the JSON forms
-	// evicted is called with the memory of chunks that have left.
+	// evicted is called with the size of chunks that were evicted; nil: no call.
 	evicted func(bytes int64)
 }
 
@@ -41,8 +41,8 @@ func (h *hotEnd) add(r []byte) {
 	h.next++
 }
 
-// open begins a chunk. It gives back the room that the one before it did not use,
-// as small records between large ones would otherwise hold a chunk each.
+// open begins a chunk. It frees the unused room of the chunk before: otherwise small
+// records between large ones would each use a whole chunk.
 func (h *hotEnd) open(data []byte) *chunk {
 	if n := len(h.chunks); n > 0 {
 		last := h.chunks[n-1]
@@ -59,7 +59,7 @@ func (h *hotEnd) open(data []byte) *chunk {
 	return c
 }
 
-// restart drops all and continues at offset next.
+// restart drops all chunks and continues at offset next.
 func (h *hotEnd) restart(next uint64) {
 	for _, c := range h.chunks {
 		h.drop(c)
@@ -68,8 +68,8 @@ func (h *hotEnd) restart(next uint64) {
 }
 
 // evict frees memory until the hot end is within its limit: first JSON forms, then
-// chunks, the oldest first. It leaves the last chunks and their JSON forms alone,
-// which all that keep up are about to write: each would make the form again.
+// chunks, the oldest first. It keeps the last chunks and their JSON forms, which all
+// subscribers that keep up are about to write.
 func (h *hotEnd) evict() {
 	for _, c := range h.chunks[:max(0, len(h.chunks)-spareChunks)] {
 		if h.json.bytes.Load() == 0 || h.bytes+h.json.bytes.Load() <= h.limit {
@@ -86,7 +86,7 @@ func (h *hotEnd) evict() {
 	h.chunks = slices.Delete(h.chunks, 0, count)
 }
 
-// drop notes that c has left the hot end.
+// drop marks c as evicted.
 func (h *hotEnd) drop(c *chunk) {
 	c.evicted.Store(true)
 	c.json.drop()
@@ -122,9 +122,8 @@ func (h *hotEnd) floor() uint64 {
 	return h.chunks[0].base
 }
 
-// batch returns the records from offset from, which is floor or higher, to below
-// offset to, which is next at the highest, as far as from's chunk goes. The batch
-// is empty if from is not below to.
+// batch returns the records in [from, to) that are in the chunk of from. From is floor or
+// higher, and to is at most next. The batch is empty if from is not below to.
 func (h *hotEnd) batch(from, to uint64) batch {
 	if from >= to {
 		return batch{offset: from}
@@ -132,11 +131,11 @@ func (h *hotEnd) batch(from, to uint64) batch {
 	return h.chunks[h.find(from)].batch(from, to)
 }
 
-// find returns the index of the chunk that holds offset, which is floor or
+// find returns the index of the chunk with the record at offset, which is floor or
 // higher, and lower than next.
 func (h *hotEnd) find(offset uint64) int {
 	if last := len(h.chunks) - 1; h.chunks[last].base <= offset {
-		return last // most subscribers are here
+		return last // the case of most subscribers
 	}
 	return sort.Search(len(h.chunks), func(i int) bool { return h.chunks[i].base > offset }) - 1
 }
@@ -151,8 +150,8 @@ func (h *hotEnd) size(offset uint64) int64 {
 	return h.total - c.before - int64(start(int(offset-c.base), c.ends))
 }
 
-// lastBytes returns the lowest offset from which on the sizes of all records add up
-// to at most bytes, or floor if all of them do.
+// lastBytes returns the lowest offset for which the sizes of the records from it to the end
+// add up to at most bytes, or floor if all records do.
 func (h *hotEnd) lastBytes(bytes int64) uint64 {
 	floor := h.floor()
 	n := sort.Search(int(h.next-floor), func(i int) bool { return h.size(floor+uint64(i)) <= bytes })

@@ -284,7 +284,7 @@ func TestDroppedJSONCountsWhileItIsWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &watchdog{deadline: time.Hour}
+		w := &writeWatchdog{deadline: time.Hour}
 		t.Cleanup(w.end)
 		w.start(pendingWrite{chunk: b.chunk, array: array})
 		pending.add(w, owner)

@@ -7,11 +7,11 @@ import (
 	"example.com/simplechat/chatsvc/internal/record"
 )
 
-// jsonForm is the JSON of a chunk's records, made once when the first
-// subscriber asks for it, and dropped when memory is short.
+// jsonForm is the JSON of a chunk's records. It is made when the first subscriber needs it,
+// and dropped when memory is short.
 type jsonForm struct {
-	account *jsonAccount // of all chunks that share a bound; nil: not counted
-	// array is the one that data is in, nil if there is none. Mu guards what changes it.
+	account *jsonAccount // shared by all chunks with the same bound; nil: not counted
+	// array is the memory of data, or nil if there is no data. Mu must be held to change it.
 	array atomic.Pointer[jsonArray]
 
 	mu   sync.Mutex // guards all below
@@ -22,13 +22,13 @@ type jsonForm struct {
 // jsonAccount counts the memory of JSON forms.
 type jsonAccount struct {
 	bytes atomic.Int64
-	// freed is called with the memory of a form that is not counted any more: writes
-	// may still hold it. It does not block.
+	// freed is called with the size of a form that is no longer counted. Writes
+	// may still hold it. It must not block.
 	freed func(bytes int64)
 }
 
-// jsonArray is the memory of a JSON form. Its address tells it from the one that the
-// form had before it was dropped or grew.
+// jsonArray stands for the memory of a JSON form. Each time that the form is made again or
+// grows, it gets another jsonArray.
 type jsonArray struct{ bytes int64 }
 
 // json returns the batch's messages as JSON objects with commas between them, and the
@@ -45,23 +45,23 @@ func (b batch) json() ([]byte, *jsonArray, error) {
 	return data[first : ends[len(ends)-1]-1], array, nil
 }
 
-// jsonParts returns the JSON form of the chunk up to the batch's end, where each
-// record's comma ends in it, and its array. The batch begins with the record at its
+// jsonParts returns the JSON form of the chunk up to the end of the batch, the ends of the
+// records in it, each after a comma, and its array. The batch begins with the record at its
 // index.
 func (b batch) jsonParts() (data []byte, ends []int, array *jsonArray, err error) {
 	if b.count == 0 {
 		return nil, nil, nil, nil
 	}
 	data, ends, array, err = b.makeJSON()
-	// The chunk may have left while the form was made, and drop does not wait for
-	// that: nobody else will drop the form.
+	// The chunk may have been evicted while the form was made. Then drop did not wait, and
+	// the form must be dropped here.
 	if b.chunk.evicted.Load() {
 		b.chunk.json.forget()
 	}
 	return data, ends, array, err
 }
 
-// makeJSON is jsonParts for a batch that has records.
+// makeJSON is jsonParts for a batch with records.
 func (b batch) makeJSON() ([]byte, []int, *jsonArray, error) {
 	f := &b.chunk.json
 	f.mu.Lock()
@@ -74,7 +74,7 @@ func (b batch) makeJSON() ([]byte, []int, *jsonArray, error) {
 	return f.data, f.ends[:len(b.ends)], f.array.Load(), nil
 }
 
-// extend makes the form of the records that have none yet. The caller holds mu.
+// extend adds the records that the form does not have yet. The caller holds mu.
 func (f *jsonForm) extend(b batch) error {
 	if cap(f.data) == 0 {
 		f.data = make([]byte, 0, len(b.records)+len(b.records)/2+64*len(b.ends))
@@ -95,7 +95,7 @@ func (f *jsonForm) extend(b batch) error {
 	return nil
 }
 
-// count notes that the form may have grown into another array. The caller holds mu.
+// count updates the account after the form has grown. The caller holds mu.
 func (f *jsonForm) count() {
 	old, bytes := f.array.Load(), int64(cap(f.data)+8*cap(f.ends))
 	if old != nil && old.bytes == bytes {
@@ -108,7 +108,7 @@ func (f *jsonForm) count() {
 	}
 }
 
-// uncount takes the array out of the account: writes may still hold it. The caller
+// uncount removes the array from the account. Writes may still hold it. The caller
 // holds mu.
 func (f *jsonForm) uncount() {
 	old := f.array.Load()
@@ -121,7 +121,7 @@ func (f *jsonForm) uncount() {
 	}
 }
 
-// forget takes the form out of its account for good.
+// forget removes the form from its account permanently.
 func (f *jsonForm) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -129,7 +129,7 @@ func (f *jsonForm) forget() {
 	f.account = nil
 }
 
-// drop frees the form unless it is being made; the next batch makes it again.
+// drop frees the form, unless it is being made at the moment. The next batch makes it again.
 func (f *jsonForm) drop() {
 	if !f.mu.TryLock() {
 		return

@@ -24,7 +24,7 @@ type lineSend struct {
 type lineCaller struct {
 	rpc      http.Handler
 	request  *http.Request // of all lines
-	response *response     // of all lines
+	exchange *exchange     // of all lines
 	body     bytes.Reader
 	answer   lineAnswer
 	message  []byte // serialized, of the line under way
@@ -37,9 +37,9 @@ func newLineCaller(rpc http.Handler, r *http.Request) lineCaller {
 		call.Header.Del(name)
 	}
 	call.Header.Set("Content-Type", contentTypeProto)
-	res := &response{body: &requestBody{}}
-	call = call.WithContext(context.WithValue(r.Context(), responseKey{}, res))
-	return lineCaller{rpc: rpc, request: call, response: res, answer: lineAnswer{header: make(http.Header)}}
+	res := &exchange{body: &limitedBody{}}
+	call = call.WithContext(context.WithValue(r.Context(), exchangeKey{}, res))
+	return lineCaller{rpc: rpc, request: call, exchange: res, answer: lineAnswer{header: make(http.Header)}}
 }
 
 // call returns what a line asks for. If the line could not be read, tooLong says why.
@@ -58,7 +58,7 @@ func (c *lineCaller) call(line []byte, tooLong error) *lineSend {
 		c.request.Header[HeaderIdempotencyKey] = []string{key}
 	}
 	c.body.Reset(c.message)
-	c.response.line = send
+	c.exchange.line = send
 	c.request.Body, c.request.ContentLength = io.NopCloser(&c.body), int64(len(c.message))
 	c.answer.reset()
 	c.rpc.ServeHTTP(&c.answer, c.request)
@@ -71,7 +71,7 @@ func (c *lineCaller) call(line []byte, tooLong error) *lineSend {
 
 // shrink gives up what a long line has taken: the next one may be far away.
 func (c *lineCaller) shrink() {
-	c.response.line = nil // and the record
+	c.exchange.line = nil // and the record
 	delete(c.request.Header, HeaderIdempotencyKey)
 	if cap(c.message) > manyBytes {
 		c.message = nil

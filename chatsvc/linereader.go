@@ -27,7 +27,7 @@ type lineBudget struct {
 // begun, for no longer than its size justifies. Between lines it waits for as long as
 // the client does. It is not safe for concurrent use, apart from stop.
 type lineReader struct {
-	body    *requestBody
+	body    *limitedBody
 	budget  lineBudget
 	content int // largest content, for the error's text
 	limit   int // largest line in bytes
@@ -39,17 +39,17 @@ type lineReader struct {
 	skips   bool  // the rest of a line that is too large is being skipped
 	readErr error // why nothing more can be read
 
-	watch lineWatch
+	watchdog lineWatchdog
 }
 
 // newLineReader returns a reader of the lines of a body, each with at most content
 // bytes of content in base64. The caller calls close.
-func newLineReader(body *requestBody, budget lineBudget, content int) *lineReader {
+func newLineReader(body *limitedBody, budget lineBudget, content int) *lineReader {
 	limit := base64.StdEncoding.EncodedLen(content) + bodySlack
 	return &lineReader{
 		body: body, budget: budget, content: content, limit: limit,
-		buf:   make([]byte, manyBytes),
-		watch: lineWatch{body: body, patience: bodyTime + transferTime(int64(limit))},
+		buf:      make([]byte, manyBytes),
+		watchdog: lineWatchdog{body: body, patience: bodyTime + transferTime(int64(limit))},
 	}
 }
 
@@ -77,12 +77,12 @@ func (l *lineReader) next() ([]byte, error) {
 			line := l.buf[l.start : l.start+l.scanned]
 			l.start += l.scanned + 1
 			l.scanned = 0
-			l.watch.passed = true
+			l.watchdog.passed = true
 			return bytes.TrimSpace(line), nil
 		case l.skips:
 			if i := bytes.IndexByte(l.buf[l.start:l.end], '\n'); i >= 0 {
 				l.start += i + 1
-				l.skips, l.watch.passed = false, true
+				l.skips, l.watchdog.passed = false, true
 				continue
 			}
 			l.start, l.end, l.scanned = 0, 0, 0
@@ -157,7 +157,7 @@ func (l *lineReader) fill() {
 		l.start = 0
 		l.shrink()
 	}
-	l.watch.begin(l.end > 0 || l.skips)
+	l.watchdog.begin(l.end > 0 || l.skips)
 	n, err := l.body.src.Read(l.buf[l.end:])
 	l.end += n
 	if err == nil {
@@ -165,7 +165,7 @@ func (l *lineReader) fill() {
 	}
 	l.readErr = errEndOfLines
 	if !errors.Is(err, io.EOF) {
-		l.readErr = l.watch.reason(l.body.readError(err))
+		l.readErr = l.watchdog.reason(l.body.readError(err))
 		return
 	}
 	l.body.end()
@@ -175,13 +175,13 @@ func (l *lineReader) fill() {
 
 // stop makes the reads fail from now on, for a reason.
 func (l *lineReader) stop(reason error) {
-	l.watch.mu.Lock()
-	defer l.watch.mu.Unlock()
-	l.watch.cut(reason)
+	l.watchdog.mu.Lock()
+	defer l.watchdog.mu.Unlock()
+	l.watchdog.cut(reason)
 }
 
 // close gives up what the reader holds. Nothing is read after it.
 func (l *lineReader) close() {
-	l.watch.end()
+	l.watchdog.end()
 	l.release()
 }

@@ -34,7 +34,7 @@ type manyRequest struct {
 
 // serveMany runs a request with many messages. Outer is the request as it came.
 func (e *endpoint) serveMany(w *answerWriter, r, outer *http.Request) {
-	res := responseFrom(r.Context())
+	res := exchangeFrom(r.Context())
 	// An HTTP/1.1 server reads the whole body before it answers otherwise. HTTP/2 and
 	// servers that know no such thing need not.
 	_ = http.NewResponseController(w.ResponseWriter).EnableFullDuplex()
@@ -65,7 +65,7 @@ func (s rpcs) sendMany(ctx context.Context, _ *chatpb.None, out *connect.ServerS
 	if call.RequestHeader().Get("Connect-Content-Encoding") != "" {
 		return connect.NewError(connect.CodeUnimplemented, errors.New("the lines are compressed: send them as they are (identity)"))
 	}
-	res := responseFrom(ctx)
+	res := exchangeFrom(ctx)
 	user, _ := UserFromContext(ctx)
 	budget := res.body.held.budget
 	full := limited(endTime, "too many messages are arriving at the same time: send them again")
@@ -181,7 +181,7 @@ func (m *manySend) awaitRead() error {
 	case <-m.revoked:
 		return errRevoked
 	case <-m.ctx.Done():
-		return m.lines.watch.reason(m.ctx.Err())
+		return m.lines.watchdog.reason(m.ctx.Err())
 	}
 }
 
@@ -215,7 +215,7 @@ func (m *manySend) answer() error {
 				return nil
 			}
 			if isReplaced {
-				return errReplaced
+				return errNewEpoch
 			}
 		case <-closing:
 			closing = nil
@@ -224,7 +224,7 @@ func (m *manySend) answer() error {
 			m.lines.stop(errRevoked)
 			return errRevoked
 		case <-m.ctx.Done():
-			return m.lines.watch.reason(m.ctx.Err()) // a read that is cut cancels an HTTP/1.1 call
+			return m.lines.watchdog.reason(m.ctx.Err()) // a read that is cut cancels an HTTP/1.1 call
 		}
 	}
 }
@@ -250,7 +250,7 @@ func (m *manySend) store(batch *lineBatch) (isReplaced bool) {
 	}
 	defer m.sends.Done()
 	if m.rpcs.broker.Load() != m.broker {
-		refuse(connect.NewError(connect.CodeUnavailable, errMeanwhile))
+		refuse(connect.NewError(connect.CodeUnavailable, errNewEpochWhileSending))
 		return true
 	}
 	began := time.Now()
@@ -260,7 +260,7 @@ func (m *manySend) store(batch *lineBatch) (isReplaced bool) {
 		m.observe(took, o.Err)
 	}
 	if m.rpcs.broker.Load() != m.broker { // what was stored is gone
-		refuse(connect.NewError(connect.CodeUnavailable, errMeanwhile))
+		refuse(connect.NewError(connect.CodeUnavailable, errNewEpochWhileSending))
 		return true
 	}
 	for i, outcome := range outcomes {
@@ -268,7 +268,7 @@ func (m *manySend) store(batch *lineBatch) (isReplaced bool) {
 		case outcome.Err != nil:
 			sends[i].refuse(newLineError(m.appendError(m.ctx, outcome.Err)))
 		case outcome.Appended.Epoch != m.broker.epoch: // the response's header names that
-			sends[i].refuse(newLineError(connect.NewError(connect.CodeUnavailable, errMeanwhile)))
+			sends[i].refuse(newLineError(connect.NewError(connect.CodeUnavailable, errNewEpochWhileSending)))
 			isReplaced = true
 		default:
 			sends[i].stored = outcome.Appended
@@ -297,7 +297,7 @@ func (m *manySend) end() {
 	m.lines.stop(errGone)
 	<-m.ended
 	m.lines.close()
-	m.to.watch.end()
+	m.to.watchdog.end()
 	if m.panicked != nil {
 		panic(m.panicked)
 	}
@@ -308,9 +308,9 @@ func (s *stream) writeLines(lines []byte) (err error) {
 	if len(lines) == 0 {
 		return nil
 	}
-	s.watch.start(pendingWrite{size: len(lines)})
+	s.watchdog.start(pendingWrite{size: len(lines)})
 	defer func() {
-		if cut := s.watch.stop(batch{}, 0, false); cut != nil {
+		if cut := s.watchdog.stop(batch{}, 0, false); cut != nil {
 			err = cut
 		}
 	}()

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// MemoryLog is a [Log] in memory, gone when the process ends. Each one has an
-// epoch of its own. Keys are known for [KeyWindow], and at most [MaxKeys] of them.
+// MemoryLog is a [Log] in memory. Its records are lost when the process ends. Each
+// MemoryLog has its own epoch. Keys are known for [KeyWindow], at most [MaxKeys] of them.
 type MemoryLog struct {
 	epoch     string
 	retention Retention
-	stored    Retention // what is kept physically
+	stored    Retention // bounds of the records in memory
 	maxKeys   int
 
 	mu       sync.Mutex     // guards all below
@@ -24,10 +24,10 @@ type MemoryLog struct {
 	next     uint64         // offset of the next record
 	total    int64          // sum of the sizes of all records ever appended
 	keys     map[keyHash]uint64
-	keyOrder []usedKey            // the keys in use, oldest first
+	keyOrder []keyUse             // the keys in use, oldest first
 	cursors  map[*uint64]struct{} // the offset that each running Follow reads next
 	appended chan struct{}        // closed and replaced by each append
-	expiry   *time.Timer          // trims when the oldest record is too old; nil while not armed
+	expiry   *time.Timer          // removes records that are too old; nil while not running
 }
 
 var (
@@ -41,20 +41,6 @@ type storedRecord struct {
 
 	before int64
 }
-
-// keyHash stands for a key of any length: 16 bytes of its SHA-256.
-type keyHash [16]byte
-
-type usedKey struct {
-	key  keyHash
-	time time.Time
-}
-
-// MaxKeys is how many idempotency keys a [MemoryLog] knows at a time, about 200 MB of
-// memory: enough for 8,000 sends per second. An append with a key beyond them gets
-// resource_exhausted with [HeaderRetryAfter] and stores nothing: to forget a key early
-// instead could store a message twice.
-const MaxKeys = 1_000_000
 
 // NewMemoryLog returns an empty log. Negative bounds count as none.
 func NewMemoryLog(retention Retention) *MemoryLog {
@@ -79,7 +65,7 @@ func (l *MemoryLog) State(context.Context) (State, error) {
 	return State{Epoch: l.epoch, First: l.first, Next: l.next}, nil
 }
 
-// Append implements [Log]; it fails only if ctx is done, or there are too many keys.
+// Append implements [Log]. It fails only if ctx is done, or if there are too many keys.
 func (l *MemoryLog) Append(ctx context.Context, record []byte, key string) (Appended, error) {
 	outcomes := l.AppendBatch(ctx, []NewRecord{{record, key}})
 	return outcomes[0].Appended, outcomes[0].Err
@@ -124,19 +110,13 @@ func (l *MemoryLog) append(r NewRecord, hash keyHash, now time.Time) Outcome {
 			return Outcome{Err: TooManyKeys(l.keyOrder[0].time.Add(KeyWindow).Sub(now))}
 		}
 		l.keys[hash] = l.next
-		l.keyOrder = append(l.keyOrder, usedKey{hash, now})
+		l.keyOrder = append(l.keyOrder, keyUse{hash, now})
 	}
 	offset := l.next
 	l.entries = append(l.entries, storedRecord{Entry{Offset: offset, Time: now, Record: r.Record}, l.total})
 	l.total += int64(len(r.Record))
 	l.next++
 	return Outcome{Appended: Appended{Epoch: l.epoch, Offset: offset}}
-}
-
-// TooManyKeys returns the error of a [Log] that knows as many keys as it may: the
-// message was not stored, and may be sent again after wait, or without a key.
-func TooManyKeys(wait time.Duration) error {
-	return limited(wait, "there are too many idempotency keys: send it again later, or without a key")
 }
 
 // Read implements [Log]; it fails only in another epoch or if ctx is done.
@@ -162,11 +142,11 @@ func (l *MemoryLog) LastBytes(ctx context.Context, epoch string, bytes int64) (u
 	return max(l.first, l.floor()+uint64(i)), nil
 }
 
-// followBytes is how much a Follow hands on at a time.
+// followBytes is how many bytes a Follow yields at a time.
 const followBytes = 256 << 10
 
-// Follow implements [Log]. What a running Follow has not read yet is stored,
-// whatever the retention: a burst never overtakes it.
+// Follow implements [Log]. The records that a running Follow has not read stay stored
+// regardless of the retention, so a burst never overtakes it.
 func (l *MemoryLog) Follow(ctx context.Context, epoch string, from uint64, yield func(Chunk) error) error {
 	if err := l.check(ctx, epoch); err != nil {
 		return err
@@ -275,12 +255,4 @@ func (l *MemoryLog) isPassed(offset uint64) bool {
 		}
 	}
 	return true
-}
-
-// forgetKeys drops the keys that left the window. The caller holds mu.
-func (l *MemoryLog) forgetKeys(now time.Time) {
-	for len(l.keyOrder) > 0 && now.Sub(l.keyOrder[0].time) > KeyWindow {
-		delete(l.keys, l.keyOrder[0].key)
-		l.keyOrder = l.keyOrder[1:]
-	}
 }

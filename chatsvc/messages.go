@@ -13,29 +13,29 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// Message is a message of the conversation with its place in it.
+// Message is a message of the conversation with its position.
 type Message struct {
 	*chatpb.ChatMessage
 
-	// Epoch and Offset are the message's place in the log.
+	// Epoch and Offset are the position of the message in the log.
 	Epoch  string
 	Offset uint64
 }
 
-// Next returns the position behind the message in its text form, N@EPOCH, to be stored
-// and given to [Service.Messages] later. It is the id of the message's server-sent event,
-// and chatclient reads it too.
+// Next returns the position after the message in its text form, N@EPOCH. Store it to
+// continue there with [Service.Messages] later. It is also the id of the message's
+// server-sent event, and package chatclient can parse it.
 func (m Message) Next() string { return eventID(m.Epoch, m.Offset+1) }
 
-// Messages returns the messages from a position on, without HTTP: first what is
-// retained, oldest first, then new ones as they come. A position is a text: "all" or ""
-// for everything that is retained, "-N" for the last N, "end" for new ones, "N" or
-// "N@EPOCH" for those from record N on. Where the log has another epoch or no longer has
-// record N, the first message's Epoch and Offset show it, as over HTTP. The sequence ends
-// when ctx is done, without an error; it yields one, with a connect code, and ends if the
-// position is malformed, the reader falls out of the history, the log is replaced, or
-// after [Service.Close]. It may be used again, from the same position. A reader that does
-// not keep up costs its place alone.
+// Messages returns the messages from a position on, without HTTP: first the retained ones,
+// oldest first, then new ones as they arrive. A position is a text: "all" or "" for all
+// retained messages, "-N" for the last N, "end" for new messages only, and "N" or
+// "N@EPOCH" for messages from record N on. If the log has another epoch or no longer
+// retains record N, the first message's Epoch and Offset show that, as over HTTP. The
+// sequence ends without an error when ctx is done. It yields an error with a connect code
+// and ends if the position is malformed, if the next message is no longer retained, if the
+// log gets another epoch, or after [Service.Close]. The sequence may be used again; it
+// then starts at the same position. A slow reader costs no memory.
 func (s *Service) Messages(ctx context.Context, from string) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		err := s.readMessages(ctx, from, func(m Message) error {
@@ -50,11 +50,11 @@ func (s *Service) Messages(ctx context.Context, from string) iter.Seq2[Message, 
 	}
 }
 
-// errEnough ends a sequence whose reader has ended it.
-var errEnough = errors.New("nothing more is wanted")
+// errEnough ends a sequence because its reader has stopped.
+var errEnough = errors.New("the reader has stopped")
 
-// readMessages calls yield with each message from a position on. It returns why it has
-// ended.
+// readMessages calls yield with each message from a position on. It returns the error that
+// has ended it.
 func (s *Service) readMessages(ctx context.Context, from string, yield func(Message) error) error {
 	if err := s.enterStream(); err != nil {
 		return err
@@ -81,7 +81,7 @@ func (s *Service) readMessages(ctx context.Context, from string, yield func(Mess
 		if err := proto.Unmarshal(next.data, messages); err != nil { // a copy
 			return err
 		}
-		o.broker.unload(sub) // the reader may take its time
+		o.broker.releaseCopied(sub) // the reader may take its time
 		for i, msg := range messages.GetMessages() {
 			if err := yield(Message{msg, o.broker.epoch, next.offset + uint64(i)}); err != nil {
 				return err

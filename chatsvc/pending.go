@@ -5,34 +5,33 @@ import (
 	"sync/atomic"
 )
 
-// pendingWrites bounds the memory that writes hold beside the hot end and the cold
-// cache: a batch whose chunk was evicted, or whose JSON form was dropped, stays in
-// memory until it is written. It
-// looks at the streams each time that a part of the bound has been evicted, so it
-// costs nothing per write. It is safe for concurrent use.
+// pendingWrites bounds the memory that pending writes hold in addition to the hot end and
+// the cold cache: a batch whose chunk was evicted, or whose JSON form was dropped, stays in
+// memory until it is written. It checks the streams each time that an eighth of the bound
+// was evicted, so it costs nothing per write. It is safe for concurrent use.
 type pendingWrites struct {
 	limit   int64 // bytes
 	evicted atomic.Int64
 	running sync.Mutex // held by the check
 
 	mu      sync.Mutex // guards all below
-	streams map[*watchdog]string
+	streams map[*writeWatchdog]string
 	ended   deliveries // of streams that were removed
 }
 
 func newPendingWrites(limit int64) *pendingWrites {
-	return &pendingWrites{limit: limit, streams: make(map[*watchdog]string)}
+	return &pendingWrites{limit: limit, streams: make(map[*writeWatchdog]string)}
 }
 
-// add takes a stream of an owner into account, until remove.
-func (p *pendingWrites) add(w *watchdog, owner string) {
+// add registers a stream of an owner, until remove.
+func (p *pendingWrites) add(w *writeWatchdog, owner string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.streams[w] = owner
 }
 
-// remove forgets a stream that has ended.
-func (p *pendingWrites) remove(w *watchdog) {
+// remove removes a stream that has ended.
+func (p *pendingWrites) remove(w *writeWatchdog) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	sent, _ := w.progress()
@@ -40,7 +39,8 @@ func (p *pendingWrites) remove(w *watchdog) {
 	delete(p.streams, w)
 }
 
-// evict notes that bytes have left the hot end or the cold cache. Writes may hold them.
+// evict notes that bytes were evicted from the hot end or the cold cache. Writes may still
+// hold them.
 func (p *pendingWrites) evict(bytes int64) {
 	if bytes == 0 || p.evicted.Add(bytes) < p.limit/8 {
 		return
@@ -49,33 +49,33 @@ func (p *pendingWrites) evict(bytes int64) {
 	go p.check()
 }
 
-// heldWrite is a write that holds memory which is not counted in the hot end or the
-// cold cache any more.
+// heldWrite is a write that holds memory which is no longer counted in the hot end or the
+// cold cache.
 type heldWrite struct {
 	pendingWrite
 
-	watch *watchdog
-	owner string
+	watchdog *writeWatchdog
+	owner    string
 }
 
-// heldBytes names what a write holds, a chunk or the array of a JSON form, for one
-// owner or, if owner is empty, for all.
+// heldBytes identifies memory that a write holds, a chunk or the array of a JSON form, for
+// one owner or, if owner is empty, in total.
 type heldBytes struct {
 	chunk *chunk
 	array *jsonArray
 	owner string
 }
 
-// holdsChunk reports whether writes alone keep the chunk in memory.
+// holdsChunk reports whether only writes keep the chunk in memory.
 func (w pendingWrite) holdsChunk() bool { return w.chunk != nil && w.chunk.evicted.Load() }
 
-// holdsArray reports whether writes alone keep the JSON form in memory.
+// holdsArray reports whether only writes keep the JSON form in memory.
 func (w pendingWrite) holdsArray() bool {
 	return w.array != nil && (w.holdsChunk() || w.chunk.json.array.Load() != w.array)
 }
 
-// check cuts writes until those that are left hold no more than the limit: the oldest
-// one of the owner that holds the most, first.
+// check cuts writes until the remaining ones hold no more than the limit. It always cuts
+// the oldest write of the owner that holds the most.
 func (p *pendingWrites) check() {
 	p.running.Lock()
 	defer p.running.Unlock()
@@ -98,26 +98,27 @@ func (p *pendingWrites) check() {
 			}
 		}
 		cut := writes[oldest]
-		cut.watch.cutWrite(cut.pendingWrite, errHeld)
+		cut.watchdog.cutWrite(cut.pendingWrite, errHeld)
 		writes[oldest] = writes[len(writes)-1]
 		writes = writes[:len(writes)-1]
 	}
 }
 
-// held returns the writes that hold what is in memory for writes alone.
+// held returns the writes that hold memory which only writes keep.
 func (p *pendingWrites) held() []heldWrite {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var writes []heldWrite
-	for watch, owner := range p.streams {
-		if write := watch.pending(); write.holdsChunk() || write.holdsArray() {
-			writes = append(writes, heldWrite{write, watch, owner})
+	for watchdog, owner := range p.streams {
+		if write := watchdog.pending(); write.holdsChunk() || write.holdsArray() {
+			writes = append(writes, heldWrite{write, watchdog, owner})
 		}
 	}
 	return writes
 }
 
-// sum returns what writes hold, in all and per owner: what they share counts once.
+// sum returns the bytes that writes hold, in total and per owner. Shared memory counts
+// once.
 func sum(writes []heldWrite) (total int64, perOwner map[string]int64) {
 	seen := make(map[heldBytes]bool, 4*len(writes))
 	perOwner = make(map[string]int64)

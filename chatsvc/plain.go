@@ -10,8 +10,8 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// plainType returns the type of the message whose content is a body of a media type,
-// or 0 if no message is sent like that. A form is what curl -d calls its body.
+// plainType returns the type of the message whose content is a body with a media type,
+// or 0 if the media type is not that of content. Curl -d sends its body as a form.
 func plainType(mediaType string, params map[string]string) chatpb.ChatMessage_ContentType {
 	charset, hasCharset := params["charset"]
 	switch {
@@ -24,7 +24,7 @@ func plainType(mediaType string, params map[string]string) chatpb.ChatMessage_Co
 	}
 }
 
-// asMessage returns a request whose body is a message's content as one whose body is
+// asMessage converts a request whose body is the content of a message to one whose body is
 // the message.
 func asMessage(r *http.Request, as chatpb.ChatMessage_ContentType) *http.Request {
 	call := r.Clone(r.Context())
@@ -34,15 +34,15 @@ func asMessage(r *http.Request, as chatpb.ChatMessage_ContentType) *http.Request
 	return call
 }
 
-// contentPrefix returns what stands before size bytes of content in a serialized
+// contentPrefix returns the bytes before size bytes of content in a serialized
 // ChatMessage.
 func contentPrefix(as chatpb.ChatMessage_ContentType, size int) []byte {
 	b := protowire.AppendVarint(protowire.AppendTag(nil, 3, protowire.VarintType), uint64(as))
 	return protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.BytesType), uint64(size))
 }
 
-// plainWriter answers a send in a way that a person can read: connect's own answer to
-// it is an empty message. Errors pass as they are, as Connect's JSON.
+// plainWriter answers a send with JSON that a person can read: connect's own answer is an
+// empty message. Errors are passed on unchanged, as Connect's JSON.
 type plainWriter struct {
 	http.ResponseWriter
 
@@ -66,8 +66,7 @@ func (w *plainWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// finish answers a send that has succeeded: where the message is, and what type it was
-// stored as.
+// finish answers a successful send with the offset and the type of the message.
 func (w *plainWriter) finish() {
 	if w.failed {
 		return

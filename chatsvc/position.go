@@ -170,9 +170,3 @@ func single(h http.Header, name string) (string, error) {
 		return "", invalid("%s is there %d times: send it once", name, len(values))
 	}
 }
-
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
-
-func visibleASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-}

@@ -67,7 +67,7 @@ func (s *Service) store(ctx context.Context, encoded []byte, key string) (Append
 	}
 	b := s.broker.Load()
 	if stored.Epoch != b.epoch { // the message is gone, or b's subscribers will not get it
-		return Appended{}, connect.NewError(connect.CodeUnavailable, errMeanwhile)
+		return Appended{}, connect.NewError(connect.CodeUnavailable, errNewEpochWhileSending)
 	}
 	b.acknowledge(stored.Offset)
 	return stored, nil

@@ -8,23 +8,23 @@ import (
 	"strings"
 )
 
-// HeaderLastEventID is what a browser's EventSource sends when it connects again: the
-// id of the last event that it has seen.
+// HeaderLastEventID is sent by a browser's EventSource when it reconnects: the
+// id of the last event that it has received.
 const HeaderLastEventID = "Last-Event-ID"
 
-// queryHeaders are the parameters of a URL that mean the same as a header.
+// queryHeaders maps the parameters of a URL to headers with the same meaning.
 var queryHeaders = map[string]string{"offset": HeaderOffset, "epoch": HeaderEpoch, "until": HeaderUntil}
 
-// resumption is what the request for a stream of events says of the one before.
+// resumption tells how a request for a stream of events continues an earlier one.
 type resumption struct {
-	isAgain bool // an EventSource connects again
-	isDone  bool // it has seen all that it asked for
+	isAgain bool // an EventSource reconnects
+	isDone  bool // it has received everything that it asked for
 }
 
-// applyQuery puts what the URL and, for a stream of events, the last event's id ask
-// for into h, the headers of a copy of the request. The id takes the place of the
-// URL's position: an EventSource always sends both. It fails if a parameter is not
-// known or contradicts a header.
+// applyQuery adds the parameters of the URL and, for a stream of events, the position in
+// the last event's id to h, the headers of a copy of the request. The id replaces the
+// position in the URL, because an EventSource always sends both. It fails if a parameter
+// is not known or contradicts a header.
 func applyQuery(h http.Header, rawQuery string, f face) (resumption, error) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
@@ -34,7 +34,7 @@ func applyQuery(h http.Header, rawQuery string, f face) (resumption, error) {
 	for name, values := range query {
 		header, ok := queryHeaders[name]
 		if !ok {
-			return resumption{}, invalid("there is no parameter of this name in a URL: there are offset, epoch and until")
+			return resumption{}, invalid("the URL has an unknown parameter: the parameters are offset, epoch and until")
 		}
 		asked[header] = values
 	}
@@ -46,22 +46,22 @@ func applyQuery(h http.Header, rawQuery string, f face) (resumption, error) {
 	}
 	for header, values := range asked {
 		if given := h.Values(header); len(given) > 0 && !slices.Equal(given, values) {
-			return resumption{}, invalid("%s and the URL ask for different things: send one of them", header)
+			return resumption{}, invalid("%s and the URL contradict each other: send only one of them", header)
 		}
 		h[header] = values
 	}
 	return again, nil
 }
 
-// eventEnd stands behind the position in the id of a stream's last event.
+// eventEnd follows the position in the id of the last event of a stream.
 const eventEnd = " end"
 
-// eventID returns the id of an event: the position behind it in its text form.
+// eventID returns the id of an event: the position after it in its text form.
 func eventID(epoch string, next uint64) string {
 	return strconv.FormatUint(next, 10) + "@" + epoch
 }
 
-// applyEventID puts the position that id names into asked.
+// applyEventID adds the position in an event's id to asked.
 func applyEventID(asked http.Header, id string) (resumption, error) {
 	position, isLast := strings.CutSuffix(id, eventEnd)
 	offset, epoch, ok := strings.Cut(position, "@")

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Replay bounds what a subscriber gets that asks for no offset: the newest records
-// within both bounds. Zero means no such bound. A bound in bytes is exact while the
-// records are in memory, and otherwise exceeded by at most 1/16.
+// Replay bounds the history that a subscriber without an offset receives: the newest
+// records within both bounds. Zero means no bound. The bound in bytes is exact while the
+// records are in memory; otherwise it may be exceeded by 1/16.
 type Replay struct {
 	// Messages is the largest number of records.
 	Messages int
@@ -26,16 +26,10 @@ func (r Replay) validate() error {
 	return nil
 }
 
-// viewAge is how long an answer of the log serves all subscribers.
-const viewAge = time.Second
-
-// logTime bounds a question to the log.
-const logTime = 2 * time.Second
-
 // replayStart finds where a replay begins.
 type replayStart struct {
 	bounds Replay
-	turn   chan struct{} // has one while the log is asked
+	busy   chan struct{} // has one element while the log is asked
 
 	mu    sync.Mutex // guards all below
 	from  uint64     // the log's last answer
@@ -50,8 +44,8 @@ func (b *broker) replayFrom(ctx context.Context) (uint64, error) {
 		return from, nil
 	}
 	select {
-	case b.replay.turn <- struct{}{}:
-		defer func() { <-b.replay.turn }()
+	case b.replay.busy <- struct{}{}:
+		defer func() { <-b.replay.busy }()
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
@@ -64,7 +58,7 @@ func (b *broker) replayFrom(ctx context.Context) (uint64, error) {
 	found, err := lastBytes(ctx, b.log, b.epoch, from, next, b.replay.bounds.Bytes)
 	switch {
 	case errors.Is(err, ErrEpoch):
-		return 0, errReplaced
+		return 0, errNewEpoch
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	case err != nil:
@@ -77,8 +71,8 @@ func (b *broker) replayFrom(ctx context.Context) (uint64, error) {
 	return max(from, found), nil
 }
 
-// replayKnown returns where a replay begins if the log need not be asked, or else
-// the lowest offset that the other bounds allow.
+// replayKnown returns where a replay begins and true, if that is known without asking the
+// log. Otherwise it returns the lowest offset that the other bounds allow.
 func (b *broker) replayKnown() (uint64, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,8 +98,8 @@ func (b *broker) replayKnown() (uint64, bool) {
 	return from, known
 }
 
-// lastBytes returns the lowest offset in [from, next) from which on the sizes of
-// all records below next add up to at most bytes.
+// lastBytes returns the lowest offset in [from, next] for which the sizes of the records
+// from it to next add up to at most bytes.
 func lastBytes(ctx context.Context, log Log, epoch string, from, next uint64, bytes int64) (uint64, error) {
 	if sized, ok := log.(SizedLog); ok {
 		found, err := sized.LastBytes(ctx, epoch, bytes)
@@ -139,59 +133,9 @@ func readSizes(ctx context.Context, log Log, epoch string, from, to uint64) ([]i
 			sizes[e.Offset-from] = len(e.Record)
 		}
 		if got.Next <= at {
-			break // they are removed, or not there yet
+			break // the records were removed, or are not available yet
 		}
 		at = got.Next
 	}
 	return sizes, nil
-}
-
-// logView is when the log was last asked what it retains.
-type logView struct {
-	mu     sync.Mutex    // guards all below
-	at     time.Time     // of the last answer
-	asking chan struct{} // closed when the question that was asked is answered; nil while there is none
-}
-
-// refresh learns what the log retains, which changes with time alone. It asks at
-// most once in viewAge for all subscribers. While the log does not answer, the last
-// answer counts.
-func (b *broker) refresh(ctx context.Context) {
-	if asked := b.ask(); asked != nil {
-		select {
-		case <-asked:
-		case <-ctx.Done():
-		}
-	}
-}
-
-// ask asks the log what it retains, unless it was asked just before. The channel is
-// closed when the answer is there.
-func (b *broker) ask() <-chan struct{} {
-	v := &b.view
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.asking != nil {
-		return v.asking
-	}
-	if time.Since(v.at) < viewAge {
-		return nil
-	}
-	asked := make(chan struct{})
-	v.asking = asked
-	go func() {
-		defer close(asked)
-		ctx, cancel := context.WithTimeout(context.Background(), logTime)
-		defer cancel()
-		state, err := b.log.State(ctx)
-		if err == nil && state.Epoch == b.epoch { // Follow reports another epoch
-			b.mu.Lock()
-			b.retain(state.First)
-			b.mu.Unlock()
-		}
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.at, v.asking = time.Now(), nil
-	}()
-	return asked
 }

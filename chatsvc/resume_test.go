@@ -136,8 +136,8 @@ func TestUntil(t *testing.T) {
 					got = append(got, string(m.GetContent()))
 				}
 			}
-			isMoot := test.isReset || test.epoch == "another"
-			if err := stream.Err(); err != nil || strings.Join(got, " ") != test.contents || batches == 0 != isMoot {
+			endsAtOnce := test.isReset || test.epoch == "another"
+			if err := stream.Err(); err != nil || strings.Join(got, " ") != test.contents || batches == 0 != endsAtOnce {
 				t.Errorf("%s: %d batches, messages %q, %v", test.name, batches, got, err)
 			}
 			header := stream.ResponseHeader()

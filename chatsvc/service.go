@@ -210,7 +210,7 @@ func (s *Service) follow(ctx context.Context) {
 		if !errors.Is(err, ErrEpoch) {
 			s.logger.Error("follow the log", "from", from, "error", err)
 		}
-		if s.replaced(ctx) || b.next() > from {
+		if s.adoptEpoch(ctx) || b.next() > from {
 			backoff = shortest
 		}
 		select {
@@ -224,7 +224,7 @@ func (s *Service) follow(ctx context.Context) {
 
 // replaced finds out whether the log has another epoch. Then subscribers are told
 // so by the end of their streams, and the history is the log's as it is now.
-func (s *Service) replaced(ctx context.Context) bool {
+func (s *Service) adoptEpoch(ctx context.Context) bool {
 	state, err := s.log.State(ctx)
 	if err != nil {
 		return false // Follow will fail too, or go on where it was
@@ -242,7 +242,7 @@ func (s *Service) replaced(ctx context.Context) bool {
 	s.logger.Error("the log has another epoch: all streams end", "was", old.epoch, "is", state.Epoch)
 	fresh := s.newBroker(state)
 	s.broker.Store(fresh)
-	old.close(errReplaced)
+	old.close(errNewEpoch)
 	return true
 }
 

@@ -282,7 +282,7 @@ func TestSlowSubscriberFallsOut(t *testing.T) {
 			conn.check(proto.Unmarshal(msg.data, &batch))
 			read(batch.GetMessages())
 		}
-		if status, text := stream.trailer["grpc-status"], stream.trailer["grpc-message"]; status != "14" || !strings.Contains(text, "fell out") {
+		if status, text := stream.trailer["grpc-status"], stream.trailer["grpc-message"]; status != "14" || !strings.Contains(text, "no longer retained") {
 			t.Errorf("after message %d the stream ended with status %s, %q", n, status, text)
 		}
 		if n == 0 || n == messages {

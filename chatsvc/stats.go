@@ -1,33 +1,34 @@
 package chatsvc
 
-// BehindAfter is the number of unread messages from which [Stats] counts a
+// BehindAfter is the number of unread messages at which [Stats] counts a
 // subscriber as behind.
 const BehindAfter = 1000
 
-// Stats is what a service does at one moment and has done since [New]. Counts of
-// the log's readers start again when the log has another epoch.
+// Stats are the current values of a service, and its counts since [New]. The counts of
+// reads, releases and wakeups start again when the log has another epoch.
 type Stats struct {
-	// Subscribers are the streams that are open.
+	// Subscribers is the number of open streams.
 	Subscribers int
-	// Behind are those of them with at least [BehindAfter] unread messages.
+	// Behind is the number of them with at least [BehindAfter] unread messages.
 	Behind int
-	// MaxLag is the number of unread messages of the one that has most.
+	// MaxLag is the largest number of unread messages of one stream.
 	MaxLag uint64
-	// Delivered are messages that were written to subscribers, each counted for
-	// every subscriber, in as many Batches of as many Bytes without envelopes.
+	// Delivered is the number of messages written to subscribers, each counted once for
+	// every subscriber. Batches and Bytes are the number of batches and their size
+	// without envelopes.
 	Delivered, Batches, Bytes uint64
-	// Releases says how often waiting subscribers were woken, and Wakeups how many
-	// of them, counted each time.
+	// Releases is how often waiting subscribers were woken together, and Wakeups is the
+	// sum of the subscribers that were woken.
 	Releases, Wakeups uint64
-	// HotBytes and ColdBytes are the memory for the newest messages, and for older
-	// ones that are being read, in bytes.
+	// HotBytes is the memory for the newest messages, and ColdBytes the memory for older
+	// messages that are being read, in bytes.
 	HotBytes, ColdBytes int64
-	// ColdReads are reads of the log, and ColdHits those that another one made
-	// unnecessary.
+	// ColdReads is the number of reads of the log, and ColdHits the number of reads that
+	// were answered from memory.
 	ColdReads, ColdHits uint64
 }
 
-// deliveries are messages that were written to subscribers.
+// deliveries counts messages that were written to subscribers.
 type deliveries struct{ messages, batches, bytes uint64 }
 
 func (d *deliveries) add(more deliveries) {
@@ -36,9 +37,8 @@ func (d *deliveries) add(more deliveries) {
 	d.bytes += more.bytes
 }
 
-// Stats returns the service's counts. It looks at every stream, so it is for a scrape
-// every few seconds; what it looks at is counted without further cost. It may be
-// called at any time, also after Close.
+// Stats returns the service's counts. It visits every stream, so call it at most every few
+// seconds. It may be called at any time, also after Close.
 func (s *Service) Stats() Stats {
 	var got Stats
 	s.broker.Load().stats(&got)
@@ -46,7 +46,7 @@ func (s *Service) Stats() Stats {
 	return got
 }
 
-// stats adds what a broker counts.
+// stats adds the counts of a broker.
 func (b *broker) stats(to *Stats) {
 	b.mu.Lock()
 	to.Releases, to.Wakeups, to.HotBytes = b.releases, b.wakeups, b.hot.bytes
@@ -57,7 +57,7 @@ func (b *broker) stats(to *Stats) {
 	to.ColdReads, to.ColdHits = b.cold.reads.Load(), b.cold.hits.Load()
 }
 
-// stats adds what the streams count, where next is the offset of the next record.
+// stats adds the counts of the streams. Next is the offset of the next record.
 func (p *pendingWrites) stats(to *Stats, next uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,14 +19,14 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// maxUserName and maxPassword bound what a user database holds, in bytes.
+// maxUserName and maxPassword are the largest sizes in a user database, in bytes.
 const (
 	maxUserName = 256
 	maxPassword = 1024
 )
 
 // DemoUsers returns the users of Qt's reference server: user1 to user5, each
-// with the password qwerty. They are for trying things out.
+// with the password qwerty. Use them only for demonstrations.
 func DemoUsers() *chatpb.Users {
 	users := &chatpb.Users{}
 	for i := 1; i <= 5; i++ {
@@ -39,14 +39,14 @@ func DemoUsers() *chatpb.Users {
 //
 //	{"users": [{"name": "ada", "password": "correct horse"}]}
 //
-// and checks it as [NewUserAuthenticator] does. Errors say what is wrong and,
-// where the JSON is, in which line; they hold no password.
+// and checks it like [NewUserAuthenticator]. An error says what is wrong; for malformed
+// JSON it has the line. It contains no password.
 func ParseUsers(data []byte) (*chatpb.Users, error) {
 	users := &chatpb.Users{}
 	if err := protojson.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), users); err != nil {
-		// What protojson quotes may be a password: a place or a field has to do.
+		// protojson's error may quote a password, so only the position and the field are shown.
 		where := safeJSONError.FindString(jsonError(err).Error())
-		return nil, fmt.Errorf(`%s: no user database: write {"users": [{"name": "ada", "password": "..."}]}`, cmp.Or(where, "end of the text"))
+		return nil, fmt.Errorf(`%s: it is not a user database: write {"users": [{"name": "ada", "password": "..."}]}`, cmp.Or(where, "end of the text"))
 	}
 	if err := validateUsers(users); err != nil {
 		return nil, err
@@ -54,10 +54,10 @@ func ParseUsers(data []byte) (*chatpb.Users, error) {
 	return users, nil
 }
 
-// safeJSONError finds in an error of protojson's the part that holds no value.
+// safeJSONError matches the part of protojson's error that contains no value.
 var safeJSONError = regexp.MustCompile(`\(line \d+:\d+\)(: unknown field "[A-Za-z_]+")?`)
 
-// validateUsers returns an error that names the first user who cannot log in.
+// validateUsers returns an error that names the first user that could not log in.
 func validateUsers(users *chatpb.Users) error {
 	if len(users.GetUsers()) == 0 {
 		return errors.New(`there are no users: at least one is needed, as in {"users": [{"name": "ada", "password": "..."}]}`)
@@ -68,16 +68,17 @@ func validateUsers(users *chatpb.Users) error {
 			return fmt.Errorf("user %d: %w", i+1, err)
 		}
 		if seen[user.GetName()] {
-			return fmt.Errorf("user %d: the name %q is there twice", i+1, user.GetName())
+			return fmt.Errorf("user %d: the name %q occurs twice", i+1, user.GetName())
 		}
 		seen[user.GetName()] = true
 	}
 	return nil
 }
 
-// ValidateUser returns an error that says why nobody could log in as user. A name has
-// 1 to 256 bytes, a password 1 to 1,024; both are UTF-8 without control characters,
-// and a name has no colon and no space around it. The error does not hold the password.
+// ValidateUser returns an error that says why it would be impossible to log in as user. A
+// name has 1 to 256 bytes, and a password 1 to 1,024. Both are UTF-8 without control
+// characters. A name has no colon, and no space at its ends. The error does not contain the
+// password.
 func ValidateUser(user *chatpb.User) error {
 	name, password := user.GetName(), user.GetPassword()
 	switch {
@@ -100,19 +101,18 @@ func ValidateUser(user *chatpb.User) error {
 	return nil
 }
 
-// userAuthenticator knows its users by their passwords' digests.
+// userAuthenticator keeps digests of its users' passwords.
 type userAuthenticator struct {
 	digests map[string][sha256.Size]byte
-	unknown [sha256.Size]byte // what an unknown user's password is compared with
+	unknown [sha256.Size]byte // compared with the password of an unknown user
 }
 
 var _ Authenticator = (*userAuthenticator)(nil)
 
 // NewUserAuthenticator returns an [Authenticator] for the [Credentials] of a
 // user database. An unknown user costs the same work and gets the same answer
-// as a wrong password. It fails if there is no user, a name is there twice or
-// has a colon or control character, or a password is empty. The database is
-// read once: later changes have no effect.
+// as a wrong password. It fails if there is no user, if [ValidateUser] fails for one, or if
+// a name occurs twice. The database is read once: later changes have no effect.
 func NewUserAuthenticator(users *chatpb.Users) (Authenticator, error) {
 	if err := validateUsers(users); err != nil {
 		return nil, fmt.Errorf("users: %w", err)

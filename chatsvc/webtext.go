@@ -7,17 +7,17 @@ import (
 	"net/http"
 )
 
-// webTextBody decodes the body of a gRPC-Web call in text mode: base64 of one or more
-// parts, each padded for itself (gRPC-Web protocol, "application/grpc-web-text").
+// webTextBody decodes the body of a gRPC-Web call in text mode: base64 in one or more
+// parts, each with its own padding (gRPC-Web protocol, "application/grpc-web-text").
 type webTextBody struct {
 	src     io.ReadCloser
 	buf     [4 << 10]byte
-	encoded int    // bytes of buf that are read and not decoded
-	decoded []byte // in buf, what is left to hand out
-	err     error  // src's, once all before it is handed out
+	encoded int    // bytes of buf that were read and not decoded
+	decoded []byte // part of buf that was decoded and not returned
+	err     error  // error of src, returned after all decoded bytes
 }
 
-// quantum is the number of characters that base64 encodes three bytes in.
+// quantum is the number of characters for three bytes in base64.
 const quantum = 4
 
 // Read implements [io.Reader].
@@ -33,9 +33,9 @@ func (b *webTextBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads and decodes what comes next.
+// fill reads and decodes the next bytes.
 func (b *webTextBody) fill() {
-	// What is decoded lies in the front half, and is handed out by now.
+	// The decoded bytes are in the front half; all of them were returned.
 	n, err := b.src.Read(b.buf[len(b.buf)/2+b.encoded:])
 	b.encoded += n
 	from := b.buf[len(b.buf)/2:][:b.encoded]
@@ -45,13 +45,13 @@ func (b *webTextBody) fill() {
 	b.encoded = copy(b.buf[len(b.buf)/2:], from[whole:])
 	switch {
 	case bad != nil, errors.Is(err, io.EOF) && b.encoded > 0:
-		b.err = invalid("the body is not base64, in parts that are each padded: send what application/grpc-web-text asks for, or application/grpc-web+proto without base64")
+		b.err = invalid("the body is not base64 in padded parts: send base64 as application/grpc-web-text requires, or application/grpc-web+proto without base64")
 	case err != nil:
 		b.err = err
 	}
 }
 
-// decodeParts decodes whole quanta, of which any may be padded.
+// decodeParts decodes whole quanta; each may have padding.
 func decodeParts(to, from []byte) (int, error) {
 	n := 0
 	for len(from) > 0 {
@@ -72,16 +72,16 @@ func decodeParts(to, from []byte) (int, error) {
 // Close implements [io.Closer].
 func (b *webTextBody) Close() error { return b.src.Close() }
 
-// webTextBlock is how much is encoded at a time, in bytes: it can be divided by three.
+// webTextBlock is how many bytes are encoded at a time, a multiple of three.
 const webTextBlock = 3 << 10
 
-// webTextWriter encodes a gRPC-Web response in base64. What is written until a flush is
-// one part, padded for itself, so that the reader can decode it at once.
+// webTextWriter encodes a gRPC-Web response in base64. The bytes until a flush are one part
+// with its own padding, so that the reader can decode them at once.
 type webTextWriter struct {
 	http.ResponseWriter
 
 	control     *http.ResponseController
-	contentType string // as the call's
+	contentType string // the content type of the call
 	begun       bool
 	held        []byte // not encoded yet: fewer than webTextBlock bytes
 	encoded     []byte
@@ -100,7 +100,7 @@ func (w *webTextWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// begin says what the body is.
+// begin sets the content type.
 func (w *webTextWriter) begin() {
 	if !w.begun {
 		w.begun = true
@@ -128,7 +128,7 @@ func (w *webTextWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// encode writes what is held. Fewer bytes than a block end a part.
+// encode writes the held bytes. Fewer bytes than a block end a part.
 func (w *webTextWriter) encode() error {
 	if len(w.held) == 0 {
 		return nil
@@ -139,7 +139,7 @@ func (w *webTextWriter) encode() error {
 	return err
 }
 
-// FlushError implements what [http.ResponseController] looks for.
+// FlushError is called by [http.ResponseController].
 func (w *webTextWriter) FlushError() error {
 	w.begin()
 	if err := w.encode(); err != nil {

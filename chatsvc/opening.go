@@ -8,30 +8,30 @@ import (
 )
 
 const (
-	// catchUpTime bounds how long a new subscriber waits for records that senders or
-	// other replicas know to be stored.
+	// catchUpTime bounds how long a new subscriber waits for records that are known to be
+	// stored.
 	catchUpTime = 5 * time.Second
-	// firstTime is how long the first batch may take to be read from the log: then an
-	// empty one is sent, as a client counts itself connected at the first message.
+	// firstTime is how long the first batch may take to be read from the log. After it,
+	// an empty batch is sent, because a client is connected at the first message.
 	firstTime = time.Second
 )
 
-// headerBuffering with the value no makes nginx hand each batch on at once: with a
-// plain proxy_pass it would keep them until it has 4 KiB or more.
+// headerBuffering with the value no makes nginx pass each batch on at once. With a
+// plain proxy_pass it would keep batches until it has 4 KiB or more.
 const headerBuffering = "X-Accel-Buffering"
 
-// opening is where a stream begins and ends, and what the subscriber is told of it.
+// opening is the begin and the end of a stream, and what the response tells about them.
 type opening struct {
 	broker      *broker
 	from, until uint64
 	hasUntil    bool
-	// isReset tells that the offset that was asked for is beyond the log's end.
+	// isReset tells that the requested offset is beyond the end of the log.
 	isReset bool
-	// isOther tells that the epoch that was asked for is not the log's.
+	// isOther tells that the requested epoch is not that of the log.
 	isOther bool
 }
 
-// setHeader tells the subscriber where it is.
+// setHeader sets the headers with the position of the subscriber.
 func (o opening) setHeader(h http.Header) {
 	h.Set(headerBuffering, "no")
 	h.Set(HeaderEpoch, o.broker.epoch)
@@ -44,11 +44,11 @@ func (o opening) setHeader(h http.Header) {
 	}
 }
 
-// isMoot reports whether the stream ends before it begins: the offsets that it was
-// asked for mean nothing in this log.
-func (o opening) isMoot() bool { return o.hasUntil && (o.isOther || o.isReset) }
+// endsAtOnce reports whether the stream ends at once, because the requested end is not
+// valid in this epoch.
+func (o opening) endsAtOnce() bool { return o.hasUntil && (o.isOther || o.isReset) }
 
-// open resolves what a subscriber asks for.
+// open resolves the position that a subscriber asks for.
 func (s *Service) open(ctx context.Context, p position) (opening, error) {
 	o := opening{broker: s.broker.Load(), until: noUntil}
 	o.isOther = p.epoch != "" && p.epoch != o.broker.epoch && (p.kind == fromOffset || p.until.set)
@@ -87,7 +87,8 @@ func (s *Service) open(ctx context.Context, p position) (opening, error) {
 }
 
 // isBeyond reports whether offset is beyond the end of the log, which is in the
-// epoch of b. A replica may lag: then it waits until b has the record before offset.
+// epoch of b. If it is not, isBeyond waits until b has the record before offset, because a
+// replica may lag.
 func (s *Service) isBeyond(ctx context.Context, b *broker, offset uint64) (bool, error) {
 	ask, cancel := context.WithTimeout(ctx, logTime)
 	defer cancel()
@@ -99,7 +100,7 @@ func (s *Service) isBeyond(ctx context.Context, b *broker, offset uint64) (bool,
 		s.logger.Warn("ask the log for its end", "error", err)
 		return false, errBehind
 	case state.Epoch != b.epoch:
-		return false, errReplaced
+		return false, errNewEpoch
 	case offset > state.Next:
 		return true, nil
 	}

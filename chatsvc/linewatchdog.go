@@ -8,10 +8,10 @@ import (
 	"connectrpc.com/connect"
 )
 
-// lineWatch cuts the read of a line that takes too long. Its timer is not set for each
+// lineWatchdog cuts the read of a line that takes too long. Its timer is not set for each
 // line: it looks how long the line has been under way when it fires.
-type lineWatch struct {
-	body     *requestBody
+type lineWatchdog struct {
+	body     *limitedBody
 	patience time.Duration
 	passed   bool // a line has ended since begin; the reader's own
 
@@ -24,7 +24,7 @@ type lineWatch struct {
 }
 
 // begin notes that a read waits, for the rest of a line or for a new one.
-func (w *lineWatch) begin(isPartial bool) {
+func (w *lineWatchdog) begin(isPartial bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.passed || !isPartial {
@@ -40,7 +40,7 @@ func (w *lineWatch) begin(isPartial bool) {
 }
 
 // arm makes the watch look after d. The caller holds mu.
-func (w *lineWatch) arm(d time.Duration) {
+func (w *lineWatchdog) arm(d time.Duration) {
 	w.armed = true
 	if w.timer == nil {
 		w.timer = time.AfterFunc(d, w.look)
@@ -49,7 +49,7 @@ func (w *lineWatch) arm(d time.Duration) {
 	}
 }
 
-func (w *lineWatch) look() {
+func (w *lineWatchdog) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.armed = false
@@ -64,7 +64,7 @@ func (w *lineWatch) look() {
 }
 
 // cut makes reads fail. The caller holds mu.
-func (w *lineWatch) cut(cause error) {
+func (w *lineWatchdog) cut(cause error) {
 	if w.done || w.cause != nil {
 		return
 	}
@@ -73,7 +73,7 @@ func (w *lineWatch) cut(cause error) {
 }
 
 // reason returns why a read has failed with err.
-func (w *lineWatch) reason(err error) error {
+func (w *lineWatchdog) reason(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.cause != nil {
@@ -82,7 +82,7 @@ func (w *lineWatch) reason(err error) error {
 	return err
 }
 
-func (w *lineWatch) end() {
+func (w *lineWatchdog) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.done = true
