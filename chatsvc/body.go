@@ -1,7 +1,6 @@
 package chatsvc
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -17,34 +16,35 @@ import (
 )
 
 const (
-	// bodyTime is how long a body may take to arrive, beside the time that its size
-	// takes at slowestTransfer.
+	// bodyTime is how long a body may take to arrive, in addition to the time for its size
+	// at slowestTransfer.
 	bodyTime = 30 * time.Second
-	// slowestTransfer is the slowest connection that is served, in bytes per second.
+	// slowestTransfer is the lowest speed of a connection that is served, in bytes per
+	// second.
 	slowestTransfer = 16 << 10
-	// restTime and restBytes bound what is read of a body after it was refused.
+	// restTime and restBytes bound the reading of the rest of a refused body.
 	restTime  = 5 * time.Second
 	restBytes = 4 << 20
-	// bodySlack is what a request's body may hold beside the content, in bytes.
+	// bodySlack is how much larger than the content a request's body may be, in bytes.
 	bodySlack = 64 << 10
-	// prefixBytes is the size of the envelope that gRPC, gRPC-Web and Connect's
-	// streams put before a message: flags, and its length in four bytes, high
-	// byte first.
+	// prefixBytes is the size of the envelope before a message in gRPC, gRPC-Web and
+	// Connect's streams: one byte of flags, and the length in four bytes, high byte
+	// first.
 	prefixBytes = 5
 
 	flagCompressed = 0b1
 )
 
-// limitedBody reads a request's body no further than its limit and for no longer than
-// its size justifies, and checks the envelope around the message, so that a body that
-// ends too early, is too large or is compressed gets the same error over every
-// protocol. Without it connect would read on to find out how large a body is.
+// limitedBody is a request's body with a limit of its size and of the time for it. It also
+// checks the envelope around the message, so that a body that ends too early, is too large
+// or is compressed gets the same error over every protocol. Without it, connect would read
+// a whole body to find out how large it is.
 type limitedBody struct {
 	src      io.ReadCloser // limited
 	raw      io.Reader     // not limited
 	control  *http.ResponseController
 	isHTTP1  bool
-	ended    bool          // src is read to its end
+	ended    bool          // src was read to its end
 	keeps    bool          // the handler reads src while it answers
 	content  int           // largest content, for the error's text; 0: the call has none
 	limit    int64         // of the whole body, in bytes
@@ -55,18 +55,18 @@ type limitedBody struct {
 
 	enveloped bool // a prefix stands before the message
 	prefix    [prefixBytes]byte
-	prefixed  int   // bytes of the next prefix that are there
-	left      int64 // bytes of the current message still to come
+	prefixed  int   // bytes of the next prefix that were read
+	left      int64 // bytes of the current message that were not read yet
 	messages  int
 
 	mu      sync.Mutex // guards all below; held while the deadline is set, so that the handler cannot end before that
 	timer   *time.Timer
-	done    bool // nothing is waited for
+	done    bool // the body is no longer awaited
 	expired bool
 }
 
-// newLimitedBody wraps the body of r, a call that may carry content bytes of
-// content in a message. The caller calls finish in the end.
+// newLimitedBody wraps the body of r, a call whose message may have content bytes of
+// content. The caller must call finish at the end.
 func newLimitedBody(w http.ResponseWriter, r *http.Request, f face, contentType string, content int, bodies *bodyBudget) *limitedBody {
 	limit := int64(content)
 	if f == faceWebText || strings.HasSuffix(contentType, "json") {
@@ -102,13 +102,13 @@ func newLimitedBody(w http.ResponseWriter, r *http.Request, f face, contentType 
 	return b
 }
 
-// transferTime is what bytes take at slowestTransfer.
+// transferTime returns the time for bytes at slowestTransfer.
 func transferTime(bytes int64) time.Duration {
 	return time.Duration(bytes) * time.Second / slowestTransfer
 }
 
-// expire ends the wait for the rest of the body. To set the deadline of each request
-// instead costs HTTP/2 messages to the connection's goroutine.
+// expire ends the wait for the rest of the body. Setting a deadline for each request
+// instead would cost messages to the goroutine of an HTTP/2 connection.
 func (b *limitedBody) expire() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -116,12 +116,11 @@ func (b *limitedBody) expire() {
 		return
 	}
 	b.expired = true
-	// Where the writer has no deadlines, it is the embedder's server that
-	// bounds its requests.
+	// If the writer has no deadlines, the embedder's server must bound its requests.
 	_ = b.control.SetReadDeadline(time.Unix(1, 0))
 }
 
-// stop ends the watch over the body's time.
+// stop ends the limit of the body's time.
 func (b *limitedBody) stop() {
 	if b.timer == nil {
 		return
@@ -139,9 +138,9 @@ func (b *limitedBody) isExpired() bool {
 	return b.expired
 }
 
-// finish ends the use of the body after the call. It reads a part of what an
-// HTTP/1.1 connection still carries: otherwise the answer would be lost if the
-// connection is closed while the caller writes.
+// finish ends the use of the body after the call. Over HTTP/1.1 it reads a part of the
+// rest: otherwise the answer would be lost if the connection closes while the caller
+// still writes.
 func (b *limitedBody) finish() {
 	b.stop()
 	b.held.release()
@@ -154,16 +153,16 @@ func (b *limitedBody) finish() {
 	}
 }
 
-// unread reports whether something is left that an HTTP/1.1 connection's next
-// request would have to wait for.
+// unread reports whether a part of the body is left that the next request on an HTTP/1.1
+// connection would have to wait for.
 func (b *limitedBody) unread() bool { return b.isHTTP1 && !b.keeps && !b.ended }
 
-// keep lets the connection live on although the answer begins before the body has
-// ended, as the rest of it is read.
+// keep keeps the connection open although the answer begins before the body has ended,
+// because the handler reads the rest of the body.
 func (b *limitedBody) keep() { b.keeps = true }
 
-// Close implements [io.Closer]. What is unread stays so, for net/http to deal
-// with after the answer: it would read on here, before it.
+// Close implements [io.Closer]. It does not read the rest of the body, so that net/http
+// does that after the answer.
 func (b *limitedBody) Close() error {
 	if b.unread() {
 		return nil
@@ -203,7 +202,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readError returns what the caller sees of an error of src's.
+// readError returns the error that the caller sees for an error of src.
 func (b *limitedBody) readError(err error) error {
 	var over *http.MaxBytesError
 	var coded *connect.Error
@@ -221,7 +220,7 @@ func (b *limitedBody) readError(err error) error {
 	}
 }
 
-// end notes that the body is there.
+// end notes that the whole body was read.
 func (b *limitedBody) end() {
 	if !b.ended {
 		b.stop()
@@ -229,7 +228,7 @@ func (b *limitedBody) end() {
 	b.ended = true
 }
 
-// scan follows the envelopes through the next bytes of the body.
+// scan checks the envelopes in the next bytes of the body.
 func (b *limitedBody) scan(p []byte) error {
 	for len(p) > 0 {
 		if b.left > 0 {
@@ -251,7 +250,7 @@ func (b *limitedBody) scan(p []byte) error {
 		case flags == flagCompressed:
 			return connect.NewError(connect.CodeUnimplemented, errors.New("the message is compressed: send it as it is (identity)"))
 		case flags != 0:
-			return invalid("the envelope has the flags %#x: a request's message has none", flags)
+			return invalid("the envelope has the flags %#x: send it without flags", flags)
 		case size > b.limit:
 			return b.tooLarge()
 		}
@@ -265,33 +264,4 @@ func (b *limitedBody) tooLarge() error {
 		return tooLarge("the body is larger than %d bytes: this call needs none", b.limit)
 	}
 	return tooLarge("the body is larger than %d bytes: a message holds at most %d bytes of content", b.limit, b.content)
-}
-
-// framedBody reads src as one message, with what must stand before one of its size.
-type framedBody struct {
-	src    io.ReadCloser
-	prefix func(size int) []byte
-	framed io.Reader // nil until the first read
-}
-
-// Read implements [io.Reader].
-func (b *framedBody) Read(p []byte) (int, error) {
-	if b.framed == nil {
-		data, err := io.ReadAll(b.src)
-		if err != nil {
-			return 0, err
-		}
-		b.framed = io.MultiReader(bytes.NewReader(b.prefix(len(data))), bytes.NewReader(data))
-	}
-	return b.framed.Read(p)
-}
-
-// Close implements [io.Closer].
-func (b *framedBody) Close() error { return b.src.Close() }
-
-// envelopePrefix returns the prefix of a message of size bytes without flags.
-func envelopePrefix(size int) [prefixBytes]byte {
-	var prefix [prefixBytes]byte
-	binary.BigEndian.PutUint32(prefix[1:], uint32(size))
-	return prefix
 }

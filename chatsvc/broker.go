@@ -12,38 +12,38 @@ import (
 )
 
 const (
-	// drainTime is how long a subscriber that is behind is served after close.
+	// drainTime is how long a subscriber that is behind is still served after close.
 	drainTime = time.Second
-	// longestGap is the largest number of records in a row that may be missing in
-	// one epoch.
+	// longestGap is the largest number of consecutive records that may be missing in one
+	// epoch.
 	longestGap = 1 << 16
 )
 
-// broker hands the log's records to subscribers, in one epoch. The newest are in
-// memory, the hot end; older ones are read from the log, through the cold cache. A
-// subscriber is an offset: history and live records are the same read, and one that
-// does not read costs nothing.
+// broker delivers the log's records of one epoch to subscribers. The newest records are in
+// memory, in the hot end. Older ones are read from the log through the cold cache. A
+// subscriber is an offset: history and live records are the same read, and a subscriber
+// that does not read costs nothing.
 //
 // Subscribers that have read everything park. Records are released to them when
-// most of the crowd is parked: an idle crowd gets a record at once, a busy one
+// most of the crowd is parked. So an idle crowd gets a record at once, and a busy one
 // gets larger batches instead of more wake-ups. The crowd is the set of subscribers
 // that keep up. A subscriber that has not parked when a hold expires leaves the
-// crowd, and counts again only after it has kept up for a while: otherwise one that
+// crowd, and returns only after it has kept up for a while: otherwise a client that
 // closes and opens its window would delay all others each time. A small crowd gains
-// nothing from batches and waits for nobody.
+// nothing from batches and never waits.
 //
-// A crowd that has parked rests for as long as it was busy: records that come in
-// that time leave in one batch. So at most half of the time goes into deliveries
-// until batches are large, and a message waits less for the machine than it is held.
-// After a large release it rests twice as long, which takes a sixth off the CPU
-// time for each delivery.
+// A crowd that has parked rests for as long as it was busy, and records that are published
+// in that time are sent in one batch. So at most half of the time goes into deliveries
+// until batches are large, and a message waits longer because it is held than because the
+// machine is busy. After a large release the crowd rests twice as long, which reduces the
+// CPU time for each delivery by a sixth.
 type broker struct {
 	crowdState // guarded by mu
 
 	log          Log
 	epoch        string
 	logger       *slog.Logger
-	acknowledged atomic.Uint64 // highest offset that a sender was told
+	acknowledged atomic.Uint64 // highest offset that was acknowledged to a sender
 	cold         *coldCache
 	replay       replayStart
 	view         logView
@@ -51,31 +51,32 @@ type broker struct {
 	mu       sync.Mutex // guards all below
 	hot      hotEnd
 	first    uint64              // first offset that the log is known to retain
-	arrived  chan struct{}       // closed by the next publish; nil while nobody waits
+	arrived  chan struct{}       // closed by the next publish; nil if no goroutine waits
 	closedAt time.Time           // zero until close
-	reason   error               // told to subscribers after it
-	reported map[uint64]struct{} // where runs of records begin that were reported as unreadable
+	reason   error               // why the broker was closed
+	reported map[uint64]struct{} // first offsets of runs of records that were reported as unreadable
 }
 
-// memoryBounds are the bounds of what a broker holds of the log, in bytes.
+// memoryBounds bounds the memory of a broker, in bytes.
 type memoryBounds struct {
 	hot, cold int64
 	record    int64 // the largest record that is accepted
 }
 
-// subscriber is a place in the log. It is guarded by the broker's mu.
+// subscriber is a position in the log. It is guarded by the broker's mu.
 type subscriber struct {
-	owner string // its user and address
+	owner string // the user and the address
 	next  uint64 // offset of the record to read next
 	until uint64 // offset before which the stream ends
 	begun bool   // it has read something
-	// leaving tells that it ends when it has read all. Only its own goroutine sets it.
+	// leaving tells that it ends when it has read everything. Only its own goroutine sets
+	// it.
 	leaving bool
-	piece   *piece // that it waits for or writes, of the cold cache
-	round   *round // that it parked in, if it has not read since
-	census  uint64 // of the crowd that it belongs to; 0: none
-	// absentUntil is how long it stays out of the crowd, after it was late so many
-	// times in a row.
+	piece   *piece // piece of the cold cache that it waits for or writes
+	round   *round // round in which it has parked; nil if it has read since
+	census  uint64 // census of the crowd to which it belongs; 0: none
+	// absentUntil is the time until which it stays out of the crowd, because it was late.
+	// Absences is the number of times in a row.
 	absentUntil time.Time
 	absences    int
 }
@@ -102,17 +103,17 @@ func newBroker(log Log, state State, memory memoryBounds, replay Replay, logger 
 	return b
 }
 
-// publish takes the log's next chunk.
+// publish adds the log's next chunk.
 func (b *broker) publish(c Chunk) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	due := b.hot.next
 	switch {
 	case c.From < due:
-		return fmt.Errorf("records %d to %d: the log went back, record %d was due", c.From, c.Next, due)
+		return fmt.Errorf("records %d to %d: the log went back; record %d was expected", c.From, c.Next, due)
 	case c.Next-c.From > longestGap+uint64(len(c.Entries)):
 		return fmt.Errorf("records %d to %d: %w", c.From, c.Next, errGap)
-	case c.From > due: // the log has removed the records between them since
+	case c.From > due: // the log has removed the records between them
 		b.hot.restart(c.From)
 	}
 	if b.visible == due && c.Next > due {
@@ -139,7 +140,7 @@ func (b *broker) publish(c Chunk) error {
 	return nil
 }
 
-// retain notes the first offset that the log retains. The caller holds mu.
+// retain sets the first offset that the log retains. The caller holds mu.
 func (b *broker) retain(first uint64) {
 	if first > b.first {
 		b.first = min(first, b.hot.next)
@@ -147,15 +148,14 @@ func (b *broker) retain(first uint64) {
 	}
 }
 
-// reportUnreadable logs records that cannot be read, each run of them once.
+// reportUnreadable logs a run of records that cannot be read, once.
 func (b *broker) reportUnreadable(from, to uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reportLocked(from, to)
 }
 
-// maxReported bounds what reportLocked remembers. Damage beyond it is no longer
-// logged: by then the log has said enough.
+// maxReported is the largest number of runs that are logged.
 const maxReported = 4096
 
 // reportLocked is reportUnreadable for a caller that holds mu.
@@ -206,26 +206,26 @@ func (b *broker) arrival(offset uint64) (<-chan struct{}, error) {
 	return b.arrived, nil
 }
 
-// subscribe returns a subscriber that reads from offset from, which its client was
-// told, to below until. The caller calls leave in the end.
+// subscribe returns a subscriber that reads the records in [from, until). The caller must
+// call leave at the end.
 func (b *broker) subscribe(owner string, from, until uint64) *subscriber {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return &subscriber{owner: owner, next: min(from, b.hot.next), until: until}
 }
 
-// errUntil ends a stream that has all that it asked for.
-var errUntil = errors.New("all that was asked for was sent")
+// errUntil ends a stream that has reached its end.
+var errUntil = errors.New("the stream has reached its end")
 
-// read returns the next batch for s. An empty one comes with a channel that is
-// closed when there is more: s reads again then, or leaves. It fails with errUntil
-// at the end of what s asked for, with [errFellBehind] if the record that s would
-// read next was removed, and with the reason of close after it.
+// read returns the next batch for s. With an empty batch it returns a channel that is
+// closed when s should read again. It fails with errUntil at the end of the stream, with
+// [errFellBehind] if the next record of s was removed, and with the reason of close after
+// close.
 func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 	b.mu.Lock()
 	b.unpark(s)
-	// A subscriber sees all when it begins and when it ends, and what is released
-	// while it keeps up.
+	// A subscriber sees all records when it begins and when it ends; otherwise it sees
+	// the released ones.
 	end := b.visible
 	if !s.begun || s.leaving {
 		end = b.hot.next
@@ -241,14 +241,14 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 	}
 	if s.next >= end {
 		b.releasePiece(s)
-		b.park(s) // which may release what is held
+		b.park(s) // this may release held records
 		end = min(b.visible, s.until)
 		if s.next >= end && s.round == nil {
-			b.park(s) // it has all of that: without it nobody would wake it
+			b.park(s) // it has read them all: without this it would not be woken
 		}
 	}
 	if s.next < max(b.hot.floor(), b.first) && s.next < end {
-		if s.census > 0 { // it kept up once
+		if s.census > 0 { // it kept up until now
 			s.late()
 		}
 		b.quit(s)
@@ -269,7 +269,7 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 	return got, b.round.released, nil
 }
 
-// showAll shows s what is not released yet: its stream ends next.
+// showAll also shows s the records that are not released yet, because its stream ends.
 func (b *broker) showAll(s *subscriber) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -299,12 +299,12 @@ func (b *broker) readCold(s *subscriber, end uint64) (batch, <-chan struct{}, er
 			b.releasePiece(s)
 			return batch{}, nil, errFellBehind
 		}
-		s.begun = s.begun || p.from <= s.next // the block is cut before the record
+		s.begun = s.begun || p.from <= s.next // the block has another piece before the record
 		b.releasePiece(s)
 	}
 }
 
-// coldError returns why s ends where a read of the log failed.
+// coldError returns the error for a subscriber after a failed read of the log.
 func (b *broker) coldError(err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -317,7 +317,7 @@ func (b *broker) coldError(err error) error {
 	return err
 }
 
-// releasePiece ends the hold that s has of a piece.
+// releasePiece releases the piece that s holds, if any.
 func (b *broker) releasePiece(s *subscriber) {
 	if s.piece != nil {
 		b.cold.release(s.piece)
@@ -325,24 +325,24 @@ func (b *broker) releasePiece(s *subscriber) {
 	}
 }
 
-// unload ends the hold that s has of records in memory, which it has copied.
+// releaseCopied releases the piece that s holds, after s has copied its records.
 func (b *broker) releaseCopied(s *subscriber) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.releasePiece(s)
 }
 
-// leave forgets s.
+// leave removes s.
 func (b *broker) leave(s *subscriber) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.releasePiece(s)
 	b.unpark(s)
 	b.quit(s)
-	b.releaseIfDue() // s may have been the one that the others wait for
+	b.releaseIfDue() // the others may have waited for s
 }
 
-// acknowledge notes that a sender is about to be told of offset.
+// acknowledge notes that offset is about to be acknowledged to a sender.
 func (b *broker) acknowledge(offset uint64) {
 	for {
 		highest := b.acknowledged.Load()
@@ -352,8 +352,8 @@ func (b *broker) acknowledge(offset uint64) {
 	}
 }
 
-// close ends all subscriptions for a reason: each gets what is published, for at
-// most [drainTime]. It is called once.
+// close ends all subscriptions with a reason. Each still gets the published records, for
+// at most [drainTime]. It is called once.
 func (b *broker) close(reason error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -367,5 +367,5 @@ func (b *broker) close(reason error) {
 	}
 }
 
-// noUntil is the until of a stream without an end.
+// noUntil is the value of until for a stream without an end.
 const noUntil = math.MaxUint64

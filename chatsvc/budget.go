@@ -3,13 +3,13 @@ package chatsvc
 import "sync"
 
 const (
-	// smallBody is the size in bytes up to which a body is not counted: its call
-	// takes more.
+	// smallBody is the size in bytes up to which a body is not counted, because its call
+	// takes more memory.
 	smallBody = 4 << 10
-	// bodyStep is how much is reserved for a body at a time, in bytes.
+	// bodyStep is how many bytes are reserved for a body at a time.
 	bodyStep = 64 << 10
-	// bodyShare is the part of the bound, in per cent, that one user can hold: the
-	// rest is for the others.
+	// bodyShare is the percentage of the bound that one user can hold. The rest is for
+	// other users.
 	bodyShare = 50
 )
 

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// grant begins the reads that there is room for, or all after the end: they fail at
-// once. The caller holds mu.
+// grant starts the waiting reads for which there is room. After the end it starts all of
+// them; they fail at once. The caller holds mu.
 func (c *coldCache) grant() {
 	for {
 		name := ""
@@ -26,7 +26,7 @@ func (c *coldCache) grant() {
 		}
 		p := next.waiting[0]
 		next.waiting = next.waiting[1:]
-		if p.holders == 0 { // those that waited have left
+		if p.holders == 0 { // the subscribers that waited have left
 			c.uncache(p)
 			c.forgetOwner(name)
 			continue
@@ -50,9 +50,9 @@ func (c *coldCache) hasRoom(o *coldOwner) bool {
 	return c.makeRoom(c.reserve)
 }
 
-// makeRoom frees memory until bytes more fit in, first JSON forms, then whole
-// pieces, those unused for longest first. It reports whether they fit: they do if
-// there is nothing else. The caller holds mu.
+// makeRoom frees memory until bytes more fit: first JSON forms, then whole pieces, least
+// recently used first. It reports whether they fit; if nothing else is in use, they always
+// do. The caller holds mu.
 func (c *coldCache) makeRoom(bytes int64) bool {
 	for e := c.unused.Front(); e != nil && c.json.bytes.Load() > 0 && c.used+c.json.bytes.Load()+bytes > c.limit; e = e.Next() {
 		e.Value.(*piece).chunk.json.drop() //nolint:forcetypeassert // the list has nothing else
@@ -85,7 +85,7 @@ func (c *coldCache) load(p *piece) {
 	if chunk != nil {
 		chunk.json.account = &c.json
 		p.bytes = chunk.size()
-		c.reserve = max(c.reserve, p.bytes) // the log may have records that are not accepted any more
+		c.reserve = max(c.reserve, p.bytes) // the log may have larger records than those that are accepted now
 	}
 	c.owner(p).held += p.bytes
 	c.used += p.bytes
@@ -99,8 +99,8 @@ func (c *coldCache) load(p *piece) {
 	c.grant()
 }
 
-// read reads the records of p, again if there are fewer than there must be. The
-// chunk is nil if all of them were removed.
+// read reads the records of p. It tries again if the log returns fewer than it must have.
+// The chunk is nil if all of them were removed.
 func (c *coldCache) read(p *piece) (*chunk, uint64, error) {
 	c.giveWay(c.closed)
 	ctx, cancel := context.WithTimeout(c.closed, coldReadTime)
@@ -120,7 +120,7 @@ func (c *coldCache) read(p *piece) (*chunk, uint64, error) {
 		case err == nil && got.Next > got.From && (got.From == p.from || isGone):
 			return newChunk(got, c.unreadable), got.Next, nil
 		case err == nil:
-			err = fmt.Errorf("the log has records %d to %d where record %d was due", got.From, got.Next, p.from)
+			err = fmt.Errorf("the log returned records %d to %d, but record %d was expected", got.From, got.Next, p.from)
 		}
 		select {
 		case <-time.After(pause):

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -15,13 +14,13 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// rpcs are the two procedures.
+// rpcs implements the two procedures.
 type rpcs struct{ *Service }
 
 var _ chatconnect.SimpleChatHandler = rpcs{}
 
 // SendMessage stores a message. When it returns without an error, the message
-// is as durable as the log promises, and every subscriber will get it.
+// is as durable as the log promises, and every subscriber will receive it.
 func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb.None, error) {
 	user, _ := UserFromContext(ctx)
 	call, _ := connect.CallInfoForHandlerContext(ctx)
@@ -52,14 +51,14 @@ func (s rpcs) SendMessage(ctx context.Context, msg *chatpb.ChatMessage) (*chatpb
 	return &chatpb.None{}, nil
 }
 
-// observe tells the embedder of an append.
+// observe reports an append to the embedder.
 func (s *Service) observe(took time.Duration, err error) {
 	if s.onAppend != nil {
 		s.onAppend(took, err)
 	}
 }
 
-// appendError returns what the sender sees of the log's error.
+// appendError returns the error that the sender sees for an error of the log.
 func (s *Service) appendError(ctx context.Context, err error) error {
 	var coded *connect.Error
 	switch {
@@ -73,7 +72,7 @@ func (s *Service) appendError(ctx context.Context, err error) error {
 	}
 }
 
-// MessageList streams the retained history, then every new message.
+// MessageList streams the retained history and then every new message.
 func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.ServerStream[chatpb.ChatMessages]) error {
 	if err := s.enterStream(); err != nil {
 		return err
@@ -129,11 +128,11 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	return seen
 }
 
-// reasonOf returns why a stream has ended, for the log.
+// reasonOf returns why a stream has ended, for the server's log.
 func reasonOf(err error) string {
 	switch {
 	case err == nil:
-		return "it has all that it asked for"
+		return "the stream is complete"
 	case errors.Is(err, context.Canceled), errors.Is(err, errGone):
 		return "the client left"
 	default:
@@ -141,8 +140,8 @@ func reasonOf(err error) string {
 	}
 }
 
-// logStream logs what happened to a subscriber. There is no logger for each of
-// them: it would cost every idle one a kilobyte.
+// logStream logs an event of a subscriber. A logger for each subscriber would cost a
+// kilobyte for each idle one.
 func (s *Service) logStream(ctx context.Context, level slog.Level, msg string, what ...slog.Attr) {
 	if !s.logger.Enabled(ctx, level) {
 		return
@@ -153,7 +152,7 @@ func (s *Service) logStream(ctx context.Context, level slog.Level, msg string, w
 		slog.String("peer", call.Peer().Addr), slog.String("protocol", call.Peer().Protocol)}, what...)...)
 }
 
-// ownerOf returns the caller's user and address, which share what is bounded.
+// ownerOf returns the caller's user and address, which share some bounds.
 func ownerOf(ctx context.Context) string {
 	user, _ := UserFromContext(ctx)
 	call, _ := connect.CallInfoForHandlerContext(ctx)
@@ -164,9 +163,9 @@ func ownerOf(ctx context.Context) string {
 	return host + " " + user.Name
 }
 
-// serve writes the batches for sub until it has all that it asked for, ctx is done,
-// the subscriber is gone, its credentials are revoked or b closes. It returns why it ended. The first batch
-// leaves at once, even if it is empty: a client counts itself connected at the first
+// serve writes batches to sub until the stream is complete, ctx is done, the subscriber has
+// left, its credentials are revoked, or b closes. It returns the reason. The first batch
+// is sent at once, even if it is empty, because a client is connected at the first
 // message.
 func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, to *stream) error {
 	beat := newHeartbeat(firstTime)
@@ -189,7 +188,7 @@ func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, to *str
 }
 
 // nextBatch returns the next batch for sub, or an empty one when the stream has been
-// silent for too long. For the first batch it waits only where records must be read
+// silent for too long. For the first batch it waits only if records must be read
 // from the log.
 func (b *broker) nextBatch(ctx context.Context, revoked <-chan struct{}, sub *subscriber, beat *heartbeat, first bool) (batch, error) {
 	done := ctx.Done()
@@ -224,58 +223,4 @@ func (b *broker) nextBatch(ctx context.Context, revoked <-chan struct{}, sub *su
 			}
 		}
 	}
-}
-
-// heartbeat tells when a stream has been silent for too long.
-type heartbeat struct {
-	limit time.Duration
-	last  time.Time // when something was sent
-	timer *time.Timer
-	// leaving tells that the stream is to end. It is set before the timer, which
-	// wakes the stream's goroutine; so whoever sets the timer to another time looks
-	// at it afterwards.
-	leaving atomic.Bool
-}
-
-func newHeartbeat(limit time.Duration) *heartbeat {
-	return &heartbeat{limit: limit, last: time.Now(), timer: time.NewTimer(limit)}
-}
-
-// leave makes the timer fire, for the last time. It may be called by any goroutine.
-func (h *heartbeat) leave() {
-	h.leaving.Store(true)
-	h.timer.Reset(0)
-}
-
-// reset sets the timer, unless it fires for the last time.
-func (h *heartbeat) reset(d time.Duration) {
-	h.timer.Reset(d)
-	if h.leaving.Load() {
-		h.timer.Reset(0)
-	}
-}
-
-// start begins with another limit, zero for none.
-func (h *heartbeat) start(limit time.Duration) {
-	h.limit = limit
-	if limit > 0 {
-		h.reset(limit)
-		return
-	}
-	h.timer.Stop()
-	if h.leaving.Load() {
-		h.timer.Reset(0)
-	}
-}
-
-// isDue reports whether the silence has been too long, and sets the timer again.
-// The timer is not set at each batch: it finds out when it fires.
-func (h *heartbeat) isDue() bool {
-	silent := time.Since(h.last)
-	if silent < h.limit {
-		h.reset(h.limit - silent)
-		return false
-	}
-	h.reset(h.limit)
-	return true
 }

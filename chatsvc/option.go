@@ -13,46 +13,39 @@ import (
 )
 
 const (
-	// DefaultMaxContent is the largest content of a message in bytes, unless
-	// [WithMaxContent] says otherwise: 1 MiB.
+	// DefaultMaxContent is the default of [WithMaxContent] in bytes: 1 MiB.
 	DefaultMaxContent = 1 << 20
-	// MaxContentCeiling is the largest value that [WithMaxContent] takes, in
-	// bytes. A content of this size still fits, as base64 in JSON and with its
-	// envelope, in the 4 MiB that a gRPC client accepts by default.
+	// MaxContentCeiling is the largest value for [WithMaxContent], in
+	// bytes. Content of this size, as base64 in JSON and with its
+	// envelope, still fits in the 4 MiB that a gRPC client accepts by default.
 	MaxContentCeiling = 3<<20 - 64<<10
-	// DefaultHeartbeat is the silence after which a subscriber gets an empty
-	// batch, unless [WithHeartbeat] says otherwise.
+	// DefaultHeartbeat is the default of [WithHeartbeat].
 	DefaultHeartbeat = 25 * time.Second
-	// DefaultHotBytes is the memory for the newest records, in bytes, unless
-	// [WithHotBytes] says otherwise: 64 MiB.
+	// DefaultHotBytes is the default of [WithHotBytes]: 64 MiB.
 	DefaultHotBytes = 64 << 20
-	// DefaultColdBytes is the memory for older records that are being read, in bytes,
-	// unless [WithColdBytes] says otherwise: 32 MiB.
+	// DefaultColdBytes is the default of [WithColdBytes]: 32 MiB.
 	DefaultColdBytes = 32 << 20
-	// DefaultPendingBytes bounds the memory that pending writes hold, in bytes,
-	// unless [WithPendingBytes] says otherwise: 64 MiB.
+	// DefaultPendingBytes is the default of [WithPendingBytes]: 64 MiB.
 	DefaultPendingBytes = 64 << 20
-	// DefaultBodyBytes bounds the memory for messages that are being received, in
-	// bytes, unless [WithBodyBytes] says otherwise: 64 MiB.
+	// DefaultBodyBytes is the default of [WithBodyBytes]: 64 MiB.
 	DefaultBodyBytes = 64 << 20
-	// DefaultWriteDeadline is the time that one batch may take to be written,
-	// unless [WithWriteDeadline] says otherwise.
+	// DefaultWriteDeadline is the default of [WithWriteDeadline].
 	DefaultWriteDeadline = 30 * time.Second
 )
 
-// DefaultRetention returns what the [MemoryLog] of a [Service] retains unless
-// [WithRetention] says otherwise: 10,000 messages, 64 MiB, any age.
+// DefaultRetention returns the default of [WithRetention]: 10,000 messages, 64 MiB, any
+// age.
 func DefaultRetention() Retention {
 	return Retention{Messages: 10_000, Bytes: 64 << 20}
 }
 
-// DefaultReplay returns what a subscriber without an offset gets unless [WithReplay]
-// says otherwise: the last 10,000 messages, and at most 64 MiB.
+// DefaultReplay returns the default of [WithReplay]: the last 10,000 messages, and at most
+// 64 MiB.
 func DefaultReplay() Replay {
 	return Replay{Messages: 10_000, Bytes: 64 << 20}
 }
 
-// Option configures a [Service]. Options are applied in order; where two set
+// Option configures a [Service]. Options are applied in order; if two set
 // the same thing, the last one wins.
 type Option interface {
 	apply(c *config)
@@ -79,7 +72,7 @@ type config struct {
 	onAppend       func(took time.Duration, err error)
 	handlerOptions []connect.HandlerOption
 	trusts         func(*http.Request) bool
-	missing        []error // an option's value that must not be nil, but is
+	missing        []error // errors of options whose value is nil and must not be
 }
 
 // WithUsers replaces the predefined users, [DemoUsers]. [New] fails if they
@@ -89,8 +82,8 @@ func WithUsers(users *chatpb.Users) Option {
 	return optionFunc(func(c *config) { c.users = users })
 }
 
-// WithAuthenticator replaces the user database by the embedder's own way to
-// tell who is calling: bearer tokens, sessions, client certificates. [New]
+// WithAuthenticator replaces the user database by the embedder's own authentication, such
+// as bearer tokens, sessions or client certificates. [New]
 // fails if a is nil.
 func WithAuthenticator(a Authenticator) Option {
 	return optionFunc(func(c *config) {
@@ -101,9 +94,8 @@ func WithAuthenticator(a Authenticator) Option {
 	})
 }
 
-// WithLog stores messages in l instead of a [MemoryLog] of the service's own.
-// [New] fails if l is nil. The service does not close l. What is retained is a
-// matter of l alone.
+// WithLog stores messages in l instead of a new [MemoryLog]. [New] fails if l is nil. The
+// service does not close l. Only l decides which messages are retained.
 func WithLog(l Log) Option {
 	return optionFunc(func(c *config) {
 		c.log = l
@@ -114,15 +106,15 @@ func WithLog(l Log) Option {
 }
 
 // WithRetention bounds the history of the service's own [MemoryLog]. It has no effect
-// together with [WithLog]: another log has a retention of its own. [New] fails for
+// together with [WithLog]: another log has its own retention. [New] fails for
 // negative bounds. The default is [DefaultRetention].
 func WithRetention(r Retention) Option {
 	return optionFunc(func(c *config) { c.retention = r })
 }
 
-// WithReplay bounds what a subscriber gets of the history if it does not ask for an
-// offset: such clients keep everything that they receive. Subscribers that ask for
-// an offset get all that is retained from it on. [New] fails for negative bounds. The
+// WithReplay bounds the history for subscribers that do not ask for an offset, because
+// such clients keep everything that they receive. Subscribers that ask for
+// an offset get all retained records from there on. [New] fails for negative bounds. The
 // default is [DefaultReplay].
 func WithReplay(r Replay) Option {
 	return optionFunc(func(c *config) { c.replay = r })
@@ -137,9 +129,9 @@ func WithHotBytes(bytes int64) Option {
 }
 
 // WithColdBytes bounds the memory for records that subscribers read from the log, in
-// bytes. Where it does not suffice, subscribers wait for each other; one chunk of 64
-// KiB, or one larger record, can always be read. Less than a few times the largest
-// content lets a slow subscriber delay others that read old records. The default is
+// bytes. If it does not suffice, subscribers wait for each other; one chunk of 64
+// KiB, or one larger record, can always be read. If it is less than a few times the
+// largest content, a slow subscriber can delay others that read old records. The default is
 // [DefaultColdBytes].
 func WithColdBytes(bytes int64) Option {
 	return optionFunc(func(c *config) { c.memory.cold = bytes })
@@ -151,70 +143,70 @@ func WithMaxContent(bytes int) Option {
 	return optionFunc(func(c *config) { c.maxContent = bytes })
 }
 
-// WithBodyBytes bounds the memory for messages that are being received, in bytes: about
-// half of it is messages. One user can hold half of it. Requests with a message on each
-// line hold a part for as long as they are open, together half of it. Where it does not
+// WithBodyBytes bounds the memory for messages that are being received, in bytes. About
+// half of it is for the messages themselves. One user can hold half of it. Open requests
+// with a message on each line hold a part of it, together at most half. If it does not
 // suffice, sends get resource_exhausted with [HeaderRetryAfter]. It must have room for
 // two messages of the largest size, each of which takes about three times its size. The
-// default is [DefaultBodyBytes]. A body must arrive within 30 s plus the time that its
-// size takes at 16 KiB/s, whatever its protocol.
+// default is [DefaultBodyBytes]. In any protocol, a body must arrive within 30 s plus the
+// time for its size at 16 KiB/s.
 func WithBodyBytes(bytes int64) Option {
 	return optionFunc(func(c *config) { c.bodyBytes = bytes })
 }
 
 // WithHeartbeat sets the silence after which a subscriber gets an empty batch,
-// so that proxies do not cut an idle stream. Zero: none. The default is
+// so that proxies do not cut an idle stream. Zero means no empty batches. The default is
 // [DefaultHeartbeat].
 func WithHeartbeat(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.heartbeat = d })
 }
 
-// WithPendingBytes bounds the memory that pending writes to subscribers hold beside
+// WithPendingBytes bounds the memory that pending writes to subscribers hold in addition to
 // the hot end and the cold cache, in bytes: a subscriber that does not read holds the
 // batch that is being written to it. Beyond the bound, the oldest write of the user
-// and address that hold the most is cut, and the subscriber may resume. The bound may
+// and address that hold the most is cut; that subscriber may resume. The bound may
 // be exceeded by an eighth. It must be at least 1 MiB. The default is
 // [DefaultPendingBytes].
 func WithPendingBytes(bytes int64) Option {
 	return optionFunc(func(c *config) { c.pendingBytes = bytes })
 }
 
-// WithWriteDeadline sets the time that one batch may take to be written to a
-// subscriber before its stream is cut, beside the time that its size takes at 16
-// KiB/s. It must be positive. The default is [DefaultWriteDeadline].
+// WithWriteDeadline sets the time for writing one batch to a subscriber, in addition to the
+// time for its size at 16 KiB/s. After that the stream is cut. It must be positive. The
+// default is [DefaultWriteDeadline].
 func WithWriteDeadline(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.writeDeadline = d })
 }
 
-// WithLogger sets where the service logs; no credential or content is ever
-// logged. The default discards.
+// WithLogger sets the service's logger. Credentials and content are never
+// logged. By default, messages are discarded.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) { c.logger = l })
 }
 
-// WithTrustedRequests lets calls through that look like those of a page of another site.
-// Without it, a GET with Sec-Fetch-Site: cross-site and a plain body that
-// [http.CrossOriginProtection] refuses get permission_denied: a browser sends both
+// WithTrustedRequests allows calls that look like calls from a page of another site.
+// Without it, a GET with Sec-Fetch-Site: cross-site, and a plain body that
+// [http.CrossOriginProtection] refuses, get permission_denied, because a browser sends both
 // without asking first. All other calls need a preflight, so the server's CORS decides.
-// A server with CORS trusts here the origins that it allows. Trusts is called for
-// requests that would be refused; it must be safe for concurrent use.
+// A server with CORS should trust the same origins here. Trusts is called for
+// requests that would be refused. It must be safe for concurrent use.
 func WithTrustedRequests(trusts func(r *http.Request) bool) Option {
 	return optionFunc(func(c *config) { c.trusts = trusts })
 }
 
-// WithAppendObserver makes the service call observe after each [Log.Append] with the
-// time that it took and its error, nil for none. It is called by the goroutines of
-// senders, many at a time, and must return soon. The default is none.
+// WithAppendObserver makes the service call observe after each [Log.Append] with its
+// duration and its error. Observe is called by the goroutines of senders, many at a time,
+// and must return soon. By default, nothing is called.
 func WithAppendObserver(observe func(took time.Duration, err error)) Option {
 	return optionFunc(func(c *config) { c.onAppend = observe })
 }
 
 // WithHandlerOptions passes options on to connect's handlers, after the
-// service's own: interceptors run with the user in the context
-// ([UserFromContext]), for every face of the endpoint, curl's stream included.
-// The stream writes its batches past connect, so interceptors that wrap a
-// stream see its headers and its end, not its messages. Compression must stay
-// off: Qt's clients cannot inflate.
+// service's own. Interceptors run with the user in the context
+// ([UserFromContext]), for calls in every form, including streams for curl.
+// Batches are written directly to the response, so interceptors that wrap a
+// stream see its headers and its end, but not its messages. Compression must stay
+// off, because Qt's clients cannot decompress.
 func WithHandlerOptions(opts ...connect.HandlerOption) Option {
 	return optionFunc(func(c *config) { c.handlerOptions = append(c.handlerOptions, opts...) })
 }
@@ -248,7 +240,7 @@ func newConfig(opts []Option) (*config, error) {
 		return nil, fmt.Errorf("memory of %d bytes for pending writes: it must be at least %d", c.pendingBytes, 1<<20)
 	}
 	if c.heartbeat < 0 {
-		return nil, fmt.Errorf("heartbeat of %v: it must not be negative, zero for none", c.heartbeat)
+		return nil, fmt.Errorf("heartbeat of %v: it must not be negative; zero is none", c.heartbeat)
 	}
 	if c.writeDeadline <= 0 {
 		return nil, fmt.Errorf("write deadline of %v: it must be positive", c.writeDeadline)
@@ -275,10 +267,10 @@ func newConfig(opts []Option) (*config, error) {
 	return c, nil
 }
 
-// validateHistory checks the options about the history.
+// validateHistory checks the options for the history.
 func (c *config) validateHistory() error {
 	if c.memory.hot < 0 || c.memory.cold < 0 {
-		return fmt.Errorf("memory of %d bytes for the newest records, %d for older ones: neither may be negative", c.memory.hot, c.memory.cold)
+		return fmt.Errorf("memory of %d bytes for the newest records and %d for older ones: neither may be negative", c.memory.hot, c.memory.cold)
 	}
 	if err := c.retention.validate(); err != nil {
 		return fmt.Errorf("retention of %w", err)

@@ -6,36 +6,36 @@ import (
 	"strings"
 )
 
-// Headers that carry what the scheme has no field for.
+// Headers for values for which the scheme has no field.
 const (
-	// HeaderOffset is the offset of a record. On a request for messageList:
-	// where to begin, as a number N (from record N on), -N (the last N
-	// records) or "end" (only new records). On its response: the offset of the
-	// first record that the stream will carry; each further one is the next
-	// number. On a response to sendMessage: the offset of the message.
+	// HeaderOffset is the offset of a record. On a request for messageList it says
+	// where to begin: a number N (from record N on), -N (the last N
+	// records) or "end" (only new records). On its response it is the offset of the
+	// first record on the stream; the offset of each further record is one higher. On a
+	// response to sendMessage it is the offset of the message.
 	HeaderOffset = "Chat-Offset"
-	// HeaderEpoch names the log's incarnation. On a request for messageList it
-	// belongs to a HeaderOffset of the form N: if it is not the log's own, the
-	// number means nothing, and the stream begins with the first retained
-	// record. A response without an error carries the log's own.
+	// HeaderEpoch is the epoch of the log. On a request for messageList it is the epoch
+	// of a HeaderOffset of the form N: if the log has another epoch, the number is
+	// ignored, and the stream begins with the first retained record. A response without
+	// an error has the current epoch.
 	HeaderEpoch = "Chat-Epoch"
-	// HeaderUntil on a request for messageList ends the stream: as a number N
-	// before record N, with an offset above the last record when that is
-	// stored; as "end" before the next record at the time of the call. The
-	// response carries the number, so a client that does not find it there talks to
-	// a server that knows no such header. In another epoch than that of
-	// HeaderEpoch, or after a reset, the stream ends at once.
+	// HeaderUntil on a request for messageList ends the stream. A number N ends it
+	// before record N, which may still be in the future. "end" ends it after the record
+	// that is the last one at the time of the call. The
+	// response has the number; a server that does not send it does not know this header.
+	// If the log has another epoch than HeaderEpoch, or after a reset, the stream ends at
+	// once.
 	HeaderUntil = "Chat-Until"
-	// HeaderReset is "true" on a response to messageList if the offset N of the epoch
-	// that was asked for is beyond the end of the log, which went back.
+	// HeaderReset is "true" on a response to messageList if the requested offset is
+	// beyond the end of the requested epoch, because the log went back.
 	// The stream begins with the first retained record, as in another epoch.
 	HeaderReset = "Chat-Reset"
 	// HeaderHeartbeat on a response to messageList is the silence in seconds after
-	// which the server sends an empty batch, such as 25 or 0.5; 0 says that it
-	// sends none. A client that finds no number there assumes [DefaultHeartbeat].
+	// which the server sends an empty batch, such as 25 or 0.5; 0 means that it
+	// sends none. If the header is missing, a client assumes [DefaultHeartbeat].
 	HeaderHeartbeat = "Chat-Heartbeat"
 	// HeaderDuplicate is "true" on a response to sendMessage if the
-	// idempotency key was known, and nothing was stored.
+	// idempotency key was known, so nothing was stored.
 	HeaderDuplicate = "Chat-Duplicate"
 	// HeaderIdempotencyKey on a request for sendMessage makes it safe to
 	// repeat: within the log's window, messages of one user with the same key
@@ -51,11 +51,11 @@ const (
 // maxHeaderValue is the longest epoch or idempotency key in bytes.
 const maxHeaderValue = 128
 
-// position is what a subscriber asks for.
+// position is the part of the log that a subscriber asks for.
 type position struct {
 	kind  positionKind
-	n     uint64 // of fromOffset and fromLast
-	epoch string // that n and until belong to; empty: the current one
+	n     uint64 // number for fromOffset and fromLast
+	epoch string // epoch of n and until; empty: the current one
 	until until
 }
 
@@ -68,11 +68,11 @@ const (
 	fromEnd
 )
 
-// until is where a stream ends. The zero value is that it does not.
+// until is the end of a stream. The zero value is no end.
 type until struct {
 	set    bool
-	atEnd  bool   // before the next record at the time of the call
-	offset uint64 // before this one
+	atEnd  bool   // the end of the log at the time of the call
+	offset uint64 // otherwise, the offset before which the stream ends
 }
 
 // parsePosition reads [HeaderOffset], [HeaderEpoch] and [HeaderUntil].
@@ -112,8 +112,8 @@ func parsePosition(h http.Header) (position, error) {
 	return p, nil
 }
 
-// resolve returns the offset to begin at in a log that retains [first, next), of
-// which a replay begins at replay. It is never higher than next.
+// resolve returns the offset at which a stream begins in a log that retains [first, next).
+// Replay is the begin of the replay. The result is at most next.
 func (p position) resolve(first, replay, next uint64) uint64 {
 	switch p.kind {
 	case fromStart:
@@ -142,8 +142,8 @@ func parseUntil(h http.Header) (until, error) {
 	return until{set: true, offset: n}, nil
 }
 
-// parseIdempotencyKey returns the key of [HeaderIdempotencyKey] as the log
-// keeps it, each user's apart, or the empty string.
+// parseIdempotencyKey returns the key for the log, made of the user's name and
+// [HeaderIdempotencyKey], or the empty string.
 func parseIdempotencyKey(h http.Header, user User) (string, error) {
 	key, err := single(h, HeaderIdempotencyKey)
 	if err != nil || key == "" {
@@ -167,6 +167,6 @@ func single(h http.Header, name string) (string, error) {
 		}
 		return values[0], nil
 	default:
-		return "", invalid("%s is there %d times: send it once", name, len(values))
+		return "", invalid("%s occurs %d times: send it once", name, len(values))
 	}
 }

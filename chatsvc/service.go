@@ -16,11 +16,10 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// Service is one conversation. It is safe for concurrent use, and there may be
-// several in a process.
+// Service is one conversation. It is safe for concurrent use. A process may have several.
 type Service struct {
 	log           Log
-	broker        atomic.Pointer[broker] // another one when the log has another epoch
+	broker        atomic.Pointer[broker] // replaced when the log gets another epoch
 	memory        memoryBounds
 	pending       *pendingWrites
 	replay        Replay
@@ -28,7 +27,7 @@ type Service struct {
 	heartbeat     time.Duration
 	writeDeadline time.Duration
 	logger        *slog.Logger
-	onAppend      func(took time.Duration, err error) // nil: nobody asks
+	onAppend      func(took time.Duration, err error) // nil: no call
 
 	path    string
 	handler http.Handler
@@ -37,18 +36,17 @@ type Service struct {
 	closed  bool
 	closing chan struct{}  // closed by Close
 	drained bool           // no new streams to subscribers
-	sends   sync.WaitGroup // calls of sendMessage under way
-	streams sync.WaitGroup // calls of messageList under way, and of sendMessage with many messages
+	sends   sync.WaitGroup // running calls of sendMessage
+	streams sync.WaitGroup // running calls of messageList, and of sendMessage with many messages
 	ended   chan struct{}  // closed when the service is, and all calls have ended
 
 	stopFollowing context.CancelFunc
 }
 
-// New returns a service that serves what its log retains and all that is sent
-// to it from now on. It reads no history: that comes from the log when a subscriber
-// needs it. With no option it has the users of [DemoUsers], a
-// [MemoryLog] and the default limits. It fails if an option is not valid or
-// the log cannot be read. The caller calls [Service.Close] in the end.
+// New returns a service for the messages that its log retains and all new ones. It reads no
+// history; that is read from the log when a subscriber needs it. Without options it has the
+// users of [DemoUsers], a [MemoryLog] and the default limits. It fails if an option is not
+// valid or the log cannot be read. The caller must call [Service.Close] at the end.
 func New(opts ...Option) (*Service, error) {
 	c, err := newConfig(opts)
 	if err != nil {
@@ -107,18 +105,18 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 	}
 }
 
-// Handler returns the path below which the procedures are, and their handler:
+// Handler returns the path of the procedures and their handler:
 //
 //	mux.Handle(svc.Handler())
 //
-// It works below a prefix with [http.StripPrefix]. A server that is to answer
-// gRPC must speak HTTP/2: see the package documentation.
+// It works below a prefix with [http.StripPrefix]. For gRPC the server must speak HTTP/2:
+// see the package documentation.
 func (s *Service) Handler() (string, http.Handler) { return s.path, s.handler }
 
-// Close refuses calls from now on, and ends all streams with the code
-// unavailable: first the sends under way end, then each stream gets what is
-// still to come, both for at most a second. Close returns at once and may be
-// called more than once; it fits [http.Server.RegisterOnShutdown].
+// Close refuses new calls, and ends all streams with the code unavailable. Running sends
+// may finish, and each stream still gets the stored messages, both within a second. Close
+// returns at once and may be called more than once, so it suits
+// [http.Server.RegisterOnShutdown].
 func (s *Service) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,14 +128,14 @@ func (s *Service) Close() {
 	go s.end()
 }
 
-// end ends what is under way after Close.
+// end ends the running calls after Close.
 func (s *Service) end() {
 	sent := make(chan struct{})
 	go func() {
 		s.sends.Wait()
 		close(sent)
 	}()
-	// Subscribers get what senders were told is stored, unless the log is stuck.
+	// Subscribers get all acknowledged messages, unless the log is stuck.
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	select {
@@ -153,8 +151,8 @@ func (s *Service) end() {
 	close(s.ended)
 }
 
-// Shutdown is Close, and waits until all calls have ended or ctx is done; it
-// returns ctx.Err() in that case.
+// Shutdown calls Close and waits until all calls have ended. If ctx is done first, it
+// returns ctx.Err().
 func (s *Service) Shutdown(ctx context.Context) error {
 	s.Close()
 	select {
@@ -165,7 +163,8 @@ func (s *Service) Shutdown(ctx context.Context) error {
 	}
 }
 
-// enter begins a call that ends with calls.Done, unless the service is closed.
+// enter begins a call, or fails if the service is closed. The caller must call calls.Done
+// at the end.
 func (s *Service) enter(calls *sync.WaitGroup) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +175,7 @@ func (s *Service) enter(calls *sync.WaitGroup) error {
 	return nil
 }
 
-// enterStream is enter for a stream to a subscriber, which [Service.Drain] refuses too.
+// enterStream is enter for a stream to a subscriber. It also fails after [Service.Drain].
 func (s *Service) enterStream() error {
 	s.mu.Lock()
 	drained := s.drained // it stays
@@ -195,8 +194,8 @@ func (s *Service) startFollowing() {
 	go s.follow(ctx)
 }
 
-// follow moves records from the log to the broker until ctx is done. When the log
-// fails it tries again from where it was.
+// follow moves records from the log to the broker until ctx is done. If the log
+// fails, it continues at the same offset.
 func (s *Service) follow(ctx context.Context) {
 	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
 	backoff := shortest
@@ -222,12 +221,12 @@ func (s *Service) follow(ctx context.Context) {
 	}
 }
 
-// replaced finds out whether the log has another epoch. Then subscribers are told
-// so by the end of their streams, and the history is the log's as it is now.
+// adoptEpoch starts a new broker if the log has another epoch, and reports whether it has.
+// The streams of the old epoch end.
 func (s *Service) adoptEpoch(ctx context.Context) bool {
 	state, err := s.log.State(ctx)
 	if err != nil {
-		return false // Follow will fail too, or go on where it was
+		return false // Follow fails too, or continues
 	}
 	if err := state.validate(); err != nil {
 		s.logger.Error("the log's state", "error", err)

@@ -21,7 +21,7 @@ type Client struct {
 	config
 
 	replicas []replica
-	failures atomic.Uint64 // the replica in use is replicas[failures % len(replicas)]
+	failures atomic.Uint64 // the current replica is replicas[failures % len(replicas)]
 }
 
 // replica is a server of the conversation.
@@ -30,10 +30,9 @@ type replica struct {
 	rpc chatconnect.SimpleChatClient
 }
 
-// New returns a client of the server at urls: the URL that the procedures are
-// below, or those of several replicas with commas between them. It connects to
-// nothing. It fails if a URL or an option is not valid. The caller calls
-// [Client.Close] in the end.
+// New returns a client of the server at urls: the URL below which the procedures are, or
+// the URLs of several replicas, separated by commas. It does not connect yet. It fails if a
+// URL or an option is not valid. The caller must call [Client.Close] at the end.
 func New(urls string, opts ...Option) (*Client, error) {
 	c := &Client{config: defaults()}
 	for _, opt := range opts {
@@ -55,29 +54,28 @@ func New(urls string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// checkURL returns an error that says what is wrong with a server's URL. It does
-// not repeat the URL, which may hold a password.
+// checkURL returns an error that says what is wrong with a server's URL. The error does
+// not contain the URL, which may have a password.
 func checkURL(raw string) error {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return errors.New("it must be http://HOST:PORT or https://HOST:PORT")
 	case u.User != nil:
-		return errors.New("it holds credentials: use WithBasicAuth")
+		return errors.New("it contains credentials: use WithBasicAuth")
 	}
 	return nil
 }
 
-// Close closes the connections that are not in use. It does not end calls:
-// their contexts do.
+// Close closes the idle connections. It does not end calls; cancel their contexts for
+// that.
 func (c *Client) Close() {
 	if idle, ok := c.http.(interface{ CloseIdleConnections() }); ok {
 		idle.CloseIdleConnections()
 	}
 }
 
-// newTransport returns a transport for c's protocol that finds dead
-// connections by itself.
+// newTransport returns a transport for c's protocol that detects dead connections.
 func (c *Client) newTransport() *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
@@ -92,8 +90,7 @@ func (c *Client) newTransport() *http.Transport {
 		TLSClientConfig:     c.tls.Clone(), // net/http changes it
 		TLSHandshakeTimeout: c.timeout,
 		Protocols:           protocols,
-		// Without pings new calls would join a dead connection for as long as
-		// the kernel believes in it.
+		// Without pings, new calls would use a dead connection until the kernel notices.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAnswer},
 	}
 }
@@ -103,19 +100,19 @@ func (c *Client) newRPC(h connect.HTTPClient, url string) chatconnect.SimpleChat
 	return chatconnect.NewSimpleChatClient(h, url, c.options()...)
 }
 
-// replica returns the replica in use, and the number of failures so far for
+// replica returns the current replica, and the number of failures so far for
 // [Client.failed].
 func (c *Client) replica() (replica, uint64) {
 	failures := c.failures.Load()
 	return c.replicas[failures%uint64(len(c.replicas))], failures
 }
 
-// failed makes the calls that follow use the next replica, unless another call
-// has noticed the failure first.
+// failed makes later calls use the next replica, unless another call has reported the
+// failure first.
 func (c *Client) failed(failures uint64) { c.failures.CompareAndSwap(failures, failures+1) }
 
-// newCall returns a context for a call with the client's headers, and the
-// call's headers.
+// newCall returns a context for a call, and the call's information with the client's
+// headers.
 func (c *Client) newCall(ctx context.Context) (context.Context, connect.CallInfo) {
 	ctx, call := connect.NewClientContext(ctx)
 	maps.Copy(call.RequestHeader(), c.header)

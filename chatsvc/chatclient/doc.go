@@ -1,5 +1,5 @@
-// Package chatclient is a client of SimpleChat for Go programs that must not
-// miss anything, and must not say anything twice:
+// Package chatclient is a client of SimpleChat for Go programs. It misses no message, and
+// sends no message twice:
 //
 //	client, err := chatclient.New("http://127.0.0.1:65002", chatclient.WithBasicAuth("user1", "qwerty"))
 //	if err != nil { … }

@@ -171,5 +171,5 @@ func ExampleClient_Send() {
 	// Output:
 	// offset 1 duplicate false
 	// offset 1 duplicate true
-	// send: invalid_argument: the content is not UTF-8, as a message of the type Text must be: encode it, or send it as Unknown
+	// send: invalid_argument: the content is not UTF-8, which the type Text requires: encode it as UTF-8, or send it with the type Unknown
 }

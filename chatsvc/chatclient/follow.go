@@ -103,10 +103,10 @@ func (f *follower) stream(ctx context.Context, pause *backoff) error {
 	c := f.client
 	streamCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := newWatch(c.http, func() { cancel(errSilent) })
-	defer watch.stop()
+	silenceTimer := newSilenceTimer(c.http, func() { cancel(errSilent) })
+	defer silenceTimer.stop()
 	server, failures := c.replica()
-	err := f.receive(streamCtx, c.newRPC(watch, server.url), watch, pause)
+	err := f.receive(streamCtx, c.newRPC(silenceTimer, server.url), silenceTimer, pause)
 	var stopped *yieldError
 	if ctx.Err() != nil || errors.As(err, &stopped) || errors.Is(err, errDone) {
 		return err
@@ -123,11 +123,11 @@ func (f *follower) stream(ctx context.Context, pause *backoff) error {
 }
 
 // receive opens a stream and hands on what comes.
-func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient, watch *watch, pause *backoff) error {
+func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient, silenceTimer *silenceTimer, pause *backoff) error {
 	ctx, call := f.client.newCall(ctx)
 	f.position.setHeader(call.RequestHeader())
 	f.setUntil(call.RequestHeader())
-	watch.start(f.client.timeout)
+	silenceTimer.start(f.client.timeout)
 	stream, err := rpc.MessageList(ctx, &chatpb.None{})
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient
 		}
 		return err
 	}
-	watch.stop()
+	silenceTimer.stop()
 	if err := f.open(epoch, offset, isReset); err != nil {
 		return err
 	}
@@ -149,9 +149,9 @@ func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient
 		return err
 	}
 	silence := f.client.silenceOf(stream.ResponseHeader())
-	watch.start(silence)
+	silenceTimer.start(silence)
 	for stream.Receive() {
-		watch.stop()
+		silenceTimer.stop()
 		pause.reset()
 		for _, msg := range stream.Msg().GetMessages() {
 			if err := f.record(offset, msg); err != nil {
@@ -159,7 +159,7 @@ func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient
 			}
 			offset++
 		}
-		watch.start(silence)
+		silenceTimer.start(silence)
 	}
 	if stream.Err() == nil {
 		return errEnded

@@ -153,7 +153,8 @@ func WithTLS(t *tls.Config) Option {
 	return optionFunc(func(c *config) { c.tls = t })
 }
 
-// WithDialer sets how connections are made, as [net.Dialer.DialContext] does.
+// WithDialer sets the function that makes connections, instead of
+// [net.Dialer.DialContext]: for a server that listens on a Unix socket, for example.
 func WithDialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
 	return optionFunc(func(c *config) { c.dial = dial })
 }

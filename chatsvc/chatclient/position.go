@@ -10,13 +10,13 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Position is where to follow from. The zero value is [All]. Its text form
-// ([Position.String], JSON) is made to be stored: "all", "end", "-N" for the last
-// N, "N@EPOCH" for record N of an epoch. Positions can be compared.
+// Position is a position in the log from which to follow. The zero value is [All]. Store
+// it in its text form ([Position.String], JSON): "all", "end", "-N" for the last
+// N, "N@EPOCH" for record N of an epoch. Positions can be compared with ==.
 type Position struct {
 	kind  positionKind
-	n     uint64 // of last and at
-	epoch string // of at; empty: whatever the log's is
+	n     uint64 // number for last and at
+	epoch string // epoch for at; empty: any epoch
 }
 
 type positionKind int
@@ -33,13 +33,13 @@ var (
 	_ encoding.TextUnmarshaler = (*Position)(nil)
 )
 
-// All is the position of the first record that is retained.
+// All is the position of the first retained record.
 func All() Position { return Position{} }
 
-// End is the position behind the last record: only new ones come.
+// End is the position after the last record. Following from it yields only new records.
 func End() Position { return Position{kind: end} }
 
-// Last is the position of the last n records, or of as many as there are.
+// Last is the position of the last n records, or of all if there are fewer.
 func Last(n uint64) Position {
 	if n == 0 {
 		return End()
@@ -47,14 +47,14 @@ func Last(n uint64) Position {
 	return Position{kind: last, n: n}
 }
 
-// At is the position of the record with an offset in an epoch: its own is the
-// next that comes. Without an epoch it is that of the log there is.
+// At is the position of the record with an offset in an epoch. Following from it yields
+// that record first. An empty epoch means the current one.
 func At(epoch string, offset uint64) Position {
 	return Position{kind: at, n: offset, epoch: epoch}
 }
 
-// Offset returns the epoch and the offset of the record that comes next; ok is
-// false if the position is not one that [At] returned.
+// Offset returns the epoch and the offset of the next record. Ok is false if the position
+// was not made by [At].
 func (p Position) Offset() (epoch string, offset uint64, ok bool) {
 	return p.epoch, p.n, p.kind == at
 }
@@ -100,10 +100,10 @@ func (p *Position) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// setHeader asks for p in a request's header.
+// setHeader sets the headers of a request for p.
 func (p Position) setHeader(h http.Header) {
 	switch p.kind {
-	case all: // without an offset only the replay would come
+	case all: // without an offset, the server would send only the replay
 		h.Set(chatsvc.HeaderOffset, "1")
 	case end:
 		h.Set(chatsvc.HeaderOffset, "end")
@@ -117,14 +117,14 @@ func (p Position) setHeader(h http.Header) {
 	}
 }
 
-// readPosition returns the position that a response's header tells, and whether the
-// log went back.
+// readPosition returns the position in a response's header, and whether the log went
+// back.
 func readPosition(h http.Header) (epoch string, offset uint64, isReset bool, err error) {
 	epoch = h.Get(chatsvc.HeaderEpoch)
 	text := h.Get(chatsvc.HeaderOffset)
 	offset, err = strconv.ParseUint(text, 10, 64)
 	if err != nil || epoch == "" {
-		return "", 0, false, fmt.Errorf("%w: %s is %q and %s is %q in its answer", errNoPosition,
+		return "", 0, false, fmt.Errorf("%w: %s is %q and %s is %q in the response", errNoPosition,
 			chatsvc.HeaderOffset, text, chatsvc.HeaderEpoch, epoch)
 	}
 	return epoch, offset, h.Get(chatsvc.HeaderReset) == "true", nil

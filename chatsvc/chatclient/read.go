@@ -12,19 +12,18 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// ErrNewEpoch is what the error of [Client.Read] is, by [errors.Is], if the log got
-// another epoch or went back: the offset at which the read was to end means nothing
-// any more.
+// ErrNewEpoch is wrapped by the error of [Client.Read] if the log got another epoch or went
+// back, so that the end of the read is no longer valid.
 var ErrNewEpoch = errors.New("the log has another epoch")
 
-// errDone ends a read that has all that it asked for.
-var errDone = errors.New("all that was asked for has come")
+// errDone ends a read that has reached its end.
+var errDone = errors.New("the read has reached its end")
 
-// Read calls yield as [Client.Follow] does, and returns nil when all records from a
-// position to below another one have come. The end is either [End], the record that
-// would be the next one at the time of the call, or one that [At] returned: Read
-// waits for records that are not there yet. It fails with [ErrNewEpoch] if the log
-// gets another epoch before, after it has told yield so.
+// Read calls yield like [Client.Follow], and returns nil after all records from the position
+// from to below the position until. Until is either [End], which means the end of the log at
+// the time of the call, or made by [At]; then Read waits for records that do not exist
+// yet. If the log gets another epoch before the end, Read calls yield with that event and
+// fails with [ErrNewEpoch].
 func (c *Client) Read(ctx context.Context, from, until Position, yield func(Event) error) error {
 	f := newFollower(c, from, yield)
 	f.isBounded = true
@@ -37,12 +36,12 @@ func (c *Client) Read(ctx context.Context, from, until Position, yield func(Even
 			return fmt.Errorf("read from %v to %v: the epochs differ", from, until)
 		}
 	default:
-		return fmt.Errorf("read to %v: the end must be end, or N of an epoch", until)
+		return fmt.Errorf("read to %v: the end must be end, N or N@EPOCH", until)
 	}
 	return f.run(ctx)
 }
 
-// setUntil asks for the end of a bounded read.
+// setUntil sets the header for the end of a bounded read.
 func (f *follower) setUntil(h http.Header) {
 	switch {
 	case !f.isBounded:
@@ -53,8 +52,8 @@ func (f *follower) setUntil(h http.Header) {
 	}
 }
 
-// bound takes the end that a server has answered. One that does not know the header
-// names none: then the client counts by itself.
+// bound sets the end from the response. A server that does not know the header sends none;
+// then the client counts the records.
 func (f *follower) bound(ctx context.Context, rpc chatconnect.SimpleChatClient, h http.Header) error {
 	if !f.isBounded {
 		return nil
@@ -70,14 +69,14 @@ func (f *follower) bound(ctx context.Context, rpc chatconnect.SimpleChatClient, 
 	if text != "" {
 		until, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
-			return fmt.Errorf("%w: the end is %q in its answer", errNoPosition, text)
+			return fmt.Errorf("%w: the end is %q in the response", errNoPosition, text)
 		}
 		f.atEnd, f.until = false, until
 	}
 	return f.done()
 }
 
-// askEnd returns the offset of the next record, as a stream that begins there tells it.
+// askEnd returns the offset of the next record. It opens a stream at the end to learn it.
 func (f *follower) askEnd(ctx context.Context, rpc chatconnect.SimpleChatClient) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.client.timeout)
 	defer cancel()
@@ -105,7 +104,7 @@ func (f *follower) askEnd(ctx context.Context, rpc chatconnect.SimpleChatClient)
 	return offset, nil
 }
 
-// done returns errDone when all that was asked for has come.
+// done returns errDone if the read has reached its end.
 func (f *follower) done() error {
 	if f.isBounded && f.position.n >= f.until {
 		return errDone
