@@ -48,7 +48,7 @@ func TestBadInput(t *testing.T) {
 		{"basic that is not UTF-8", http.Header{"Authorization": {basic("user1:\xff")}}, text("x"), connect.CodeUnauthenticated, "not UTF-8"},
 		{"bearer", http.Header{"Authorization": {"Bearer abc"}}, text("x"), connect.CodeUnauthenticated, "not Basic"},
 		{"authorization wins", header("Authorization", basic("user1:x")), text("x"), connect.CodeUnauthenticated, "user name or password is wrong"},
-		{"content over the limit", header(), text(strings.Repeat("x", 1001)), connect.CodeResourceExhausted, "1000 are allowed"},
+		{"content over the limit", header(), text(strings.Repeat("x", 1001)), connect.CodeResourceExhausted, "at most 1000 are allowed"},
 		{"body over the limit", header(), text(strings.Repeat("x", 200_000)), connect.CodeResourceExhausted, "at most 1000 bytes of content"},
 		{"unknown type", header(), &chatpb.ChatMessage{Type: 7}, connect.CodeInvalidArgument, "Unknown"},
 		{"negative type", header(), &chatpb.ChatMessage{Type: -1}, connect.CodeInvalidArgument, "Unknown"},

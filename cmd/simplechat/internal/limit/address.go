@@ -13,8 +13,8 @@ type (
 	hostKey    struct{}
 )
 
-// Handler sets each request's address to the client's, as far as it is known, for the
-// limits and the log.
+// Handler sets the address of each request to the client's address, for the limits and the
+// log. Behind a trusted proxy, that is the address that the proxy names.
 func (l *Limits) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer, _ := netip.ParseAddrPort(r.RemoteAddr)
@@ -36,8 +36,8 @@ func (l *Limits) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// forwarded returns the client's address: the last one in X-Forwarded-For that is not a
-// trusted proxy's, if the peer is one.
+// forwarded returns the client's address: if the peer is a trusted proxy, the last address in
+// X-Forwarded-For that is not a trusted proxy; otherwise the peer.
 func (l *Limits) forwarded(peer netip.Addr, h http.Header) netip.Addr {
 	if !l.isTrusted(peer) {
 		return peer
@@ -47,7 +47,7 @@ func (l *Limits) forwarded(peer netip.Addr, h http.Header) netip.Addr {
 	for _, hop := range slices.Backward(hops) {
 		address, err := netip.ParseAddr(strings.TrimSpace(hop))
 		if err != nil {
-			break // what stands before it is not to be believed
+			break // the addresses before it cannot be trusted
 		}
 		client = address.Unmap().WithZone("")
 		if !l.isTrusted(client) {
@@ -61,7 +61,8 @@ func (l *Limits) isTrusted(a netip.Addr) bool {
 	return slices.ContainsFunc(l.config.Trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// ForwardedHost returns the host that a trusted proxy was called by, or the empty string.
+// ForwardedHost returns the host that the client used to call a trusted proxy, or the empty
+// string.
 func ForwardedHost(ctx context.Context) string {
 	host, _ := ctx.Value(hostKey{}).(string)
 	return host
@@ -79,7 +80,8 @@ func addressOf(ctx context.Context) netip.Addr {
 	return address
 }
 
-// network is what the limits per address count together: an IPv6 client has a /64.
+// network returns the network that counts as one address for the limits: for IPv6 it is a
+// /64.
 func network(a netip.Addr) string {
 	if a.Is6() {
 		if p, err := a.Prefix(64); err == nil {
@@ -89,7 +91,7 @@ func network(a netip.Addr) string {
 	return a.String()
 }
 
-// perAddress returns limit, or none for an address that is exempt.
+// perAddress returns limit, or 0 (no limit) for an exempt address.
 func (l *Limits) perAddress(a netip.Addr, limit int) int {
 	if l.isExempt(a) {
 		return 0

@@ -10,16 +10,16 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// streamsAfter is when a client without room for its stream may come back.
+// streamsAfter is the time after which a client whose stream was refused may try again.
 const streamsAfter = 5 * time.Second
 
-// Option bounds the calls of a handler behind an authentication. A user's sends are
+// Option limits the calls of a handler after authentication. The sends of a user are
 // counted before their messages are read.
 func (l *Limits) Option() connect.HandlerOption {
 	return connect.WithHandlerOptions(connect.WithRequestGate(l.gate), connect.WithInterceptors(streamLimit{l}))
 }
 
-// gate bounds a user's sends per second.
+// gate limits a user's sends per second.
 func (l *Limits) gate(ctx context.Context, spec connect.Spec, _ connect.Peer, _ http.Header) (context.Context, error) {
 	user, _ := chatsvc.UserFromContext(ctx)
 	address := addressOf(ctx)
@@ -33,7 +33,7 @@ func (l *Limits) gate(ctx context.Context, spec connect.Spec, _ connect.Peer, _ 
 	return ctx, nil
 }
 
-// streamLimit bounds the streams.
+// streamLimit limits the streams.
 type streamLimit struct{ *Limits }
 
 var _ connect.Interceptor = streamLimit{}
@@ -49,12 +49,12 @@ func (l streamLimit) WrapStreamingHandler(next connect.StreamingHandlerFunc) con
 		name := network(address)
 		if !l.users.take(user.Name, l.perAddress(address, l.config.StreamsPerUser)) {
 			l.note("streams per user", address, user.Name)
-			return refusal(streamsAfter, "this user has %d streams: close some, or call again later", l.config.StreamsPerUser)
+			return refusal(streamsAfter, "this user has %d streams: close some of them, or call again later", l.config.StreamsPerUser)
 		}
 		defer l.users.give(user.Name)
 		if !l.streams.take(name, l.perAddress(address, l.config.StreamsPerAddress)) {
 			l.note("streams", address, user.Name)
-			return refusal(streamsAfter, "there are too many streams, of this address or in all: close some, or call again later")
+			return refusal(streamsAfter, "there are too many streams, from this address or in total: close some of them, or call again later")
 		}
 		defer l.streams.give(name)
 		return next(ctx, conn)

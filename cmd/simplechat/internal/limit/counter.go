@@ -2,21 +2,21 @@ package limit
 
 import "sync"
 
-// counter counts what is held, in all and by name. It is safe for concurrent use.
+// counter counts resources in use, in total and by name. It is safe for concurrent use.
 type counter struct {
-	limit int // in all; 0: none
+	limit int // in total; 0: no limit
 
 	mu    sync.Mutex // guards all below
 	total int
-	names map[string]int // those that hold something
+	names map[string]int // counts by name, without zeros
 }
 
 func newCounter(limit int) *counter {
 	return &counter{limit: limit, names: make(map[string]int)}
 }
 
-// take counts one more for name, unless that exceeds the limit in all or, if it is not
-// zero, perName. It reports whether it did.
+// take counts one more for name, and reports true, unless that exceeds the total limit or
+// perName. A perName of zero is no limit.
 func (c *counter) take(name string, perName int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -28,7 +28,7 @@ func (c *counter) take(name string, perName int) bool {
 	return true
 }
 
-// give ends what take began.
+// give counts one less for name, after take.
 func (c *counter) give(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

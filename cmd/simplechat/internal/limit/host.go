@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Hosts refuses requests whose Host is neither localhost nor an IP address nor one of
-// allowed: a page on another site could otherwise reach a server on loopback under a
-// name that it makes point there (DNS rebinding).
+// Hosts refuses requests whose Host is not localhost, an IP address or one of
+// allowed. Otherwise a page of another site could reach a server on loopback under a
+// name that resolves to it (DNS rebinding).
 func Hosts(allowed []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocalHost(r.Host, allowed) {
-			http.Error(w, "this server does not answer for the host in the request: call it as localhost, or start it with --allow-host HOST", http.StatusForbidden)
+			http.Error(w, "this server does not accept the host name in the request: call it as localhost, or start it with --allow-host HOST", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -37,8 +37,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// counted returns a connection that calls free when it is closed. One of TCP stays one:
-// several buffers go out by one call of the system ([net.Buffers]).
+// counted returns a connection that calls free when it is closed. A TCP connection stays a
+// TCP connection, so that [net.Buffers] can write several buffers in one system call.
 func counted(conn net.Conn, free func()) net.Conn {
 	switch c := conn.(type) {
 	case *net.TCPConn:
@@ -50,11 +50,11 @@ func counted(conn net.Conn, free func()) net.Conn {
 	}
 }
 
-// countedTCP is a connection of TCP that counts until it is closed.
+// countedTCP is a TCP connection that is counted until it is closed.
 type countedTCP struct {
 	*net.TCPConn
 
-	inner net.Conn // the same, or one that reads in its own way
+	inner net.Conn // the same connection, or one with its own Read
 	free  func()
 }
 
@@ -67,7 +67,7 @@ func (c *countedTCP) Close() error {
 	return c.inner.Close()
 }
 
-// countedConn is a connection that counts until it is closed.
+// countedConn is a connection that is counted until it is closed.
 type countedConn struct {
 	net.Conn
 
@@ -80,7 +80,7 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets net/http end a connection so that its last answer arrives.
+// CloseWrite lets net/http end a connection so that its last response arrives.
 func (c *countedConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

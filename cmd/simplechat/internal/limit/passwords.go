@@ -12,35 +12,36 @@ import (
 )
 
 const (
-	// wrongDelay is how long the answer to a wrong password waits once half of the
-	// attempts are used.
+	// wrongDelay is how long the answer to a wrong password is delayed after half of the
+	// attempts.
 	wrongDelay = time.Second
-	// maxDelayed bounds how many answers wait at a time: beyond it they are refused.
+	// maxDelayed is the largest number of delayed answers at a time. Further logins are
+	// refused.
 	maxDelayed = 1000
-	// maxKnown bounds how many users at addresses are remembered.
+	// maxKnown is the largest number of remembered logins.
 	maxKnown = 1 << 16
 )
 
-// passwords is what is known of logins.
+// passwords limits wrong passwords.
 type passwords struct {
-	wrong   *rates // by network
-	user    *rates // by user, at any network
+	wrong   *rates // wrong passwords by network
+	user    *rates // wrong passwords by user, from all networks
 	delayed chan struct{}
 
 	mu    sync.Mutex // guards all below
 	known map[login]struct{}
-	// underway is the attempts that are not counted yet, by network.
+	// underway has the running attempts, which are not counted yet, by network.
 	underway map[string]*attempts
 }
 
-// attempts is what one network tries at a time.
+// attempts are the running attempts of one network.
 type attempts struct {
-	count   int           // that may yet turn out to be wrong
-	waiting int           // until others are known to be right or wrong
-	ended   chan struct{} // tells one that waits to look again
+	count   int           // number of attempts whose result is not known
+	waiting int           // number of logins that wait for these results
+	ended   chan struct{} // makes one waiting login check again
 }
 
-// login is a user at a network where its password was right before.
+// login is a user and a network from which it has logged in before.
 type login struct{ user, network string }
 
 func newPasswords(perMinute int) *passwords {
@@ -54,11 +55,11 @@ func newPasswords(perMinute int) *passwords {
 	}
 }
 
-// Authenticator bounds the wrong passwords that an address can try against a. A user is
-// never locked out at an address where it logged in before. Elsewhere its logins are
-// delayed, right or wrong, while somebody tries its password. Names that do not exist
-// are treated as those that do. Bearer tokens are not bounded: nobody can guess them, and
-// they cost no more than a look into a map.
+// Authenticator limits the wrong passwords that an address can try with a. A user is
+// never locked out at an address from which it has logged in before. At other addresses
+// its logins are delayed, right or wrong, while wrong passwords are tried for it. Names that
+// do not exist are treated like existing ones. Bearer tokens are not limited: they cannot be
+// guessed, and checking one is only a look-up in a map.
 func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 	return chatsvc.AuthenticatorFunc(func(ctx context.Context, header http.Header) (chatsvc.User, error) {
 		address := addressOf(ctx)
@@ -66,10 +67,10 @@ func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 		if err != nil || l.isExempt(address) || l.config.WrongPasswords <= 0 {
 			return a.Authenticate(ctx, header)
 		}
-		name = userfile.NormalizeName(name) // or each way to compose it would have attempts of its own
+		name = userfile.NormalizeName(name) // otherwise each way to compose the name would have its own attempts
 		p, who := l.passwords, login{name, network(address)}
 		if p.isKnown(who) {
-			// Its own mistakes count here, not against those who share the address.
+			// The user's own mistakes count here, and not for others at the same address.
 			who.network = "known " + who.user + " " + who.network
 		}
 		user, err := l.try(ctx, a, header, who.network, login{name, network(address)})
@@ -86,7 +87,7 @@ func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 	})
 }
 
-// try authenticates who, as one of the attempts of a network.
+// try authenticates a login as one attempt of a network.
 func (l *Limits) try(ctx context.Context, a chatsvc.Authenticator, header http.Header, from string, who login) (user chatsvc.User, err error) {
 	p, address := l.passwords, addressOf(ctx)
 	ok, err := p.begin(ctx, from)
@@ -111,9 +112,9 @@ func (l *Limits) try(ctx context.Context, a chatsvc.Authenticator, header http.H
 	return user, err
 }
 
-// begin counts an attempt of a network until its end. It returns false if the network
-// has none left. While those under way could use up all that are left, it waits: right
-// passwords are never refused for being many at a time.
+// begin starts an attempt of a network. It returns false if the network has no attempts
+// left. While the running attempts could use up the remaining ones, it waits, so that many
+// right passwords at the same time are never refused.
 func (p *passwords) begin(ctx context.Context, from string) (ok bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -147,7 +148,7 @@ func (p *passwords) begin(ctx context.Context, from string) (ok bool, err error)
 	}
 }
 
-// end ends what begin began, and counts it if it was wrong.
+// end ends an attempt, and counts it if the password was wrong.
 func (p *passwords) end(from string, wrong bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,8 +160,8 @@ func (p *passwords) end(from string, wrong bool) {
 	p.settle(from, t)
 }
 
-// settle wakes one that waits if it need not any more, and forgets a network that tries
-// nothing. The caller holds p.mu.
+// settle wakes one waiting login if it need no longer wait, and forgets a network without
+// attempts. The caller holds p.mu.
 func (p *passwords) settle(from string, t *attempts) {
 	if t.waiting == 0 {
 		if t.count == 0 {
@@ -171,12 +172,12 @@ func (p *passwords) settle(from string, t *attempts) {
 	if left := p.wrong.left(from); left < 1 || left-float64(t.count) >= 1 {
 		select {
 		case t.ended <- struct{}{}:
-		default: // one is about to look, and wakes the next
+		default: // one was woken already, and wakes the next
 		}
 	}
 }
 
-// delay waits for wrongDelay, unless too many wait.
+// delay waits for wrongDelay. It fails if too many logins wait.
 func (p *passwords) delay(ctx context.Context) error {
 	select {
 	case p.delayed <- struct{}{}:
@@ -201,7 +202,7 @@ func (p *passwords) isKnown(l login) bool {
 	return ok
 }
 
-// remember notes a login. Where there are too many, others are forgotten.
+// remember notes a login. If there are too many, it forgets others.
 func (p *passwords) remember(l login) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,13 +11,13 @@ import (
 	proxyproto "github.com/pires/go-proxyproto"
 )
 
-// errTooMany ends a connection that a proxy has opened for a client that has too many.
+// errTooMany ends a connection from a proxy whose client has too many connections.
 var errTooMany = errors.New("the address has too many connections")
 
-// proxyListener takes the client's address from the PROXY protocol's header (version 1
-// or 2) that each connection from a trusted proxy must begin with, and bounds the
-// connections of that address. Other connections stay as they are: their headers are
-// not believed. The header is read by the first Read, so Accept does not wait for it.
+// proxyListener reads the client's address from the header of the PROXY protocol (version 1
+// or 2), with which each connection from a trusted proxy must begin, and limits the
+// connections of that address. Other connections are unchanged; their headers are
+// not trusted. The first Read reads the header, so Accept does not wait for it.
 func (l *Limits) proxyListener(inner net.Listener) net.Listener {
 	return &proxyListener{
 		Listener: &proxyproto.Listener{
@@ -51,18 +51,18 @@ func (l *proxyListener) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-// proxiedConn is a connection from a proxy. It counts for its client from the first
+// proxiedConn is a connection from a proxy. It is counted for its client from the first
 // Read until it is closed.
 type proxiedConn struct {
 	*proxyproto.Conn
 
 	limits *Limits
 	begin  sync.Once
-	err    error // why it may not be used
+	err    error // why the connection is refused; nil if it is not
 
 	mu     sync.Mutex // guards all below
 	closed bool
-	free   func() // nil: it does not count
+	free   func() // nil if it is not counted
 }
 
 // Read implements [net.Conn].
@@ -75,7 +75,7 @@ func (c *proxiedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// admit counts the connection for its client, after the first read ended with err.
+// admit counts the connection for its client after the first read, which has returned err.
 func (c *proxiedConn) admit(err error) error {
 	proxy := addressOfConn(c.Raw().RemoteAddr())
 	if err != nil {
@@ -85,7 +85,7 @@ func (c *proxiedConn) admit(err error) error {
 		return fmt.Errorf("the PROXY protocol's header: %w", err)
 	}
 	client := addressOfConn(c.RemoteAddr())
-	if client == proxy { // it speaks for itself
+	if client == proxy { // the proxy itself is the client
 		return nil
 	}
 	name := network(client)
@@ -114,7 +114,7 @@ func (c *proxiedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets net/http end a connection so that its last answer arrives.
+// CloseWrite lets net/http end a connection so that its last response arrives.
 func (c *proxiedConn) CloseWrite() error {
 	if half, ok := c.Raw().(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -122,7 +122,7 @@ func (c *proxiedConn) CloseWrite() error {
 	return nil
 }
 
-// addressOfConn returns the IP address in a, if it is one of TCP.
+// addressOfConn returns the IP address in a TCP address, or the zero value.
 func addressOfConn(a net.Addr) netip.Addr {
 	peer, err := netip.ParseAddrPort(a.String())
 	if err != nil {

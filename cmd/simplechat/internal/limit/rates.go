@@ -7,7 +7,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxRates bounds how many names rates remembers.
+// maxRates is the largest number of names that rates remembers.
 const maxRates = 1 << 16
 
 // rates is a rate limit for each name. It is safe for concurrent use.
@@ -23,7 +23,7 @@ func newRates(perSecond float64, burst int) *rates {
 	return &rates{perSecond: rate.Limit(perSecond), burst: max(burst, 1), names: make(map[string]*rate.Limiter)}
 }
 
-// take uses one of name's tokens. If there is none, it returns the time until there is.
+// take uses one of name's tokens. If none is left, it returns the time until the next one.
 func (r *rates) take(name string) (wait time.Duration, ok bool) {
 	if r.perSecond <= 0 {
 		return 0, true
@@ -48,8 +48,8 @@ func (r *rates) left(name string) float64 {
 	return limiter.Tokens()
 }
 
-// of returns the limiter of name. Where there are too many, those that have all their
-// tokens are forgotten, or else any.
+// of returns the limiter of name. If there are too many limiters, it forgets those that have
+// all their tokens, or else some others.
 func (r *rates) of(name string) *rate.Limiter {
 	r.mu.Lock()
 	defer r.mu.Unlock()

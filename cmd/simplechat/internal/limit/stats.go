@@ -2,16 +2,16 @@ package limit
 
 import "maps"
 
-// Stats is what is held and was refused.
+// Stats are the resources in use, and the counts of refusals.
 type Stats struct {
-	// Connections, Streams and PublicCalls are held at the moment.
+	// Connections, Streams and PublicCalls are the current numbers.
 	Connections, Streams, PublicCalls int
-	// Refused says how often each limit was hit since the start, by the names in the
-	// log: there is a fixed number of them.
+	// Refused is how often each limit was hit since the start, by its name in the log.
+	// The names are fixed.
 	Refused map[string]int64
 }
 
-// Stats returns what is held and was refused.
+// Stats returns the current numbers and the counts of refusals.
 func (l *Limits) Stats() Stats {
 	return Stats{
 		Connections: l.connections.held(),
@@ -31,7 +31,7 @@ func (l *Limits) counts() map[string]int64 {
 	return counts
 }
 
-// held returns what is held in all.
+// held returns the total.
 func (c *counter) held() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
