@@ -41,7 +41,7 @@ func newLineError(err error) lineError {
 func readLineError(answer []byte, after string) lineError {
 	wire := lineError{RetryAfter: retryAfter(after)}
 	if err := json.Unmarshal(answer, &wire); err != nil {
-		wire.Code = connect.CodeInternal // it came from no handler of connect's
+		wire.Code = connect.CodeInternal // the answer is not from connect
 	}
 	return wire
 }
@@ -55,10 +55,10 @@ func retryAfter(header string) int {
 	return seconds
 }
 
-// line returns the error in JSON.
+// line returns the error as JSON.
 func (e lineError) line() []byte {
 	line, err := json.Marshal(e)
-	if err != nil { // neither can fail to be encoded
+	if err != nil { // encoding cannot fail
 		return []byte(`{"code":"internal"}`)
 	}
 	return line

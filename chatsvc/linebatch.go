@@ -17,8 +17,3 @@ func (b *lineBatch) cut() {
 }
 
 func (b *lineBatch) isFull() bool { return len(b.sends) >= manyLines || b.bytes >= manyBytes }
-
-// isCut reports whether the last line of a batch is the last one that is answered.
-func (m *manySend) isCut(b *lineBatch) bool {
-	return m.ordered && len(b.sends) > 0 && b.sends[len(b.sends)-1].passes
-}

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// lineSend is a message on a line of a body.
+// lineSend is the send of one line.
 type lineSend struct {
 	record  NewRecord
 	refusal []byte // the answer, if it is refused
@@ -18,8 +18,8 @@ type lineSend struct {
 	stored  Appended
 }
 
-// lineCaller makes a call of each line: it runs through connect in memory, with its
-// gates and interceptors, as far as the record that is to be stored. It is not safe for
+// lineCaller makes a call for each line. The call runs through connect in memory, with its
+// gates and interceptors, and ends with the record to be stored. It is not safe for
 // concurrent use.
 type lineCaller struct {
 	rpc      http.Handler
@@ -27,10 +27,10 @@ type lineCaller struct {
 	exchange *exchange     // of all lines
 	body     bytes.Reader
 	answer   lineAnswer
-	message  []byte // serialized, of the line under way
+	message  []byte // serialized message of the current line
 }
 
-// newLineCaller returns a caller with the credentials and the context of r.
+// newLineCaller returns a caller with the headers and the context of r.
 func newLineCaller(rpc http.Handler, r *http.Request) lineCaller {
 	call := r.Clone(r.Context())
 	for _, name := range []string{"Content-Encoding", "Content-Length", "Expect", "Connect-Timeout-Ms", "Connect-Accept-Encoding", "Transfer-Encoding"} {
@@ -42,7 +42,8 @@ func newLineCaller(rpc http.Handler, r *http.Request) lineCaller {
 	return lineCaller{rpc: rpc, request: call, exchange: res, answer: lineAnswer{header: make(http.Header)}}
 }
 
-// call returns what a line asks for. If the line could not be read, tooLong says why.
+// call returns the send of a line. If the line was too long to be read, tooLong is its
+// error.
 func (c *lineCaller) call(line []byte, tooLong error) *lineSend {
 	send := &lineSend{}
 	if tooLong != nil {
@@ -69,7 +70,7 @@ func (c *lineCaller) call(line []byte, tooLong error) *lineSend {
 	return send
 }
 
-// shrink gives up what a long line has taken: the next one may be far away.
+// shrink frees the memory of a long line, because the next line may come much later.
 func (c *lineCaller) shrink() {
 	c.exchange.line = nil // and the record
 	delete(c.request.Header, HeaderIdempotencyKey)
@@ -82,7 +83,7 @@ func (c *lineCaller) shrink() {
 	}
 }
 
-// parse makes c.message of a line, and returns its key.
+// parse sets c.message to the message on a line, and returns its key.
 func (c *lineCaller) parse(line []byte) (key string, hasKey bool, err error) {
 	if m, key, ok := parseSimpleLine(line); ok {
 		c.message = m.appendTo(c.message[:0])
@@ -99,7 +100,7 @@ func (c *lineCaller) parse(line []byte) (key string, hasKey bool, err error) {
 	return key, hasKey, nil
 }
 
-// lineAnswer is the response to the call that a line is.
+// lineAnswer is the response of a line's call.
 type lineAnswer struct {
 	header http.Header
 	status int

@@ -12,8 +12,8 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// parseLine reads a line as a message in protobuf's JSON, which may have a key beside
-// the fields of the scheme.
+// parseLine parses a line as a message in protobuf's JSON. It may have the field "key" in
+// addition to the fields of the scheme.
 func parseLine(line []byte) (msg *chatpb.ChatMessage, key string, hasKey bool, err error) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(line, &fields) == nil && fields["key"] != nil {
@@ -33,16 +33,16 @@ func parseLine(line []byte) (msg *chatpb.ChatMessage, key string, hasKey bool, e
 	return msg, key, hasKey, nil
 }
 
-// simpleLine is a message whose line has nothing but strings without escapes.
+// simpleLine is a message on a line that has only strings without escapes.
 type simpleLine struct {
 	content []byte // in base64
 	kind    chatpb.ChatMessage_ContentType
 	hasKey  bool
 }
 
-// parseSimpleLine is parseLine for what most programs write, at a tenth of the price:
-// content in standard base64, type by name and optionally a key. For anything else, be
-// it right or wrong, ok is false.
+// parseSimpleLine is parseLine for the form that most programs write, at a tenth of the
+// cost: content in standard base64, the type by name, and optionally a key. For all other
+// lines, valid or not, ok is false.
 func parseSimpleLine(line []byte) (m simpleLine, key string, ok bool) {
 	rest, ok := skip(line, '{')
 	var hasContent, hasType bool
@@ -78,7 +78,7 @@ func parseSimpleLine(line []byte) (m simpleLine, key string, ok bool) {
 	return m, key, ok && closed && len(bytes.TrimSpace(rest)) == 0 && hasType && m.isValid()
 }
 
-// skip takes c off b, with the spaces before it.
+// skip removes c and the spaces before it from the begin of b.
 func skip(b []byte, c byte) ([]byte, bool) {
 	b = bytes.TrimLeft(b, " ")
 	if len(b) == 0 || b[0] != c {
@@ -87,7 +87,7 @@ func skip(b []byte, c byte) ([]byte, bool) {
 	return b[1:], true
 }
 
-// simpleString takes a JSON string without escapes off b.
+// simpleString removes a JSON string without escapes from the begin of b.
 func simpleString(b []byte) (value, rest []byte, ok bool) {
 	b, ok = skip(b, '"')
 	if !ok {

@@ -11,21 +11,21 @@ import (
 )
 
 var (
-	// errEndOfLines is the end of a body.
+	// errEndOfLines means that the body has ended.
 	errEndOfLines = errors.New("there are no more lines")
-	// errLongLine refuses a line without ending the lines after it.
+	// errLongLine refuses one line. Later lines are still read.
 	errLongLine = errors.New("the line is too large")
 )
 
-// lineBudget is where a user's long lines take their memory from.
+// lineBudget is the budget for the memory of a user's long lines.
 type lineBudget struct {
 	budget *bodyBudget
 	user   string
 }
 
-// lineReader reads the lines of a body, each no further than a limit and, once it has
-// begun, for no longer than its size justifies. Between lines it waits for as long as
-// the client does. It is not safe for concurrent use, apart from stop.
+// lineReader reads the lines of a body. It limits the size of each line, and the time for a
+// line that has begun. Between lines it waits without a limit. Except for stop, it is not
+// safe for concurrent use.
 type lineReader struct {
 	body    *limitedBody
 	budget  lineBudget
@@ -33,17 +33,17 @@ type lineReader struct {
 	limit   int // largest line in bytes
 	taken   int64
 	buf     []byte
-	start   int   // where the next line begins in buf
+	start   int   // begin of the next line in buf
 	end     int   // end of the bytes that were read
-	scanned int   // there is no end of a line before it
+	scanned int   // number of bytes after start without the end of a line
 	skips   bool  // the rest of a line that is too large is being skipped
-	readErr error // why nothing more can be read
+	readErr error // why no more bytes can be read
 
 	watchdog lineWatchdog
 }
 
 // newLineReader returns a reader of the lines of a body, each with at most content
-// bytes of content in base64. The caller calls close.
+// bytes of content in base64. The caller must call close at the end.
 func newLineReader(body *limitedBody, budget lineBudget, content int) *lineReader {
 	limit := base64.StdEncoding.EncodedLen(content) + bodySlack
 	return &lineReader{
@@ -53,7 +53,7 @@ func newLineReader(body *limitedBody, budget lineBudget, content int) *lineReade
 	}
 }
 
-// hasLine reports whether the next line is there already.
+// hasLine reports whether the next line was read completely.
 func (l *lineReader) hasLine() bool {
 	if l.skips {
 		return false
@@ -67,9 +67,9 @@ func (l *lineReader) hasLine() bool {
 	return true
 }
 
-// next returns the next line without its end; it is valid until the next call. It
+// next returns the next line without its end. The line is valid until the next call. Next
 // returns errEndOfLines at the end, and an error that wraps errLongLine for a line that
-// is skipped.
+// is too large.
 func (l *lineReader) next() ([]byte, error) {
 	for {
 		switch {
@@ -101,7 +101,7 @@ func (l *lineReader) next() ([]byte, error) {
 	}
 }
 
-// longLineError is errLongLine with what the client is told.
+// longLineError wraps errLongLine with the error for the client.
 type longLineError struct{ cause *connect.Error }
 
 func (e longLineError) Error() string { return e.cause.Message() }
@@ -110,7 +110,8 @@ func (e longLineError) Is(target error) bool { return target == errLongLine }
 
 func (e longLineError) Unwrap() error { return e.cause }
 
-// last returns what stands behind the last end of a line, and then why there is no more.
+// last returns the bytes after the last end of a line, and then the error that ended the
+// body.
 func (l *lineReader) last() ([]byte, error) {
 	line := l.buf[l.start:l.end]
 	l.start, l.end, l.scanned = 0, 0, 0
@@ -120,13 +121,14 @@ func (l *lineReader) last() ([]byte, error) {
 	return nil, l.readErr
 }
 
-// grow makes room for a long line, if it may be that long and there is memory for it.
+// grow makes room for a long line. It fails if the line is too large, or if no memory is
+// left for it.
 func (l *lineReader) grow() *connect.Error {
 	if len(l.buf) > l.limit {
 		return tooLarge("the line is larger than %d bytes: a message holds at most %d bytes of content", l.limit, l.content)
 	}
 	more := min(len(l.buf), l.limit+1-len(l.buf))
-	if !l.budget.budget.take(l.budget.user, 2*int64(more)) { // and the record
+	if !l.budget.budget.take(l.budget.user, 2*int64(more)) { // twice: also for the record
 		return limited(time.Second, "too many messages are arriving at the same time: send it again")
 	}
 	l.taken += 2 * int64(more)
@@ -134,7 +136,7 @@ func (l *lineReader) grow() *connect.Error {
 	return nil
 }
 
-// shrink gives up the room for a long line that was read.
+// shrink frees the room for a long line after it was read.
 func (l *lineReader) shrink() {
 	if l.taken == 0 || l.end > manyBytes {
 		return
@@ -150,7 +152,7 @@ func (l *lineReader) release() {
 	}
 }
 
-// fill reads what comes next.
+// fill reads the next bytes.
 func (l *lineReader) fill() {
 	if l.start > 0 {
 		l.end = copy(l.buf, l.buf[l.start:l.end])
@@ -173,14 +175,14 @@ func (l *lineReader) fill() {
 	l.watch.end()
 }
 
-// stop makes the reads fail from now on, for a reason.
+// stop makes reads fail with reason from now on.
 func (l *lineReader) stop(reason error) {
 	l.watchdog.mu.Lock()
 	defer l.watchdog.mu.Unlock()
 	l.watchdog.cut(reason)
 }
 
-// close gives up what the reader holds. Nothing is read after it.
+// close frees the reader's memory. Nothing may be read after it.
 func (l *lineReader) close() {
 	l.watchdog.end()
 	l.release()

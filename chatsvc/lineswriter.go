@@ -12,38 +12,37 @@ import (
 	"connectrpc.com/connect"
 )
 
-// endTime is how long the last line of a stream that ends with an error may take.
+// endTime is the time for writing the last line of a stream that ends with an error.
 const endTime = 5 * time.Second
 
-// resetPause is how long the reset of an HTTP/2 stream waits behind that line: curl
-// forgets what it has not written yet when it learns of the reset.
+// resetPause is the time between that line and the reset of an HTTP/2 stream: when curl
+// receives the reset, it drops data that it has not written yet.
 const resetPause = 100 * time.Millisecond
 
-// linesWriter turns a Connect stream of JSON messages into what a reader of lines
-// understands: JSON lines, server-sent events or readable text. The call runs through
-// connect like any other, with its interceptors, so that there is one way in. Batches
-// go to the underlying writer directly; what connect itself writes is the end of the
-// stream, and that arrives here.
+// linesWriter converts a Connect stream of JSON messages to lines: JSON lines, server-sent
+// events or readable text. The call runs through connect with its interceptors, like any
+// other call. Batches are written directly to the underlying writer. Connect itself writes
+// only the end of the stream, which linesWriter keeps.
 type linesWriter struct {
 	http.ResponseWriter
 
 	form  form
-	begun bool         // the headers are out: lines may follow
+	begun bool         // the headers were sent, so lines may follow
 	end   bytes.Buffer // the envelope that ends the stream
 }
 
 // newLinesWriter returns a writer that answers a Connect stream in lines of a form. The
-// caller calls finish after the handler.
+// caller must call finish after the handler.
 func newLinesWriter(w http.ResponseWriter, f form) *linesWriter {
 	return &linesWriter{ResponseWriter: w, form: f}
 }
 
-// asStream returns a request for lines as that for a Connect stream. The body is one
+// asStream converts a request for lines to a request for a Connect stream. The body is one
 // JSON message; a GET has none.
 func asStream(r *http.Request) *http.Request {
 	stream := r.Clone(r.Context())
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" {
-		stream.Header.Set("Connect-Content-Encoding", encoding) // the stream's name for it
+		stream.Header.Set("Connect-Content-Encoding", encoding) // the name of the header for a stream
 	}
 	stream.Header.Set("Content-Type", contentTypeConnectJSON)
 	src := r.Body
@@ -58,15 +57,14 @@ func asStream(r *http.Request) *http.Request {
 	return stream
 }
 
-// WriteHeader implements [http.ResponseWriter]. Connect's stream has status 200
-// even for errors: what to send is known at the first flush.
+// WriteHeader implements [http.ResponseWriter]. It does nothing: Connect's streams have the
+// status 200 even for errors, so the status is known only at the first flush.
 func (w *linesWriter) WriteHeader(int) {}
 
 // Write implements [http.ResponseWriter].
 func (w *linesWriter) Write(p []byte) (int, error) { return w.end.Write(p) }
 
-// Flush implements [http.Flusher]. The first one without anything written is
-// the stream's headers.
+// Flush implements [http.Flusher]. The first flush before any write sends the headers.
 func (w *linesWriter) Flush() {
 	if w.end.Len() > 0 {
 		return
@@ -77,20 +75,20 @@ func (w *linesWriter) Flush() {
 		h := w.Header()
 		h.Set("Content-Type", w.form.contentType())
 		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff") // a browser may be looking at what users wrote
+		h.Set("X-Content-Type-Options", "nosniff") // a browser may show text of users
 		if w.form == formEvents {
-			h.Set("X-Accel-Buffering", "no") // nginx holds events back otherwise
+			h.Set("X-Accel-Buffering", "no") // otherwise nginx holds events back
 		}
 		w.ResponseWriter.WriteHeader(http.StatusOK)
 	}
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// lineError is an error as Connect's JSON has it.
+// lineError is an error in Connect's JSON form.
 type lineError struct {
 	Code       connect.Code `json:"code"`
 	Message    string       `json:"message"`
-	RetryAfter int          `json:"retryAfter,omitzero"` // seconds; 0: another call would fail as well
+	RetryAfter int          `json:"retryAfter,omitzero"` // seconds; 0: another call would fail too
 }
 
 // passes reports whether the same call may succeed later.
@@ -104,9 +102,9 @@ func (e lineError) passes() bool {
 	}
 }
 
-// finish ends the response to r. An error becomes Connect's JSON with its HTTP status
-// or, where lines are out, the last line. It reports whether the response must not end
-// like one that is complete.
+// finish ends the response to r. An error becomes Connect's JSON with its HTTP status or,
+// if the headers were sent already, the last line. Finish reports whether the response must
+// be aborted, so that it does not look complete.
 func (w *linesWriter) finish(r *http.Request, errorWriter *connect.ErrorWriter) (abort bool) {
 	if w.end.Len() < prefixBytes {
 		return false
@@ -123,7 +121,7 @@ func (w *linesWriter) finish(r *http.Request, errorWriter *connect.ErrorWriter) 
 		wire.Code, wire.Message = connect.CodeInternal, "internal error: the server's log has the cause"
 	}
 	if w.begun {
-		if wire.Code == connect.CodeCanceled { // nobody is there, or the response was cut
+		if wire.Code == connect.CodeCanceled { // the client has left, or the response was cut
 			return false
 		}
 		w.writeLast(wire, end.Error)
@@ -160,8 +158,8 @@ func (w *linesWriter) writeLast(wire lineError, asJSON []byte) {
 	_ = control.Flush()
 }
 
-// writeJSONError answers a call with an error in the form that Connect gives to calls in
-// JSON. The method and content type of the call do not matter.
+// writeJSONError answers a call with an error in Connect's JSON form, for any method and
+// content type.
 func writeJSONError(w http.ResponseWriter, r *http.Request, errorWriter *connect.ErrorWriter, err error) {
 	call := r.Clone(r.Context())
 	call.Method = http.MethodPost
@@ -169,7 +167,7 @@ func writeJSONError(w http.ResponseWriter, r *http.Request, errorWriter *connect
 	_ = errorWriter.Write(w, call, err)
 }
 
-// dropConnectHeaders removes what only readers of envelopes need.
+// dropConnectHeaders removes headers that only readers of envelopes need.
 func (w *linesWriter) dropConnectHeaders() {
 	w.Header().Del("Connect-Accept-Encoding")
 	w.Header().Del("Connect-Content-Encoding")

@@ -9,21 +9,21 @@ import (
 )
 
 // lineWatchdog cuts the read of a line that takes too long. Its timer is not set for each
-// line: it looks how long the line has been under way when it fires.
+// line; when it fires, it checks how long the current line has taken.
 type lineWatchdog struct {
 	body     *limitedBody
 	patience time.Duration
-	passed   bool // a line has ended since begin; the reader's own
+	passed   bool // a line has ended since begin; only the reader uses it
 
 	mu    sync.Mutex // guards all below; held while the deadline is set, so that the handler cannot end before that
-	since time.Time  // when the line under way was first waited for; zero: there is none
+	since time.Time  // when the wait for the rest of the current line began; zero: no line has begun
 	timer *time.Timer
 	armed bool
 	done  bool
 	cause error // why reads were cut
 }
 
-// begin notes that a read waits, for the rest of a line or for a new one.
+// begin notes that a read begins, for the rest of a line or for a new one.
 func (w *lineWatchdog) begin(isPartial bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -39,7 +39,7 @@ func (w *lineWatchdog) begin(isPartial bool) {
 	}
 }
 
-// arm makes the watch look after d. The caller holds mu.
+// arm starts the timer. The caller holds mu.
 func (w *lineWatchdog) arm(d time.Duration) {
 	w.armed = true
 	if w.timer == nil {
@@ -69,10 +69,10 @@ func (w *lineWatchdog) cut(cause error) {
 		return
 	}
 	w.cause = cause
-	_ = w.body.control.SetReadDeadline(time.Unix(1, 0)) // a writer without deadlines has a server that bounds its requests
+	_ = w.body.control.SetReadDeadline(time.Unix(1, 0)) // if the writer has no deadlines, the embedder's server must bound its requests
 }
 
-// reason returns why a read has failed with err.
+// reason returns the cause of a failed read: the cause of the cut, or err.
 func (w *lineWatchdog) reason(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

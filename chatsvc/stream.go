@@ -1,6 +1,7 @@
 package chatsvc
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -87,4 +88,24 @@ func (s *stream) write(count int, body []byte) error {
 		return err
 	}
 	return s.control.Flush()
+}
+
+// writeLines writes and flushes lines that are not a batch.
+func (s *stream) writeLines(lines []byte) (err error) {
+	if len(lines) == 0 {
+		return nil
+	}
+	s.watchdog.start(pendingWrite{size: len(lines)})
+	defer func() {
+		if cut := s.watchdog.stop(batch{}, 0, false); cut != nil {
+			err = cut
+		}
+	}()
+	if _, err = s.w.Write(lines); err == nil {
+		err = s.control.Flush()
+	}
+	if err != nil {
+		return errors.Join(errGone, err)
+	}
+	return nil
 }

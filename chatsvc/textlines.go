@@ -11,7 +11,8 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// writeText writes b for a person: one line for each message. Nothing marks a silence.
+// writeText writes b for a person: one line for each message. An empty batch is only
+// flushed.
 func (s *stream) writeText(b batch) error {
 	if b.count == 0 {
 		return s.control.Flush()
@@ -30,8 +31,8 @@ func (s *stream) writeText(b batch) error {
 	})
 }
 
-// lastTime is the last millisecond of the year 9999: a later timestamp is shown as the
-// number that it is.
+// lastTime is the last millisecond of the year 9999. Later timestamps are shown as
+// numbers.
 const lastTime = 253_402_300_799_999
 
 // writeTextLine writes a message as its time, name and text. What a terminal would
