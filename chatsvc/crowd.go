@@ -161,16 +161,6 @@ func (b *broker) join(s *subscriber) {
 	b.crowd++
 }
 
-// late keeps s out of the crowd for a while.
-func (s *subscriber) late() {
-	now := time.Now()
-	if now.Sub(s.absentUntil) > lateMemory {
-		s.absences = 0
-	}
-	s.absentUntil = now.Add(min(shortestAbsence<<s.absences, longestAbsence))
-	s.absences = min(s.absences+1, 10)
-}
-
 // rest begins the crowd's rest when most of it has parked after a release. The
 // caller holds mu.
 func (b *broker) rest() {
