@@ -172,7 +172,7 @@ func (l *lineReader) fill() {
 	}
 	l.body.end()
 	// An HTTP/1.1 server now waits for the connection's next request, which a cut would end.
-	l.watch.end()
+	l.watchdog.end()
 }
 
 // stop makes reads fail with reason from now on.
