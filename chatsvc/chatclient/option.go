@@ -72,6 +72,7 @@ type config struct {
 	hasSilence        bool          // the caller has set silence
 	shortest, longest time.Duration // pauses between attempts
 	logger            *slog.Logger
+	interrupted       func(err error, pause time.Duration)
 	clientOptions     []connect.ClientOption
 	invalid           []error // of options that found their value not valid
 }
@@ -86,6 +87,8 @@ func defaults() config {
 		shortest: shortestPause,
 		longest:  longestPause,
 		logger:   slog.New(slog.DiscardHandler),
+
+		interrupted: func(error, time.Duration) {},
 	}
 }
 
@@ -189,6 +192,14 @@ func WithBackoff(shortest, longest time.Duration) Option {
 // content is ever logged. The default discards.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) { c.logger = l })
+}
+
+// WithInterrupted calls f whenever a stream of [Client.Follow] could not be opened or has
+// ended, with the reason and the pause before the next attempt. An [Event] without a message
+// tells that a stream is open. Follow calls f from its caller's own goroutine, and waits
+// for it.
+func WithInterrupted(f func(err error, pause time.Duration)) Option {
+	return optionFunc(func(c *config) { c.interrupted = f })
 }
 
 // WithClientOptions passes options on to connect's clients, after the client's

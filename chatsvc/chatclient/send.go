@@ -103,7 +103,7 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 		if isFinal(err) {
 			return Sent{}, err
 		}
-		pause.wait(ctx, err)
+		wait(ctx, pause.after(err))
 		switch {
 		case ctx.Err() != nil:
 			return Sent{}, fmt.Errorf("%w; the last attempt: %w", ctx.Err(), err)
