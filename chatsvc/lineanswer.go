@@ -20,8 +20,11 @@ func (l *lineSend) appendAnswer(b []byte) []byte {
 	return append(b, "\"}\n"...)
 }
 
-// errorLine returns the answer to a line that was refused.
-func errorLine(err error) []byte {
+// refuse makes an error the answer to the line.
+func (l *lineSend) refuse(e lineError) { l.refusal, l.passes = e.line(), e.passes() }
+
+// newLineError returns err as the answer to a line has it.
+func newLineError(err error) lineError {
 	wire := lineError{Code: connect.CodeOf(err), Message: err.Error()}
 	var coded *connect.Error
 	if errors.As(err, &coded) {
@@ -30,17 +33,17 @@ func errorLine(err error) []byte {
 	if coded != nil {
 		wire.RetryAfter = retryAfter(coded.Meta().Get(HeaderRetryAfter))
 	}
-	return wire.line()
+	return wire
 }
 
-// refusedLine returns the answer to a line for the answer to its call, the seconds after
-// which the message may be sent again among it.
-func refusedLine(answer []byte, after string) []byte {
+// readLineError returns the error in the answer to the call of a line. After is its
+// [HeaderRetryAfter].
+func readLineError(answer []byte, after string) lineError {
 	wire := lineError{RetryAfter: retryAfter(after)}
 	if err := json.Unmarshal(answer, &wire); err != nil {
 		wire.Code = connect.CodeInternal // it came from no handler of connect's
 	}
-	return wire.line()
+	return wire
 }
 
 // retryAfter returns the seconds in a [HeaderRetryAfter], or 0.

@@ -14,6 +14,7 @@ import (
 type lineSend struct {
 	record  NewRecord
 	refusal []byte // the answer, if it is refused
+	passes  bool   // the same line may be stored later than the refusal
 	stored  Appended
 }
 
@@ -45,12 +46,12 @@ func newLineCaller(rpc http.Handler, r *http.Request) lineCaller {
 func (c *lineCaller) call(line []byte, tooLong error) *lineSend {
 	send := &lineSend{}
 	if tooLong != nil {
-		send.refusal = errorLine(tooLong)
+		send.refuse(newLineError(tooLong))
 		return send
 	}
 	key, hasKey, err := c.parse(line)
 	if err != nil {
-		send.refusal = errorLine(err)
+		send.refuse(newLineError(err))
 		return send
 	}
 	if hasKey {
@@ -62,7 +63,7 @@ func (c *lineCaller) call(line []byte, tooLong error) *lineSend {
 	c.answer.reset()
 	c.rpc.ServeHTTP(&c.answer, c.request)
 	if c.answer.status != http.StatusOK {
-		send.refusal = refusedLine(c.answer.body, c.answer.header.Get(HeaderRetryAfter))
+		send.refuse(readLineError(c.answer.body, c.answer.header.Get(HeaderRetryAfter)))
 	}
 	c.shrink()
 	return send

@@ -93,6 +93,17 @@ type lineError struct {
 	RetryAfter int          `json:"retryAfter,omitzero"` // seconds; 0: another call would fail as well
 }
 
+// passes reports whether the same call may succeed later.
+func (e lineError) passes() bool {
+	switch e.Code {
+	case connect.CodeUnavailable, connect.CodeInternal, connect.CodeUnknown, connect.CodeAborted,
+		connect.CodeDeadlineExceeded, connect.CodeCanceled:
+		return true
+	default:
+		return e.RetryAfter > 0
+	}
+}
+
 // finish ends the response to r. An error becomes Connect's JSON with its HTTP status
 // or, where lines are out, the last line. It reports whether the response must not end
 // like one that is complete.

@@ -85,6 +85,7 @@ func (s rpcs) sendMany(ctx context.Context, _ *chatpb.None, out *connect.ServerS
 		lines:   newLineReader(res.body, lineBudget{budget, user.Name}, s.maxContent),
 		caller:  &res.many.caller,
 		to:      newStream(res.writer, formLines, "", 0, s.writeDeadline),
+		ordered: call.RequestHeader().Get(HeaderOrdered) == "true",
 		batches: make(chan *lineBatch, 1),
 		gone:    make(chan struct{}),
 		reading: make(chan struct{}),
@@ -118,6 +119,7 @@ type manySend struct {
 	caller   *lineCaller
 	to       *stream
 	out      []byte
+	ordered  bool // no line is answered behind one that may be stored later
 	batches  chan *lineBatch
 	gone     chan struct{} // closed when nothing more is answered
 	reading  chan struct{} // closed when something was read
@@ -125,14 +127,6 @@ type manySend struct {
 	readErr  error         // why nothing more is read; nil: the body has ended. It is set before ended is closed
 	panicked any           // value of a panic in a line's call, or nil. It is set before ended is closed
 }
-
-// lineBatch is lines that are stored together.
-type lineBatch struct {
-	sends []*lineSend
-	bytes int
-}
-
-func (b *lineBatch) isFull() bool { return len(b.sends) >= manyLines || b.bytes >= manyBytes }
 
 // read makes batches of the lines until there are no more: all that is there goes into
 // one, so that a single line never waits.
@@ -163,6 +157,10 @@ func (m *manySend) read() {
 			if errors.Is(err, errLongLine) || len(line) > 0 {
 				batch.sends = append(batch.sends, m.caller.call(line, err))
 				batch.bytes += len(line)
+			}
+			if m.isCut(batch) {
+				m.hand(batch)
+				return
 			}
 		}
 		if !m.hand(batch) {
@@ -207,8 +205,14 @@ func (m *manySend) answer() error {
 				return m.readErr
 			}
 			isReplaced := m.store(batch)
+			if m.ordered {
+				batch.cut()
+			}
 			if err := m.write(batch); err != nil {
 				return err
+			}
+			if m.isCut(batch) {
+				return nil
 			}
 			if isReplaced {
 				return errReplaced
@@ -235,9 +239,9 @@ func (m *manySend) store(batch *lineBatch) (isReplaced bool) {
 		}
 	}
 	refuse := func(err error) {
-		line := errorLine(err)
+		line := newLineError(err)
 		for _, send := range sends {
-			send.refusal = line
+			send.refuse(line)
 		}
 	}
 	if err := m.enter(&m.sends); err != nil {
@@ -262,9 +266,9 @@ func (m *manySend) store(batch *lineBatch) (isReplaced bool) {
 	for i, outcome := range outcomes {
 		switch {
 		case outcome.Err != nil:
-			sends[i].refusal = errorLine(m.appendError(m.ctx, outcome.Err))
+			sends[i].refuse(newLineError(m.appendError(m.ctx, outcome.Err)))
 		case outcome.Appended.Epoch != m.broker.epoch: // the response's header names that
-			sends[i].refusal = errorLine(connect.NewError(connect.CodeUnavailable, errMeanwhile))
+			sends[i].refuse(newLineError(connect.NewError(connect.CodeUnavailable, errMeanwhile)))
 			isReplaced = true
 		default:
 			sends[i].stored = outcome.Appended

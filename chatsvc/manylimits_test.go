@@ -2,6 +2,8 @@ package chatsvc_test
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,7 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"example.com/simplechat/chatsvc"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -172,6 +177,50 @@ func TestManyMessagesLeaveRoomForOthers(t *testing.T) {
 		single := rawCall{contentType: "application/json", body: jsonLine("hi", "") + strings.Repeat(" ", 60<<10)}
 		if status, code, body := single.do(t, s.newClient(t), s.url); status != http.StatusOK {
 			t.Errorf("%d bytes: %d, %q: %s", bytes, status, code, body)
+		}
+	}
+}
+
+// Where the order matters, nothing behind a line that may be stored later is stored or
+// answered; a line that is refused for good ends nothing.
+func TestManyMessagesInOrder(t *testing.T) {
+	t.Parallel()
+	for _, transport := range transports {
+		t.Run(transport.name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			svc := newService(t, chatsvc.WithHandlerOptions(connect.WithInterceptors(refuseLater("later"))))
+			mux := http.NewServeMux()
+			mux.Handle(svc.Handler())
+			s := newServer(t, mux, transport)
+			h := header()
+			h.Set("Chat-Ordered", "true")
+			many := sendMany(ctx, t, s, h)
+			many.write(jsonLine("one", "") + "{\n" + jsonLine("two", "") + jsonLine("later", "") + jsonLine("three", ""))
+			for _, want := range []string{`{"offset":"1"}`, `"code":"invalid_argument"`, `{"offset":"2"}`, `"code":"unavailable"`} {
+				if got := many.next(); !strings.Contains(got, want) {
+					t.Errorf("%q, %q was due", got, want)
+				}
+			}
+			if rest, err := io.ReadAll(many.lines); len(rest) > 0 || err != nil {
+				t.Errorf("%q, %v after the line that may be stored later", rest, err)
+			}
+			next, err := svc.Publish(ctx, chatsvc.User{Name: "user1"}, &chatpb.ChatMessage{Content: []byte("next"), Type: chatpb.ChatMessage_Text})
+			if err != nil || next.Offset != 3 {
+				t.Errorf("the next offset is %d (%v), 3 was due", next.Offset, err)
+			}
+		})
+	}
+}
+
+// refuseLater is an interceptor that refuses a text for a reason that passes.
+func refuseLater(content string) connect.UnaryInterceptorFunc {
+	return func(next connect.UnaryFunc) connect.UnaryFunc {
+		return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+			if msg, ok := r.Any().(*chatpb.ChatMessage); ok && string(msg.GetContent()) == content {
+				return nil, connect.NewError(connect.CodeUnavailable, errors.New("later"))
+			}
+			return next(ctx, r)
 		}
 	}
 }

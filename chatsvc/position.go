@@ -41,6 +41,11 @@ const (
 	// repeat: within the log's window, messages of one user with the same key
 	// are stored once. It has 1 to 128 bytes without control characters.
 	HeaderIdempotencyKey = "Idempotency-Key"
+	// HeaderOrdered is "true" on a request for sendMessage with a message on each line
+	// of its body if the order matters more than the rest: the first line that was not
+	// stored, for a reason that passes, is the last one that is answered. The client sends
+	// it and those behind it again. A line that is refused for good ends nothing.
+	HeaderOrdered = "Chat-Ordered"
 )
 
 // maxHeaderValue is the longest epoch or idempotency key in bytes.

@@ -2,14 +2,13 @@ package chatsvc
 
 import (
 	"bufio"
-	"fmt"
 	"strconv"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"example.com/simplechat/chatsvc/internal/record"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/internal/visible"
 )
 
 // writeText writes b for a person: one line for each message. Nothing marks a silence.
@@ -48,46 +47,15 @@ func writeTextLine(w *bufio.Writer, m record.Message) error {
 		_, err := w.WriteString("[a message that cannot be read]\n")
 		return err
 	}
-	writeVisible(w, []byte(m.From))
+	_, _ = w.Write(visible.Append(w.AvailableBuffer(), []byte(m.From)))
 	_, _ = w.WriteString(": ")
 	switch {
 	case m.Type == uint64(chatpb.ChatMessage_Image):
-		_, _ = w.WriteString("[image, " + sizeText(len(m.Content)) + "]")
+		_, _ = w.WriteString("[image, " + visible.Size(len(m.Content)) + "]")
 	case m.Type == uint64(chatpb.ChatMessage_Text), utf8.Valid(m.Content):
-		writeVisible(w, m.Content)
+		_, _ = w.Write(visible.Append(w.AvailableBuffer(), m.Content))
 	default:
-		_, _ = w.WriteString("[unknown, " + sizeText(len(m.Content)) + "]")
+		_, _ = w.WriteString("[unknown, " + visible.Size(len(m.Content)) + "]")
 	}
 	return w.WriteByte('\n')
-}
-
-// writeVisible writes text as it is, apart from control characters, those that change
-// the direction of the text around them, and bytes that are not UTF-8: they are escaped
-// as in Go's strings. A joiner of an emoji stays.
-func writeVisible(w *bufio.Writer, text []byte) {
-	for len(text) > 0 {
-		r, n := utf8.DecodeRune(text)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			_, _ = fmt.Fprintf(w, `\x%02x`, text[0])
-		case unicode.IsGraphic(r) || r == '\u200c' || r == '\u200d':
-			_, _ = w.Write(text[:n])
-		default:
-			escaped := strconv.QuoteRuneToASCII(r)
-			_, _ = w.WriteString(escaped[1 : len(escaped)-1])
-		}
-		text = text[n:]
-	}
-}
-
-// sizeText returns a number of bytes for a person.
-func sizeText(bytes int) string {
-	switch {
-	case bytes < 1<<10:
-		return strconv.Itoa(bytes) + " B"
-	case bytes < 1<<20-1<<9:
-		return strconv.Itoa((bytes+1<<9)>>10) + " KiB"
-	default:
-		return strconv.FormatFloat(float64(bytes)/(1<<20), 'f', 1, 64) + " MiB"
-	}
 }

@@ -37,6 +37,8 @@
 // send whose outcome is not known by then fails rather than risk a duplicate,
 // with an error that is [ErrUncertain].
 //
+// [Client.SendAll] sends many messages in few requests, and keeps their order.
+//
 // # Replicas
 //
 // [New] takes several URLs of one conversation, with commas between them. Calls

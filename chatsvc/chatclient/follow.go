@@ -74,7 +74,7 @@ func (f *follower) run(ctx context.Context) error {
 		if !f.isBounded {
 			c.interrupted(err, next)
 		}
-		wait(ctx, next)
+		sleep(ctx, next)
 	}
 }
 
@@ -120,6 +120,9 @@ func (f *follower) stream(ctx context.Context, pause *backoff) error {
 	}
 	c.failed(failures)
 	c.logger.Warn("stream ended", slog.String("url", server.url), slog.Any("position", f.position), slog.Any("error", err))
+	if !isFinal(err) {
+		c.onRetry(server.url, err)
+	}
 	return err
 }
 

@@ -73,6 +73,7 @@ type config struct {
 	shortest, longest time.Duration // pauses between attempts
 	logger            *slog.Logger
 	interrupted       func(err error, pause time.Duration)
+	onRetry           func(server string, err error)
 	clientOptions     []connect.ClientOption
 	invalid           []error // of options that found their value not valid
 }
@@ -89,6 +90,7 @@ func defaults() config {
 		logger:   slog.New(slog.DiscardHandler),
 
 		interrupted: func(error, time.Duration) {},
+		onRetry:     func(string, error) {},
 	}
 }
 
@@ -200,6 +202,14 @@ func WithLogger(l *slog.Logger) Option {
 // for it.
 func WithInterrupted(f func(err error, pause time.Duration)) Option {
 	return optionFunc(func(c *config) { c.interrupted = f })
+}
+
+// WithRetryObserver calls f when an attempt to send failed or a stream ended, and another
+// attempt is due: with the server's URL and the reason. F must return soon, and be safe
+// for concurrent use if the client is used like that. An event of [Client.Follow] or the
+// return of [Client.Send] tells that an attempt has succeeded.
+func WithRetryObserver(f func(server string, err error)) Option {
+	return optionFunc(func(c *config) { c.onRetry = f })
 }
 
 // WithClientOptions passes options on to connect's clients, after the client's

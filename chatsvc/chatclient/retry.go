@@ -119,8 +119,11 @@ func (b *backoff) after(err error) time.Duration {
 	return pause
 }
 
-// wait returns after a pause, or when ctx is done.
-func wait(ctx context.Context, pause time.Duration) {
+// wait pauses until the next attempt after err is due, or ctx is done.
+func (b *backoff) wait(ctx context.Context, err error) { sleep(ctx, b.after(err)) }
+
+// sleep returns after a pause, or when ctx is done.
+func sleep(ctx context.Context, pause time.Duration) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

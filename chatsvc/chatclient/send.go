@@ -103,26 +103,14 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 		if isFinal(err) {
 			return Sent{}, err
 		}
-		wait(ctx, pause.after(err))
+		pause.wait(ctx, err)
 		switch {
 		case ctx.Err() != nil:
 			return Sent{}, fmt.Errorf("%w; the last attempt: %w", ctx.Err(), err)
-		case s.windowPassed():
+		case keyPassed(s.uncertain, s.timeout()):
 			return Sent{}, fmt.Errorf("the server may have forgotten the key, and would store the message again; the last attempt: %w", err)
 		}
 	}
-}
-
-// windowPassed reports whether an attempt that begins now may come to the log
-// when it has forgotten the key.
-func (s *sending) windowPassed() bool {
-	if s.uncertain.IsZero() {
-		return false
-	}
-	// The wall clock goes on while a computer sleeps, and the other one never
-	// jumps.
-	passed := max(time.Since(s.uncertain), time.Since(s.uncertain.Round(0)))
-	return passed+s.timeout() > chatsvc.KeyWindow
 }
 
 // timeout bounds one attempt.
@@ -144,6 +132,7 @@ func (s *sending) attempt(ctx context.Context) (_ Sent, wrote bool, _ error) {
 		if !isFinal(err) {
 			s.client.failed(failures)
 			s.client.logger.Warn("send", slog.String("url", server.url), slog.Any("error", err))
+			s.client.onRetry(server.url, err)
 		}
 		return Sent{}, headers.Load(), err
 	}

@@ -60,30 +60,11 @@ func (f *passwordFlag) read(ctx context.Context, prompts io.Writer, name string)
 	return password, nil
 }
 
-// prompt reads a line from the terminal without echo. The echo is on again when it
-// returns, also after Ctrl+C.
+// prompt asks for a password on the terminal.
 func prompt(ctx context.Context, prompts io.Writer, text string) (string, error) {
-	fd := int(os.Stdin.Fd())
-	state, err := term.GetState(fd)
-	if err != nil {
-		return "", err
+	password, err := cli.ReadPassword(ctx, os.Stdin, prompts, text)
+	if errors.Is(err, cli.ErrInterrupted) {
+		return "", fmt.Errorf("%w: nothing was changed", err)
 	}
-	fmt.Fprintf(prompts, "%s", text)
-	type answer struct {
-		line []byte
-		err  error
-	}
-	answered := make(chan answer, 1)
-	go func() {
-		line, err := term.ReadPassword(fd)
-		answered <- answer{line, err}
-	}()
-	defer fmt.Fprintf(prompts, "\n")
-	select {
-	case a := <-answered:
-		return string(a.line), a.err
-	case <-ctx.Done():
-		_ = term.Restore(fd, state)
-		return "", errors.New("interrupted: nothing was changed")
-	}
+	return password, err
 }

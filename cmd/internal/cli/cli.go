@@ -31,7 +31,8 @@ func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer)
 
 // Run parses args into model, a struct with kong's tags, runs the command that
 // they name, and returns the exit code: 2 for arguments that make no sense, 1
-// for a command that failed. Commands may ask for the context and for *Output.
+// for a command that failed, unless its error is a [kong.ExitCoder] and has another
+// one. Commands may ask for the context and for *Output.
 func Run(ctx context.Context, model any, args []string, out *Output, options ...kong.Option) int {
 	exit := -1
 	parser, err := kong.New(model, append([]kong.Option{
@@ -55,6 +56,9 @@ func Run(ctx context.Context, model any, args []string, out *Output, options ...
 		fmt.Fprintf(out.Stderr, "%s: %v\n", parser.Model.Name, err)
 		if parseError := new(kong.ParseError); errors.As(err, &parseError) {
 			return 2
+		}
+		if coded := kong.ExitCoder(nil); errors.As(err, &coded) {
+			return coded.ExitCode()
 		}
 		return 1
 	}
