@@ -34,6 +34,7 @@ func ignoreEmptyVariables() {
 }
 
 type commands struct {
+	Chat    chatCmd        `cmd:"" help:"Take part in the conversation, on the whole screen of a terminal."`
 	Serve   serveCmd       `cmd:"" help:"Run the server."`
 	Check   checkCmd       `cmd:"" help:"Look at all that serve would use with the same flags, without serving."`
 	Health  healthCmd      `cmd:"" help:"Ask a server on this machine whether it is ready."`
@@ -56,6 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			{Key: "web", Title: "Browsers and TLS:"},
 			{Key: "ops", Title: "Operations:"},
 			{Key: "log", Title: "Log:"},
+			{Key: "server", Title: "Server and user:"},
 		}),
 	)
 }
