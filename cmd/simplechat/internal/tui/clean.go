@@ -1,12 +1,13 @@
 package tui
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"example.com/simplechat/internal/visible"
 )
 
 const (
@@ -22,15 +23,21 @@ const (
 )
 
 // cleanText returns text from elsewhere in a form that cannot control a terminal, and whose
-// width is what [ansi.StringWidth] measures. Control characters and those that change the
-// direction of writing are made visible, other invisible ones are removed, and what is not
-// UTF-8 becomes U+FFFD. Lines end with \n.
+// width is what [ansi.StringWidth] measures. Control characters, those that change the
+// direction of writing and bytes that are not UTF-8 are made visible as [visible.String]
+// does; what has no width and no effect is removed. Lines end with \n.
 func cleanText(s string) string {
 	c := cleaner{}
 	c.Grow(len(s))
 	s = strings.ReplaceAll(s, "\r\n", "\n")
-	for _, r := range s {
-		c.write(r)
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
+			c.addText(visible.String(s[:1]))
+		} else {
+			c.write(r)
+		}
+		s = s[n:]
 	}
 	return c.String()
 }
@@ -40,7 +47,7 @@ func cleanLine(s string, width int) string {
 	if len(s) > maxLineBytes {
 		s = s[:maxLineBytes]
 	}
-	line := strings.ReplaceAll(cleanText(s), "\n", "␊")
+	line := strings.ReplaceAll(cleanText(s), "\n", `\n`)
 	return ansi.Truncate(line, width, "…")
 }
 
@@ -61,12 +68,7 @@ func (c *cleaner) write(r rune) {
 		c.marks, c.joined, c.based = 0, false, false
 	case r == '\t':
 		c.addText(tab)
-	case r < ' ':
-		c.add('␀' + r)
-	case r == 0x7f:
-		c.add('␡')
-	case unicode.Is(unicode.Cc, r), isDirection(r):
-		c.addText(fmt.Sprintf("<U+%04X>", r))
+	case isIgnorable(r):
 	case r == '\u200c' || r == '\u200d':
 		c.join(r)
 	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Mc):
@@ -75,11 +77,10 @@ func (c *cleaner) write(r rune) {
 		c.addText("  ")
 	case unicode.Is(unicode.Zs, r):
 		c.add(' ')
-	case unicode.Is(unicode.Cf, r): // invisible
-	case isFiller(r), !unicode.IsGraphic(r):
+	case isFiller(r):
 		c.add(utf8.RuneError)
 	default:
-		c.add(r)
+		c.addText(visible.String(string(r)))
 	}
 }
 
@@ -117,10 +118,11 @@ func (c *cleaner) mark(r rune) {
 	c.joined = false
 }
 
-// isDirection reports whether r overrides the direction in which its neighbours are
-// written, so that a text reads otherwise than it is.
-func isDirection(r rune) bool {
-	return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+// isIgnorable reports whether r is invisible and does nothing that matters in a terminal: soft
+// hyphens, spaces without a width, hints for the direction of writing, and tags.
+func isIgnorable(r rune) bool {
+	return r == '\u00ad' || r == '\u200b' || r == '\u200e' || r == '\u200f' || r == '\u061c' ||
+		r == '\u2060' || r == '\ufeff' || r >= '\U000e0000' && r <= '\U000e007f'
 }
 
 // isFiller reports whether r is a letter that nobody sees.

@@ -12,6 +12,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/internal/visible"
 )
 
 // noticeMsg is the outcome of a command, for the user.
@@ -32,7 +33,7 @@ func (m *Model) command(line string) (done bool, _ tea.Cmd) {
 	case "/quit", "/exit", "/q":
 		return true, m.quit()
 	case "/help", "/?":
-		m.help = true
+		m.help, m.helpTop = true, 0
 	case "/image":
 		if argument == "" {
 			m.complain("name the file: /image PATH")
@@ -72,7 +73,7 @@ func loadImage(path string) ([]byte, error) {
 	case !info.Mode().IsRegular(): // a pipe would wait for ever
 		return nil, errors.New("it is not a file")
 	case info.Size() > maxContent:
-		return nil, fmt.Errorf("it has %s, and a message at most %s: make it smaller first", sizeText(int(info.Size())), sizeText(maxContent))
+		return nil, fmt.Errorf("it has %s, and a message at most %s: make it smaller first", visible.Size(int(info.Size())), visible.Size(maxContent))
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -130,7 +131,7 @@ func writeMessage(path string, msg *chatpb.ChatMessage) tea.Cmd {
 		case err != nil:
 			return noticeMsg{"not saved: " + cleanLine(err.Error(), 200), true}
 		}
-		return noticeMsg{text: fmt.Sprintf("saved %s (%s)", name, sizeText(len(msg.GetContent())))}
+		return noticeMsg{text: fmt.Sprintf("saved %s (%s)", name, visible.Size(len(msg.GetContent())))}
 	}
 }
 
@@ -155,7 +156,14 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-const helpText = `Enter              send
+// scrollHelp moves the help on a screen that is too small for it.
+func (m *Model) scrollHelp(lines int) {
+	most := max(strings.Count(helpText, "\n")+1-m.bodyHeight(), 0)
+	m.helpTop = min(max(m.helpTop+lines, 0), most)
+}
+
+const helpText = `
+Enter              send
 Alt+Enter, Ctrl+J  new line
 Up, Down           at the edge of the input: what you sent before
 PgUp, PgDn, wheel  older and newer messages
@@ -172,4 +180,4 @@ Ctrl+C             quit
 /quit              quit
 //text             send /text
 
-Hold Shift to select text with the mouse.`
+Hold Shift to select text with the mouse. Any key closes this.`

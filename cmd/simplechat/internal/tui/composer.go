@@ -10,6 +10,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/internal/visible"
 )
 
 const (
@@ -80,7 +81,7 @@ func (c *composer) update(msg tea.Msg) tea.Cmd {
 // paste inserts a text. It returns an error for the user if that is too long.
 func (c *composer) paste(text string) error {
 	if len(text) > maxContent {
-		return fmt.Errorf("the pasted text has %s, and a message has at most %s: nothing was inserted", sizeText(len(text)), sizeText(maxContent))
+		return fmt.Errorf("the pasted text has %s, and a message has at most %s: nothing was inserted", visible.Size(len(text)), visible.Size(maxContent))
 	}
 	text = strings.ReplaceAll(strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\r\n", "\n"), "\r", "\n")
 	lines := strings.Count(text, "\n") + 1
@@ -89,7 +90,7 @@ func (c *composer) paste(text string) error {
 		return nil
 	}
 	c.pasted++
-	word := fmt.Sprintf("[paste %d: %d lines, %s]", c.pasted, lines, sizeText(len(text)))
+	word := fmt.Sprintf("[paste %d: %d lines, %s]", c.pasted, lines, visible.Size(len(text)))
 	c.pastes[word] = text
 	c.area.InsertString(word)
 	return nil

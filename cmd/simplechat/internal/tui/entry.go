@@ -9,6 +9,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/internal/visible"
 )
 
 const (
@@ -152,7 +153,7 @@ func (e *entry) body(k layout) []string {
 	case e.from == "" && len(e.msg.GetContent()) == 0:
 		return styled(wrap("[a message that cannot be read, or was removed]", width), dim)
 	default:
-		return styled(wrap(fmt.Sprintf("[content of an unknown type, %s]", sizeText(len(e.msg.GetContent()))), width), dim)
+		return styled(wrap(fmt.Sprintf("[content of an unknown type, %s]", visible.Size(len(e.msg.GetContent()))), width), dim)
 	}
 }
 
@@ -166,7 +167,7 @@ func (e *entry) text(width int) []string {
 		lines, cut = lines[:maxTextLines], true
 	}
 	if cut {
-		more := fmt.Sprintf("[the text has %s: /save %d PATH writes all of it]", sizeText(len(content)), e.offset)
+		more := fmt.Sprintf("[the text has %s: /save %d PATH writes all of it]", visible.Size(len(content)), e.offset)
 		lines = append(lines, styled(wrap(more, width), dim)...)
 	}
 	return lines
@@ -182,7 +183,7 @@ func (e *entry) image(width int, colours bool) []string {
 			about = "image" + about[len("image 0"):]
 		}
 	}
-	lines := styled(wrap(fmt.Sprintf("[%s, %s]", about, sizeText(len(e.msg.GetContent()))), width), dim)
+	lines := styled(wrap(fmt.Sprintf("[%s, %s]", about, visible.Size(len(e.msg.GetContent()))), width), dim)
 	if !colours || e.pic.broken {
 		return lines
 	}
@@ -248,16 +249,4 @@ func rule(title string, width int, style lipgloss.Style) string {
 
 func center(line string, width int) string {
 	return strings.Repeat(" ", max(width-ansi.StringWidth(line), 0)/2) + line
-}
-
-// sizeText returns a number of bytes for people.
-func sizeText(bytes int) string {
-	switch {
-	case bytes < 1<<10:
-		return fmt.Sprintf("%d bytes", bytes)
-	case bytes < 1<<20:
-		return fmt.Sprintf("%d KiB", (bytes+1<<9)>>10)
-	default:
-		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
-	}
 }

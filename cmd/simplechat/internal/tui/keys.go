@@ -8,6 +8,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/internal/visible"
 )
 
 // wheelLines is how far a step of the mouse wheel scrolls.
@@ -31,7 +32,7 @@ func (m *Model) press(msg tea.KeyPressMsg) tea.Cmd {
 	case m.inForm:
 		return m.pressInForm(msg)
 	case m.help:
-		m.help = false
+		m.pressInHelp(name)
 		return nil
 	case m.moved(name):
 		return nil
@@ -56,6 +57,22 @@ func (m *Model) press(msg tea.KeyPressMsg) tea.Cmd {
 	return m.composer.update(msg)
 }
 
+// pressInHelp scrolls the help, or closes it.
+func (m *Model) pressInHelp(key string) {
+	switch key {
+	case "up", "shift+up":
+		m.scrollHelp(-1)
+	case "down", "shift+down":
+		m.scrollHelp(1)
+	case "pgup":
+		m.scrollHelp(-m.bodyHeight())
+	case "pgdown":
+		m.scrollHelp(m.bodyHeight())
+	default:
+		m.help = false
+	}
+}
+
 // moved scrolls if a key says so.
 func (m *Model) moved(key string) bool {
 	page := max(m.bodyHeight()-2, 1)
@@ -77,13 +94,16 @@ func (m *Model) moved(key string) bool {
 }
 
 func (m *Model) wheel(msg tea.MouseWheelMsg) {
-	if m.inForm || m.help {
-		return
-	}
-	switch msg.Button {
-	case tea.MouseWheelUp:
+	up := msg.Button == tea.MouseWheelUp
+	switch {
+	case m.inForm || !up && msg.Button != tea.MouseWheelDown:
+	case m.help && up:
+		m.scrollHelp(-wheelLines)
+	case m.help:
+		m.scrollHelp(wheelLines)
+	case up:
 		m.scrollUp(wheelLines)
-	case tea.MouseWheelDown:
+	default:
 		m.scrollDown(wheelLines)
 	}
 }
@@ -133,7 +153,7 @@ func (m *Model) submit() tea.Cmd {
 		return cmd
 	}
 	if len(text) > maxContent {
-		m.complain(fmt.Sprintf("the message has %s, and may have %s: send it in parts", sizeText(len(text)), sizeText(maxContent)))
+		m.complain(fmt.Sprintf("the message has %s, and may have %s: send it in parts", visible.Size(len(text)), visible.Size(maxContent)))
 		return nil
 	}
 	m.composer.sent()

@@ -20,6 +20,7 @@ type Model struct {
 	colours       bool
 	focused       bool
 	help          bool // the help covers the conversation
+	helpTop       int  // its first line on the screen
 	notice        noticeMsg
 	quitting      bool // the user was warned that messages are not sent
 

@@ -1,10 +1,6 @@
 package tui
 
-import (
-	"hash/fnv"
-
-	"charm.land/lipgloss/v2"
-)
+import "charm.land/lipgloss/v2"
 
 // The colours are those that the user has chosen for the terminal, so that they are
 // readable on its background. Nothing is told by colour alone.
@@ -29,9 +25,12 @@ var (
 	}
 )
 
-// nameStyle returns the style of a user's name, always the same one.
+// nameStyle returns the style of a user's name, always the same one. Names that differ in
+// the last character only have different ones.
 func nameStyle(name string) lipgloss.Style {
-	sum := fnv.New32a()
-	_, _ = sum.Write([]byte(name))
-	return otherName[int(sum.Sum32())%len(otherName)]
+	var sum uint32
+	for _, b := range []byte(name) {
+		sum = sum*31 + uint32(b)
+	}
+	return otherName[sum%uint32(len(otherName))]
 }

@@ -46,8 +46,8 @@ func (m *Model) chatView() (string, *tea.Cursor) {
 	}
 	height := m.bodyHeight()
 	lines = append(lines, m.body(height)...)
-	lines = append(lines, m.noticeLines()...)
 	lines = append(lines, m.dividerLine())
+	lines = append(lines, m.noticeLines()...)
 	inputAt := len(lines)
 	lines = append(lines, strings.Split(m.composer.area.View(), "\n")...)
 	if m.isRoomy() {
@@ -80,13 +80,8 @@ func (m *Model) bodyHeight() int {
 // body returns the lines of the conversation, or of the help.
 func (m *Model) body(height int) []string {
 	if m.help {
-		var lines []string
-		for line := range strings.SplitSeq(helpText, "\n") {
-			lines = append(lines, ansi.Truncate(line, m.width, "…"))
-		}
-		if len(lines) < height {
-			lines = append([]string{""}, lines...)
-		}
+		lines := strings.Split(helpText, "\n")
+		lines = lines[min(m.helpTop, len(lines)):]
 		return pad(lines[:min(len(lines), height)], height)
 	}
 	lines, _ := m.visible(height)
@@ -173,11 +168,11 @@ func (m *Model) noticeLines() []string {
 	if m.notice.text == "" {
 		return nil
 	}
-	style := good
+	style, sign := good, "✓ "
 	if m.notice.failed {
-		style = failure
+		style, sign = failure, "! "
 	}
-	lines := wrap(m.notice.text, m.width)
+	lines := wrap(sign+m.notice.text, m.width)
 	return styled(lines[:min(len(lines), maxNoticeLines)], style)
 }
 
