@@ -17,8 +17,8 @@ const wheelLines = 3
 // press handles a key.
 func (m *Model) press(msg tea.KeyPressMsg) tea.Cmd {
 	name := msg.String()
-	if name != "ctrl+c" {
-		m.quitting = false
+	if m.quitting && name != "ctrl+c" {
+		m.quitting, m.notice = false, noticeMsg{}
 	}
 	switch name {
 	case "ctrl+c":
@@ -166,15 +166,14 @@ func (m *Model) sendImage(content []byte) tea.Cmd {
 
 // send puts a message into the outbox, and shows the end of the conversation.
 func (m *Model) send(msg *chatpb.ChatMessage) tea.Cmd {
-	name := m.form.name.Value()
-	m.outbox.add(name, msg, m.now().In(m.zone))
+	m.outbox.add(m.user, msg, m.now().In(m.zone))
 	m.firstUnread, m.unread = 0, 0
 	return tea.Batch(m.jump(), m.outbox.send(m.session))
 }
 
 // retry sends again what was refused, and connects again if that had failed for good.
 func (m *Model) retry() tea.Cmd {
-	m.outbox.retry(m.form.name.Value())
+	m.outbox.retry(m.user)
 	if m.session == nil && !m.inForm {
 		return m.login()
 	}

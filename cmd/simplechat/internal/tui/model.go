@@ -7,6 +7,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
+
+	"example.com/simplechat/chatsvc/chatclient"
 )
 
 // Model is the program's state, for bubbletea. It is used by one goroutine.
@@ -27,10 +29,14 @@ type Model struct {
 	form        form
 	inForm      bool
 	session     *session // nil: nobody is logged in
+	user        string   // the name of the last session
 	state       state
 	window      window
 	scroll      scroll
 	loading     bool // a page is on its way
+	wantsOlder  bool // the user has scrolled up, if only a little
+	restarted   bool // the next messages are of another log
+	ticking     bool // a tickMsg is on its way
 	outbox      outbox
 	composer    composer
 	firstUnread uint64 // the message below the line; 0: none
@@ -48,6 +54,7 @@ type state struct {
 
 // newModel returns the state of a program that begins.
 func newModel(ctx context.Context, o Options) *Model {
+	o.Server = cleanLine(o.Server, maxReasonWidth)
 	return &Model{
 		ctx: ctx, options: o, zone: time.Local, now: time.Now,
 		width: 80, height: 24, focused: true, colours: true,
@@ -104,6 +111,9 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 	case sentMsg:
 		m.outbox.sent(msg)
 		m.outbox.arrived(&m.window)
+		if m.quitting && m.outbox.unsent() == 0 {
+			m.quitting, m.notice = false, noticeMsg{}
+		}
 		return m.outbox.send(m.session)
 	case previewMsg:
 		m.decoding = nil
@@ -114,6 +124,7 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 	case imageMsg:
 		return m.sendImage(msg.content)
 	case tickMsg:
+		m.ticking = false
 		return m.tick()
 	}
 	return nil
@@ -128,10 +139,14 @@ func (m *Model) login() tea.Cmd {
 		m.form.retry(reason(err))
 		return nil
 	}
-	m.session, m.state = session, state{}
+	from := chatclient.At(m.window.epoch, m.window.end)
+	if name != m.user || m.window.epoch == "" {
+		m.window, from = window{}, chatclient.Last(openWith)
+	}
+	m.user, m.session, m.state, m.loading = name, session, state{}, false
 	m.form.connecting = true
 	m.outbox.login(name)
-	return tea.Batch(session.run, session.receive, m.outbox.send(session))
+	return tea.Batch(session.run(from), session.receive, m.outbox.send(session))
 }
 
 // endSession ends what the session does. The conversation stays on the screen.
@@ -144,9 +159,10 @@ func (m *Model) endSession() {
 
 // tick returns the command that comes back in a second, while there is a countdown.
 func (m *Model) tick() tea.Cmd {
-	if m.state.due.IsZero() || m.now().After(m.state.due) {
+	if m.ticking || m.state.due.IsZero() || m.now().After(m.state.due) {
 		return nil
 	}
+	m.ticking = true
 	return tea.Tick(time.Second, func(time.Time) tea.Msg { return tickMsg{} })
 }
 

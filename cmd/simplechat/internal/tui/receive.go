@@ -1,8 +1,8 @@
 package tui
 
 import (
+	"errors"
 	"fmt"
-	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"connectrpc.com/connect"
@@ -27,6 +27,8 @@ func (m *Model) receive(batch batchMsg) tea.Cmd {
 		case interruption:
 			m.state = state{err: event.err, due: event.due}
 			cmds = append(cmds, m.tick())
+		case restarted:
+			m.restarted = true
 		case ended:
 			m.ended(event.err)
 			return nil
@@ -41,11 +43,11 @@ func (m *Model) opened(e chatclient.Event) {
 	m.state = state{connected: true}
 	m.inForm, m.form.connecting, m.form.problem = false, false, ""
 	switch {
-	case e.Epoch != m.window.epoch || e.NewEpoch:
-		restarted := m.window.epoch != ""
+	case e.Epoch != m.window.epoch || m.restarted:
+		again := m.window.epoch != ""
 		m.window.reset(e.Epoch, e.Offset)
-		m.firstUnread, m.unread, m.loading = 0, 0, false
-		if restarted {
+		m.firstUnread, m.unread, m.loading, m.restarted = 0, 0, false, false
+		if again {
 			m.window.append(&entry{offset: e.Offset, note: "The server began a new conversation: the old messages are gone"})
 		}
 		m.pin()
@@ -75,11 +77,14 @@ func (m *Model) arrived(event chatclient.Event) {
 	}
 	m.countUnread(e)
 	w.append(e)
-	if m.scroll.pinned || m.scroll.index > len(w.entries)/2 {
-		m.scroll.index = max(m.scroll.index-w.dropOldest(len(w.entries)-1), 0)
-		return
+	if m.scroll.pinned {
+		m.scroll.index = len(w.entries) - 1
 	}
-	w.dropNewest(m.scroll.index)
+	if m.scroll.index > len(w.entries)/2 {
+		m.dropOldest()
+	} else {
+		w.dropNewest(m.scroll.index)
+	}
 }
 
 // countUnread counts a message that comes while the user does not look at the newest ones.
@@ -130,7 +135,7 @@ func (m *Model) loadMore() tea.Cmd {
 	}
 	nearby := 2 * m.bodyHeight()
 	switch {
-	case !w.complete && w.first > 1 && !m.scroll.pinned && m.linesAbove(nearby) < nearby:
+	case !w.complete && w.first > 1 && (m.wantsOlder || !m.scroll.pinned) && m.linesAbove(nearby) < nearby:
 		m.loading = true
 		from := uint64(1)
 		if w.first > pageSize {
@@ -160,31 +165,56 @@ func (m *Model) insert(p pageMsg) {
 		return // another session loads its own
 	}
 	m.loading = false
-	if p.err != nil {
-		m.complain("older messages could not be read: " + reason(p.err))
+	switch {
+	case errors.Is(p.err, chatclient.ErrNewEpoch): // the stream will tell
+	case p.err != nil:
+		m.complain("other messages could not be read: " + reason(p.err))
 		w.complete = true // do not ask for them again and again
+	case p.newer:
+		m.insertNewer(p)
+	case p.until == w.first:
+		m.insertOlder(p)
+	}
+}
+
+func (m *Model) insertOlder(p pageMsg) {
+	w := &m.window
+	m.wantsOlder = false
+	if len(p.records) == 0 {
+		w.complete = true
 		return
 	}
-	entries := make([]*entry, len(p.records))
-	for i, msg := range p.records {
-		entries[i] = newEntry(p.first+uint64(i), msg, m.session.name, m.zone)
-	}
-	if p.next == w.first {
-		w.complete = p.first == 1 || len(entries) == 0 || p.first > p.from && !p.cut
-		m.scroll.index += w.prepend(p.first, entries)
-		w.dropNewest(m.scroll.index)
-		return
-	}
+	w.complete = p.first == 1 || p.first > p.from && !p.cut
+	m.scroll.index += w.prepend(p.first, m.entriesOf(p))
+	w.dropNewest(m.scroll.index)
+}
+
+func (m *Model) insertNewer(p pageMsg) {
+	w := &m.window
 	if p.first > w.next {
 		w.append(&entry{offset: p.first, note: lostNote(p.first - w.next)})
 		w.skip(p.first)
 	}
-	for _, e := range entries {
+	for _, e := range m.entriesOf(p) {
 		if e.offset == w.next {
 			w.append(e)
 		}
 	}
-	m.scroll.index -= w.dropOldest(m.scroll.index)
+	m.dropOldest()
+}
+
+// entriesOf returns the entries of a page.
+func (m *Model) entriesOf(p pageMsg) []*entry {
+	entries := make([]*entry, len(p.records))
+	for i, msg := range p.records {
+		entries[i] = newEntry(p.first+uint64(i), msg, m.session.name, m.zone)
+	}
+	return entries
+}
+
+// dropOldest removes messages from the memory that are far above the screen.
+func (m *Model) dropOldest() {
+	m.scroll.index -= m.window.dropOldest(max(m.scroll.index-m.bodyHeight(), 0))
 }
 
 // jump shows the newest message.
@@ -205,6 +235,3 @@ func (m *Model) jump() tea.Cmd {
 	m.loading = true
 	return m.session.read(w.epoch, from, min(from+pageSize, end), true)
 }
-
-// clockOf returns in how many seconds an attempt is due, at least one.
-func clockOf(d time.Duration) int { return max(int((d+time.Second-1)/time.Second), 1) }

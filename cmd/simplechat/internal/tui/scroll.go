@@ -66,7 +66,7 @@ func (m *Model) scrollUp(lines int) {
 	if m.items() == 0 {
 		return
 	}
-	m.scroll.pinned = false
+	m.scroll.pinned, m.wantsOlder = false, true
 	m.scroll.skip += lines
 	for m.scroll.index > 0 && m.scroll.skip >= len(m.linesOf(m.scroll.index)) {
 		m.scroll.skip -= len(m.linesOf(m.scroll.index))

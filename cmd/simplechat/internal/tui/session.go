@@ -27,6 +27,8 @@ const (
 	inboxSize = 16
 	// maxPageBytes bounds the content of a page of older messages, of which the newest are kept.
 	maxPageBytes = 8 << 20
+	// maxReasonWidth is the widest reason of a failure in cells.
+	maxReasonWidth = 200
 )
 
 // session is a conversation for as long as the user is logged in.
@@ -35,7 +37,7 @@ type session struct {
 	chat   Conversation
 	ctx    context.Context //nolint:containedctx // the session is what it bounds
 	cancel context.CancelFunc
-	inbox  chan any // chatclient.Event, interruption or ended
+	inbox  chan any // chatclient.Event, interruption, restarted or ended
 }
 
 // interruption says that the stream is broken, and when the next attempt is due.
@@ -43,6 +45,9 @@ type interruption struct {
 	err error
 	due time.Time
 }
+
+// restarted says that the log is another one. Its last messages come next.
+type restarted struct{}
 
 // ended says that following has failed for good.
 type ended struct{ err error }
@@ -79,23 +84,26 @@ func (s *session) put(event any) {
 	}
 }
 
-// run follows the conversation from its last messages on, until the session ends. In a new
-// epoch it begins again.
-func (s *session) run() tea.Msg {
-	for s.ctx.Err() == nil {
-		err := s.chat.Follow(s.ctx, chatclient.Last(openWith), func(e chatclient.Event) error {
-			s.put(e)
-			if e.NewEpoch {
-				return errNewEpoch
+// run returns the command that follows the conversation until the session ends. In a new
+// epoch it begins again with the last messages.
+func (s *session) run(from chatclient.Position) tea.Cmd {
+	return func() tea.Msg {
+		for {
+			err := s.chat.Follow(s.ctx, from, func(e chatclient.Event) error {
+				if e.NewEpoch {
+					return errNewEpoch
+				}
+				s.put(e)
+				return nil
+			})
+			if !errors.Is(err, errNewEpoch) {
+				s.put(ended{err})
+				return nil
 			}
-			return nil
-		})
-		if !errors.Is(err, errNewEpoch) {
-			s.put(ended{err})
-			break
+			s.put(restarted{})
+			from = chatclient.Last(openWith)
 		}
 	}
-	return nil
 }
 
 // receive returns what has come since the last call: at least one event, unless the session
@@ -121,21 +129,21 @@ func (s *session) receive() tea.Msg {
 
 // pageMsg is a part of the history.
 type pageMsg struct {
-	session *session
-	epoch   string
-	from    uint64 // what was asked for begins here
-	first   uint64 // of the records
-	next    uint64 // behind them
-	records []*chatpb.ChatMessage
-	cut     bool // they are not all that are retained
-	err     error
+	session     *session
+	epoch       string
+	from, until uint64 // what was asked for
+	newer       bool   // it follows what is in memory
+	first, next uint64 // the records
+	records     []*chatpb.ChatMessage
+	cut         bool // they are not all that are retained
+	err         error
 }
 
 // read returns the command that reads [from, until). If it is too much for the memory, the
 // records at the end are the ones that it returns, or those at the beginning if newer is true.
 func (s *session) read(epoch string, from, until uint64, newer bool) tea.Cmd {
 	return func() tea.Msg {
-		p := pageMsg{session: s, epoch: epoch, from: from, first: from, next: from}
+		p := pageMsg{session: s, epoch: epoch, from: from, until: until, newer: newer, first: from, next: from}
 		bytes := 0
 		p.err = s.chat.Read(s.ctx, chatclient.At(epoch, from), chatclient.At(epoch, until), func(e chatclient.Event) error {
 			if e.Message == nil {
@@ -168,14 +176,15 @@ var errEnough = errors.New("the page is full")
 
 // reason returns why a call has failed, for the user.
 func reason(err error) string {
-	if dial := new(net.OpError); errors.As(err, &dial) {
-		if call := new(os.SyscallError); errors.As(dial.Err, &call) {
-			return call.Err.Error()
-		}
-		return dial.Err.Error()
-	}
+	text := err.Error()
 	if coded := new(connect.Error); errors.As(err, &coded) {
-		return cleanLine(coded.Message(), 200)
+		text = coded.Message()
 	}
-	return cleanLine(err.Error(), 200)
+	if dial := new(net.OpError); errors.As(err, &dial) {
+		text = dial.Err.Error()
+		if call := new(os.SyscallError); errors.As(dial.Err, &call) {
+			text = call.Err.Error()
+		}
+	}
+	return cleanLine(text, maxReasonWidth)
 }

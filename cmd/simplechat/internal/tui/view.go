@@ -113,7 +113,7 @@ func (m *Model) beginning(height int) []string {
 func (m *Model) headerLine() string {
 	right := m.stateLine()
 	free := m.width - ansi.StringWidth(right) - 1
-	left := heading.Render("SimpleChat") + "  " + bold.Render(cleanLine(m.form.name.Value(), maxNameWidth)) + dim.Render(" at "+m.options.Server)
+	left := heading.Render("SimpleChat") + "  " + bold.Render(cleanLine(m.user, maxNameWidth)) + dim.Render(" at "+m.options.Server)
 	if free < 14 {
 		return ansi.Truncate(right, m.width, "…")
 	}
@@ -145,7 +145,7 @@ func (m *Model) stateText() string {
 	case s.err == nil:
 		return "connecting…"
 	case m.now().Before(s.due):
-		return fmt.Sprintf("reconnecting in %d s: %s", clockOf(s.due.Sub(m.now())), reason(s.err))
+		return fmt.Sprintf("reconnecting in %d s: %s", int(s.due.Sub(m.now()).Seconds())+1, reason(s.err))
 	default:
 		return "reconnecting…: " + reason(s.err)
 	}
