@@ -40,6 +40,7 @@ type entry struct {
 // layout is what the lines of an entry depend on.
 type layout struct {
 	width   int
+	above   string // of the first message: what is above it
 	colours bool
 	day     bool // a new day begins
 	grouped bool // the name stands above an earlier message
@@ -95,6 +96,9 @@ func (e *entry) render(k layout) []string {
 	}
 	e.key = k
 	e.lines = e.lines[:0]
+	if k.above != "" {
+		e.lines = append(e.lines, center(dim.Render(ansi.Truncate(k.above, k.width, "…")), k.width))
+	}
 	if e.note != "" {
 		e.lines = append(e.lines, "")
 		for _, line := range wrap(e.note, k.width) {

@@ -28,9 +28,11 @@ SimpleChat  user1 at http://chat.exam… ● connected
 ──────────────────────────────────────────────────
 
 
+
+
         the beginning of the conversation
 
-──────────── Monday, 21 September 2026 ───────────
+─────────── Monday, 21 September 2026 ────────────
 
 user2  14:13
 Good morning!
@@ -89,7 +91,7 @@ func TestRefused(t *testing.T) {
 	s := newScreen(t, 60, 20, server.options())
 	s.await("connected")
 	s.enter("longer than ten bytes")
-	s.await("not sent: ")
+	s.await("refused: ")
 	s.enter("short")
 	s.until("the short one", func() bool { return s.m.window.next == 2 })
 	s.await("longer than ten bytes")
@@ -97,7 +99,7 @@ func TestRefused(t *testing.T) {
 	s.await("1 message not sent yet")
 	s.press("ctrl+r")
 	s.await("sending…")
-	s.await("not sent: ")
+	s.await("refused: ")
 	s.enter("/drop")
 	s.awaitNot("longer than")
 	s.press("ctrl+c")

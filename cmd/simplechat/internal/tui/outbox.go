@@ -9,6 +9,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc/chatclient"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -91,6 +92,8 @@ func (o *outbox) sent(msg sentMsg) {
 		mail.state, mail.sent = acknowledged, msg.sent
 	case errors.Is(msg.err, context.Canceled) && !errors.Is(msg.err, chatclient.ErrUncertain):
 		mail.state = waiting // for the next session
+	case connect.CodeOf(msg.err) == connect.CodeResourceExhausted: // too large, or the server's disk is full
+		o.fail(msg.entry, fmt.Sprintf("refused: %s. Ctrl+R sends it again, /drop removes it", reason(msg.err)))
 	case errors.Is(msg.err, chatclient.ErrUncertain):
 		o.fail(msg.entry, fmt.Sprintf("not known whether it was sent (%s): look for it before you press Ctrl+R", reason(msg.err)))
 	default:

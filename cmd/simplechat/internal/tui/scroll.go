@@ -25,7 +25,15 @@ func (m *Model) linesOf(i int) []string {
 		previous = m.item(i - 1)
 	}
 	e := m.item(i)
-	return e.render(e.layoutAfter(previous, m.textWidth(), m.colours, m.firstUnread))
+	k := e.layoutAfter(previous, m.textWidth(), m.colours, m.firstUnread)
+	switch {
+	case i > 0:
+	case m.window.complete:
+		k.above = "the beginning of the conversation"
+	default:
+		k.above = "older messages"
+	}
+	return e.render(k)
 }
 
 // scroll is which part of the conversation is on the screen: the last line is that of item

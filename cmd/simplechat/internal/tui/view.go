@@ -85,27 +85,19 @@ func (m *Model) body(height int) []string {
 		return pad(lines[:min(len(lines), height)], height)
 	}
 	lines, _ := m.visible(height)
-	if free := height - len(lines); free > 0 {
-		lines = append(m.beginning(free), lines...)
-	}
-	return lines
+	return append(m.space(height-len(lines)), lines...)
 }
 
-// beginning returns so many lines above the first message: what there is to say about it
-// is in the last one.
-func (m *Model) beginning(height int) []string {
-	text := ""
-	switch {
-	case m.loading:
-		text = "loading…"
-	case m.window.epoch == "":
-	case m.items() == 0:
-		text = "no messages yet: write the first one"
-	case m.window.complete:
-		text = "the beginning of the conversation"
+// space returns so many lines above the conversation.
+func (m *Model) space(height int) []string {
+	lines := make([]string, max(height, 0))
+	if m.items() == 0 && m.window.epoch != "" {
+		text := "no messages yet: write the first one"
+		if !m.window.complete {
+			text = "loading…"
+		}
+		lines[len(lines)/2] = center(dim.Render(ansi.Truncate(text, m.width, "…")), m.width)
 	}
-	lines := make([]string, height)
-	lines[height-1] = center(dim.Render(ansi.Truncate(text, m.width, "…")), m.width)
 	return lines
 }
 
