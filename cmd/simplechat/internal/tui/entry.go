@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -229,9 +230,17 @@ func (e *entry) alignBlock(lines []string, width int) []string {
 	return aligned
 }
 
-// wrap breaks a clean text into lines of at most width cells.
+// wrap breaks a clean text into lines of at most width cells, between words where it can.
 func wrap(s string, width int) []string {
-	return strings.Split(ansi.Wrap(s, max(width, 2), ""), "\n")
+	width = max(width, 2) // a wide character has two
+	lines := strings.Split(ansi.Wrap(s, width, ""), "\n")
+	for i := 0; i < len(lines); i++ {
+		// [ansi.Wrap] leaves some lines a little too long: those that begin with a space.
+		if ansi.StringWidth(lines[i]) > width {
+			lines = slices.Replace(lines, i, i+1, strings.Split(ansi.Hardwrap(lines[i], width, true), "\n")...)
+		}
+	}
+	return lines
 }
 
 func styled(lines []string, style lipgloss.Style) []string {
