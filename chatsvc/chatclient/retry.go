@@ -2,6 +2,7 @@ package chatclient
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -53,15 +54,16 @@ func isFinal(err error) bool {
 // was written: net/http repeats one that has an idempotency key by itself.
 func mayBeStored(err error, wrote bool) bool {
 	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &dial) && dial.Op == "dial" || errors.As(err, &certificate) {
 		return wrote
 	}
 	if _, isLimited := retryAfter(err); isLimited {
 		return false // the message came to no log
 	}
-	// Without a position it was acknowledged, and on a full disk the code
-	// resource_exhausted comes from the log.
-	return !isFinal(err) || errors.Is(err, errNoPosition) || connect.CodeOf(err) == connect.CodeResourceExhausted
+	// Without a position it was acknowledged. After a final code of a log it was not stored,
+	// also on a full disk (chatsvc.Log).
+	return !isFinal(err) || errors.Is(err, errNoPosition)
 }
 
 // longestRetryAfter bounds how long a server can make a client wait.

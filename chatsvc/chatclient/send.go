@@ -106,7 +106,7 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 		pause.wait(ctx, err)
 		switch {
 		case ctx.Err() != nil:
-			return Sent{}, fmt.Errorf("%w; the last attempt: %w", ctx.Err(), err)
+			return Sent{}, fmt.Errorf("%w; the last attempt: %w", context.Cause(ctx), err)
 		case keyPassed(s.uncertain, s.timeout()):
 			return Sent{}, fmt.Errorf("the server may have forgotten the key, and would store the message again; the last attempt: %w", err)
 		}

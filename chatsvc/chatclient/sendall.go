@@ -92,7 +92,7 @@ func (s *sendingAll) run(ctx context.Context) error {
 		pause.wait(ctx, err)
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("%w; the last attempt: %w", ctx.Err(), err)
+			return fmt.Errorf("%w; the last attempt: %w", context.Cause(ctx), err)
 		case keyPassed(s.uncertain[s.done], s.client.timeout):
 			return fmt.Errorf("the server may have forgotten the key, and would store the message again; the last attempt: %w", err)
 		}

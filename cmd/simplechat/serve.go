@@ -19,6 +19,8 @@ import (
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/cmd/internal/cli"
 	"example.com/simplechat/cmd/simplechat/internal/limit"
+	"example.com/simplechat/cmd/simplechat/internal/login"
+	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
 const (
@@ -196,21 +198,27 @@ func shutdown(svc *chatsvc.Service, srv httpServer, logger *slog.Logger) {
 	}
 }
 
-// printHints shows how to try the server that listens on addr.
+// printHints shows in three lines how to try the server that listens on addr.
 func (c *serveCmd) printHints(w io.Writer, addr string) {
-	user, scheme := "user1:qwerty", "http"
+	user, scheme, server := "user1:qwerty", "http", ""
 	if c.Users != "" {
-		user = "NAME:PASSWORD"
+		user = "NAME" // curl asks for the password
 	}
 	if c.TLS.isOn() {
 		scheme = "https"
 	}
-	base := scheme + "://" + addr + "/qtgrpc.examples.chat.SimpleChat"
+	base := scheme + "://" + addr
+	if base != login.DefaultServer {
+		server = " --server " + base
+	}
+	page := base + "/"
+	if c.NoPage {
+		page = "off (--no-page)"
+	}
 	fmt.Fprintf(w, `
-Watch the conversation:
-  curl -N -u %[1]s -H 'Content-Type: application/json' -d '{}' %[2]s/messageList
-Send a message ("aGVsbG8=" is the base64 of "hello"):
-  curl -u %[1]s -H 'Content-Type: application/json' -d '{"content":"aGVsbG8=","type":"Text"}' %[2]s/sendMessage
+  Page:      %s
+  Terminal:  simplechat chat%s
+  curl:      curl -u %s -d hello %s%s
 
-`, user, base)
+`, page, server, user, base, chatconnect.SimpleChatSendMessageProcedure)
 }

@@ -1,7 +1,6 @@
 package login
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -57,14 +56,12 @@ func Explain(err error) error {
 	}
 }
 
-// CodeOf returns the exit code for the error of a call.
+// CodeOf returns the exit code for the error of a call. It does not know of interrupts.
 func CodeOf(err error) int {
 	var wire *connect.Error
 	switch {
 	case errors.Is(err, chatclient.ErrUncertain):
 		return ExitUnknown
-	case errors.Is(err, context.Canceled):
-		return ExitInterrupted
 	case !errors.As(err, &wire):
 		return ExitRefused
 	}

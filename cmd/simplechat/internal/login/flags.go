@@ -23,6 +23,9 @@ type Flags struct {
 	CA     string `group:"server" name:"ca" env:"SIMPLECHAT_CA" type:"path" placeholder:"FILE" help:"Trust only the certificates in this PEM file: a certificate authority's, or the server's own if it has signed that itself."`
 }
 
+// DefaultServer is the default of --server.
+const DefaultServer = "http://127.0.0.1:65002"
+
 // passwordVariable has the password. That of the same name with _FILE sets it.
 const passwordVariable = "SIMPLECHAT_PASSWORD"
 
