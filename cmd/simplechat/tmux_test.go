@@ -46,7 +46,7 @@ func newTmux(tb testing.TB, width, height int, env ...string) *tmux {
 		tb.Fatalf("tmux: %v: %s", err, out)
 	}
 	tm.run("set", "-g", "focus-events", "on")
-	tm.await("$ ")
+	tm.await("$") // the spaces at the end of a line are not in what tmux shows
 	return tm
 }
 
