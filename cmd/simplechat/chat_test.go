@@ -138,7 +138,7 @@ func TestChatHostile(t *testing.T) {
 	p.say("user2", "\x1b[2J\x1b]0;owned\a\x1b[?1049l\x1b[31mred \u009b2J \u202egnp.exe", "\x1b[?25h\x1bc\x0e\x07\x1bP+q\x1b\\",
 		strings.Repeat("e\u0301\u0302\u0303\u0304\u0305\u0306\u0307", 100), "the end")
 	tm := startChat(t, p, 80, 24)
-	tm.await("● connected", "SimpleChat  user1", `\x1b[2J\x1b]0;owned\a\x1b[?1049l\x1b[31mred`, `\u009b2J \u202egnp.exe`, `\x1bc\x0e\a\x1bP`, "the end")
+	tm.await("● connected", "SimpleChat  user1", `\x1b[2J\x1b]0;owned\a\x1b[?1049l\x1b[31mred`, `\u009b2J`, `\u202egnp.exe`, `\x1bc\x0e\a\x1bP`, "the end")
 	if state := strings.TrimSpace(tm.run("display-message", "-p", "#{alternate_on} #{pane_title}")); state != "1 SimpleChat" {
 		t.Errorf("the terminal's state is %q", state)
 	}

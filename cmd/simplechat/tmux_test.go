@@ -68,7 +68,8 @@ func (tm *tmux) run(args ...string) string {
 // shown when it ends.
 func (tm *tmux) start(args ...string) {
 	tm.tb.Helper()
-	tm.enter(`sh -c 'echo $$ >` + tm.pid + `; exec "$@"' - ` + strings.Join(args, " ") + `; echo "exit code $?".`)
+	tm.enter(`stty -g >` + tm.pid + `.stty; sh -c 'echo $$ >` + tm.pid + `; exec "$@"' - ` + strings.Join(args, " ") +
+		`; echo "exit code $?."; stty -g | cmp - ` + tm.pid + `.stty && echo sam''e`)
 }
 
 // signal sends a signal to the process.
@@ -157,6 +158,5 @@ func (tm *tmux) awaitRestored(code int) {
 	if got := strings.TrimSpace(tm.run("display-message", "-p", format)); got != "0 0 0 0 cursor 1" {
 		tm.tb.Errorf("%s: %s", modes, got)
 	}
-	tm.enter("stty -a | tr ';' '\\n' | grep -c -e ' icanon' -e ' echo ' -e ' isig'; echo ali''ve")
-	tm.await("alive", "ali''ve")
+	tm.await("\nsame\n")
 }

@@ -40,6 +40,7 @@ type Model struct {
 	outbox      outbox
 	composer    composer
 	firstUnread uint64 // the message below the line; 0: none
+	newFrom     uint64 // the first message that is not history
 	unread      int    // messages that came while the user was away
 	decoding    *entry // the image that is being decoded
 }

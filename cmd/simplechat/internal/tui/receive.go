@@ -27,6 +27,8 @@ func (m *Model) receive(batch batchMsg) tea.Cmd {
 		case interruption:
 			m.state = state{err: event.err, due: event.due}
 			cmds = append(cmds, m.tick())
+		case history:
+			m.newFrom = event.end
 		case restarted:
 			m.restarted = true
 		case ended:
@@ -89,7 +91,7 @@ func (m *Model) arrived(event chatclient.Event) {
 
 // countUnread counts a message that comes while the user does not look at the newest ones.
 func (m *Model) countUnread(e *entry) {
-	if e.own || m.scroll.pinned && m.focused {
+	if e.own || e.offset < m.newFrom || m.scroll.pinned && m.focused {
 		return
 	}
 	if m.unread == 0 {

@@ -37,7 +37,7 @@ type session struct {
 	chat   Conversation
 	ctx    context.Context //nolint:containedctx // the session is what it bounds
 	cancel context.CancelFunc
-	inbox  chan any // chatclient.Event, interruption, restarted or ended
+	inbox  chan any // chatclient.Event, interruption, history, restarted or ended
 }
 
 // interruption says that the stream is broken, and when the next attempt is due.
@@ -45,6 +45,9 @@ type interruption struct {
 	err error
 	due time.Time
 }
+
+// history says that the messages below end come first, which are not new.
+type history struct{ end uint64 }
 
 // restarted says that the log is another one. Its last messages come next.
 type restarted struct{}
@@ -84,26 +87,43 @@ func (s *session) put(event any) {
 	}
 }
 
-// run returns the command that follows the conversation until the session ends. In a new
-// epoch it begins again with the last messages.
+// run returns the command that follows the conversation until the session ends, from a
+// position on. Without one, and in a new epoch, it begins with the last messages.
 func (s *session) run(from chatclient.Position) tea.Cmd {
 	return func() tea.Msg {
-		for {
-			err := s.chat.Follow(s.ctx, from, func(e chatclient.Event) error {
-				if e.NewEpoch {
-					return errNewEpoch
-				}
-				s.put(e)
-				return nil
-			})
-			if !errors.Is(err, errNewEpoch) {
-				s.put(ended{err})
-				return nil
-			}
+		err := s.follow(from)
+		for errors.Is(err, errNewEpoch) {
 			s.put(restarted{})
-			from = chatclient.Last(openWith)
+			err = s.follow(chatclient.Last(openWith))
 		}
+		s.put(ended{err})
+		return nil
 	}
+}
+
+// follow hands on what comes from a position on, until there is another epoch or the stream
+// ends for good.
+func (s *session) follow(from chatclient.Position) error {
+	if _, _, exact := from.Offset(); !exact {
+		var epoch string
+		var end uint64
+		err := s.chat.Follow(s.ctx, chatclient.End(), func(e chatclient.Event) error {
+			epoch, end = e.Epoch, e.Offset
+			return errEnough
+		})
+		if !errors.Is(err, errEnough) {
+			return err
+		}
+		s.put(history{end})
+		from = chatclient.At(epoch, end-min(end-1, openWith))
+	}
+	return s.chat.Follow(s.ctx, from, func(e chatclient.Event) error {
+		if e.NewEpoch {
+			return errNewEpoch
+		}
+		s.put(e)
+		return nil
+	})
 }
 
 // receive returns what has come since the last call: at least one event, unless the session
@@ -172,7 +192,7 @@ func (s *session) read(epoch string, from, until uint64, newer bool) tea.Cmd {
 	}
 }
 
-var errEnough = errors.New("the page is full")
+var errEnough = errors.New("that was all that is needed")
 
 // reason returns why a call has failed, for the user.
 func reason(err error) string {
