@@ -402,6 +402,36 @@ func TestNATSAway(t *testing.T) {
 	}
 }
 
+// A consumer that shows that it is alive, and yet delivers nothing of the records that
+// are in the stream, is replaced.
+func TestStalledConsumerIsReplaced(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	log := c.connect(t, "chat", jetlog.Options{Logger: logger(t)})
+	defer closeLog(t, log)
+	seen := collect(t, log)
+	seen.await(t, appendText(t, log, "before"))
+	stream, err := c.jetstream(t).Stream(t.Context(), "chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	paused := 0
+	for name := range stream.ConsumerNames(t.Context()).Name() {
+		if _, err := stream.PauseConsumer(t.Context(), name, time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		paused++
+	}
+	if paused != 1 {
+		t.Fatalf("%d consumers are paused: the test shows nothing", paused)
+	}
+	for i, e := range seen.await(t, appendText(t, log, "after")) {
+		if e.Offset != uint64(i)+1 {
+			t.Errorf("offset %d where %d was due", e.Offset, i+1)
+		}
+	}
+}
+
 // A stream that was removed is made again with another epoch, by one of those who
 // follow it, and all see it.
 func TestRemovedStream(t *testing.T) {

@@ -24,6 +24,11 @@ const (
 	// continue.
 	followBackoff    = 50 * time.Millisecond
 	followBackoffMax = time.Second
+	// stallTicks is for how many checks in a row, watchPause apart, a consumer may
+	// deliver nothing while the stream has records for it. Each consumer that is
+	// replaced for that gives its successor twice as many, as a large record on a slow
+	// network looks the same.
+	stallTicks = 4
 	// largestGap is the largest number of offsets without records in an epoch.
 	largestGap = 65_536
 )
@@ -31,6 +36,10 @@ const (
 // errLost ends a consumer that JetStream has handed out records of which one
 // did not arrive.
 var errLost = errors.New("a record was lost on its way")
+
+// errStalled ends a consumer that shows that it is alive and delivers nothing, though
+// there are records for it (seen in a cluster of servers under load).
+var errStalled = errors.New("the consumer delivers nothing of what is in the stream")
 
 // Follow implements [chatsvc.Log]. While NATS is away it waits. Records that arrived
 // together are one chunk. It fails with [chatsvc.ErrEpoch] if the stream is no longer
@@ -74,6 +83,7 @@ type follower struct {
 	next     uint64          // offset to hand out next
 	yield    func(chatsvc.Chunk) error
 	refused  error // yield's error
+	stalls   int   // consumers in a row that were replaced because they delivered nothing
 
 	// Of the consumer that reads for it.
 	alive    context.Context //nolint:containedctx // done when the consumer has ended
@@ -125,6 +135,8 @@ func (f *follower) consume(ctx context.Context) error {
 func (f *follower) handOut(ctx context.Context) {
 	tick := time.NewTicker(watchPause)
 	defer tick.Stop()
+	var stalled int // checks in a row
+	before := f.next
 	for {
 		select {
 		case <-f.queue.filled:
@@ -134,7 +146,15 @@ func (f *follower) handOut(ctx context.Context) {
 				}
 			}
 		case <-tick.C:
-			if err := f.passLostEnd(ctx); err != nil && f.alive.Err() == nil {
+			isBehind, err := f.passLostEnd(ctx)
+			if stalled++; !isBehind || f.next != before {
+				stalled, f.stalls, before = 0, 0, f.next
+			}
+			if err == nil && stalled >= stallTicks<<min(f.stalls, 5) {
+				f.stalls++
+				err = errStalled
+			}
+			if err != nil && f.alive.Err() == nil {
 				f.end(err)
 			}
 		case <-f.alive.Done():
@@ -163,29 +183,30 @@ func (f *follower) start() uint64 {
 }
 
 // passLostEnd hands out the last offsets of the stream as records that cannot be
-// read, if the leader does not have them either: no consumer delivers them.
-func (f *follower) passLostEnd(ctx context.Context) error {
+// read, if the leader does not have them either: no consumer delivers them. It reports
+// whether the leader has a record that the consumer has not delivered.
+func (f *follower) passLostEnd(ctx context.Context) (isBehind bool, err error) {
 	f.log.mu.Lock()
-	isBehind := f.log.epoch == f.epoch && f.next <= f.log.highest
+	isBehind = f.log.epoch == f.epoch && f.next <= f.log.highest
 	f.log.mu.Unlock()
 	if !isBehind {
-		return nil
+		return false, nil
 	}
 	info, err := f.log.checkEpoch(ctx, f.epoch, f.next)
 	if err != nil {
-		return err
+		return true, err
 	}
 	_, found, err := f.log.nextAtLeader(ctx, f.next)
 	if err != nil || found {
-		return err
+		return found, err
 	}
 	end := info.State.LastSeq + 1
 	f.next = min(max(f.next, info.State.FirstSeq), end)
 	if end-f.next > largestGap {
-		return f.log.wentBack(ctx, f.epoch, fmt.Errorf("offsets %d to %d are missing", f.next, end-1))
+		return false, f.log.wentBack(ctx, f.epoch, fmt.Errorf("offsets %d to %d are missing", f.next, end-1))
 	}
 	f.log.logger.Error("records of the stream are missing and cannot be read", "from", f.next, "to", end-1)
-	return f.handChunk(chatsvc.Chunk{From: f.next, Next: end})
+	return false, f.handChunk(chatsvc.Chunk{From: f.next, Next: end})
 }
 
 // failed takes what the consumer reports. Some of it is no more than news.

@@ -138,6 +138,24 @@ func (w *watchedFiles) close() {
 	}
 }
 
+// indexBytes is the length of the two headers of the write-ahead log's index
+// (https://www.sqlite.org/walformat.html, section 2.1).
+const indexBytes = 96
+
+// forgetIndex makes SQLite read the write-ahead log from the file when it is used next,
+// which is when the database is closed: what the index says of a file that was cut
+// would make it copy the hole into the database. The caller calls done when no
+// connection is open any more: where locks belong to the process, closing a file takes
+// SQLite's away.
+func (w *watchedFiles) forgetIndex() (done func()) {
+	file, err := os.OpenFile(w.database+shmSuffix, os.O_WRONLY, 0)
+	if err != nil {
+		return func() {} // without an index SQLite makes a new one
+	}
+	_, _ = file.WriteAt(make([]byte, indexBytes), 0) // if it fails, only what was cut is lost
+	return func() { _ = file.Close() }
+}
+
 // isSame reports whether f is the database's file as it was opened.
 func (w *watchedFiles) isSame(f os.FileInfo) bool {
 	return w.databaseWas == nil || os.SameFile(w.databaseWas, f)
@@ -171,18 +189,23 @@ func checkFile(path string, was os.FileInfo, size int64) (os.FileInfo, int64, er
 	case was != nil && !os.SameFile(was, is):
 		return was, size, fmt.Errorf("%s was replaced by another file: put it back, or restart the server", name)
 	case is.Size() < size:
-		return was, size, fmt.Errorf("%s was cut from %d to %d bytes", name, size, is.Size())
+		return was, size, fmt.Errorf("%s has %d bytes and had %d: %w", name, is.Size(), size, errHole)
 	}
 	return is, is.Size(), nil
 }
 
 // copyAside copies the database's files into a directory of their own in dir, before
 // anything changes them, and returns its path.
-func copyAside(dir string, now time.Time) (string, error) {
+func copyAside(dir string, now time.Time) (_ string, err error) {
 	aside, err := os.MkdirTemp(dir, "damaged-"+now.UTC().Format("20060102T150405")+"-")
 	if err != nil {
 		return "", err
 	}
+	defer func() {
+		if err != nil { // it is tried again
+			_ = os.RemoveAll(aside)
+		}
+	}()
 	for _, name := range []string{DatabaseFile, DatabaseFile + walSuffix, evidenceFile} {
 		if err := copyFile(filepath.Join(dir, name), filepath.Join(aside, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("copy %s: %w", name, err)

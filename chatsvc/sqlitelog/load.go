@@ -3,6 +3,7 @@ package sqlitelog
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"zombiezen.com/go/sqlite"
 )
@@ -22,8 +23,13 @@ func (w *writer) load(mark evidence, hasMark bool) error {
 	if err != nil {
 		return err
 	}
-	aside := ""
-	if loss != nil && (w.next > 1 || w.hasDamagedEnd) {
+	aside := w.aside
+	if aside != "" && loss == nil {
+		if err := os.RemoveAll(aside); err != nil {
+			return err
+		}
+	}
+	if aside == "" && loss != nil && (w.next > 1 || w.hasDamagedEnd) {
 		if aside, err = w.copyAside(); err != nil {
 			return fmt.Errorf("%w; copy the files aside: %w", loss, err)
 		}

@@ -116,6 +116,12 @@ func (w *writer) openDatabase(mayCreate bool) (*sqlite.Conn, error) {
 		w.abandon(conn, err)
 		return nil, err
 	}
+	if isNew { // a write-ahead log that is lost must not take the tables with it
+		if err := pragma(conn, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+			w.abandon(conn, err)
+			return nil, err
+		}
+	}
 	return conn, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"zombiezen.com/go/sqlite"
 )
 
 // retryTime is the time between two tries to open a database that has failed.
@@ -37,6 +39,9 @@ func (w *writer) ready() error {
 	}
 	w.triedAt = time.Now()
 	if err := w.reopen(); err != nil {
+		if sqlite.ErrCode(err) != sqlite.ResultError && isUnreadable(err) {
+			err = fmt.Errorf("%s cannot be read as a database: put the file back, or restart the server, which copies the files aside and repairs what it can: %w", DatabaseFile, err)
+		}
 		w.broken = err
 		w.log.setDown(err)
 		return err
@@ -67,9 +72,17 @@ func (w *writer) reopen() error {
 	l := w.log
 	l.readers.gate.Lock()
 	defer l.readers.gate.Unlock()
+	aside := ""
+	if errors.Is(w.broken, errHole) {
+		if aside, err = copyAside(l.dir, l.system.wall()); err != nil {
+			return fmt.Errorf("%w; copy the files aside: %w", w.broken, err)
+		}
+	}
 	if w.files.isSame(is) {
+		closeIndex := w.files.forgetIndex()
 		l.readers.closeAll()
 		_ = w.conn.Close()
+		closeIndex()
 	} else { // to close it would remove the write-ahead log of the other file
 		w.leaked = append(w.leaked, w.conn)
 		l.readers.leak()
@@ -86,7 +99,10 @@ func (w *writer) reopen() error {
 	}
 	w.conn = conn
 	mark.Failed = true // a full checkpoint must succeed
-	if err := w.load(mark, hasMark); err != nil {
+	w.aside = aside
+	err = w.load(mark, hasMark)
+	w.aside = ""
+	if err != nil {
 		if w.conn != nil {
 			_ = w.conn.Close() // it failed
 		}

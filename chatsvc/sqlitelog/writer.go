@@ -58,6 +58,7 @@ type writer struct {
 
 	broken     error // why conn must be opened again; nil while it need not
 	triedAt    time.Time
+	aside      string         // copy of the files as they were found, empty: none yet
 	mayRepair  bool           // a damaged database will be repaired: nobody uses it yet
 	isReadOnly bool           // messages are served by a view
 	copied     string         // a temporary directory that holds a copy; empty: none

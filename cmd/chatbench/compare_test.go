@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/simplechat/cmd/chatbench/internal/bench"
+	"example.com/simplechat/cmd/chatbench/internal/report"
 )
 
 // Each peer gives everything to everybody.
@@ -78,60 +81,19 @@ func TestCompareQuick(t *testing.T) {
 func TestCompareReportsFaults(t *testing.T) {
 	t.Parallel()
 	cmp := (&compareCmd{roundFlags: roundFlags{Rounds: 1}, Only: []string{"1x20"}}).plan()
-	fine := &result{Server: &serverResult{}}
-	lossy := &result{Server: &serverResult{}, Faults: faults{Lost: 7}}
-	cmp.runs = map[runKey][]*result{{"1x20", ours}: {fine}, {"1x20", grpcGo}: {lossy}}
-	var b strings.Builder
-	if err := cmp.report(&b, ""); err != nil {
-		t.Fatal(err)
+	fine := &bench.Result{Server: &bench.Server{}}
+	lossy := &bench.Result{Server: &bench.Server{}, Faults: bench.Faults{Lost: 7}}
+	cmp.Runs = map[report.Key][]*bench.Result{{Load: "1x20", System: ours}: {fine}, {Load: "1x20", System: grpcGo}: {lossy}}
+	table := cmp.peersTable()
+	if !strings.HasPrefix(table, "- FAULTS: 1 subscriber, 20/s, grpc-go, round 1: 7 deliveries lost") {
+		t.Errorf("table:\n%s", table)
 	}
-	if !strings.HasPrefix(b.String(), "- FAULTS: 1 subscriber, 20/s, grpc-go, round 1: 7 deliveries lost") {
-		t.Errorf("report:\n%s", b.String())
-	}
-	if err := cmp.faults(ours); err != nil {
+	if err := cmp.Faults(ours); err != nil {
 		t.Errorf("a peer's fault counts as ours: %v", err)
 	}
-	cmp.runs[runKey{"1x20", ours}] = []*result{fine, lossy}
-	if err := cmp.faults(ours); err == nil {
+	cmp.Runs[report.Key{Load: "1x20", System: ours}] = []*bench.Result{fine, lossy}
+	if err := cmp.Faults(ours); err == nil {
 		t.Error("our own fault is no error")
-	}
-}
-
-// Medians, ratios and goals.
-func TestFigures(t *testing.T) {
-	t.Parallel()
-	cmp := (&compareCmd{roundFlags: roundFlags{Rounds: 3}}).plan()
-	cmp.runs = make(map[runKey][]*result)
-	set := func(load, system string, values ...float64) {
-		for _, v := range values {
-			cmp.runs[runKey{load, system}] = append(cmp.runs[runKey{load, system}],
-				&result{DeliveriesPerSecond: v, Server: &serverResult{NanosPerDelivery: 1e6 / v}})
-		}
-	}
-	set("1000x4000", ours, 900, 100, 400)
-	set("1000x4000", grpcGo, 50, 200)
-	for _, c := range []struct {
-		goal           goal
-		reached, known bool
-	}{
-		{goal{figure: figDeliveries, least: true, factor: 3.2, system: grpcGo}, true, true},
-		{goal{figure: figDeliveries, least: true, factor: 3.3, system: grpcGo}, false, true},
-		{goal{figure: figDeliveries, least: true, limit: 401}, false, true},
-		{goal{figure: figDeliveries, limit: 401}, true, true},
-		{goal{figure: figCPU, factor: 0.2, system: grpcGo}, true, true},
-		{goal{figure: figCPU, factor: 0.19, system: grpcGo}, false, true},
-		{goal{figure: figCPU, factor: 1, load: "1000x4000"}, true, true},
-		{goal{figure: figCPU, factor: 1, system: natsCore}, false, false},
-	} {
-		if reached, known := cmp.reached("1000x4000", c.goal); reached != c.reached || known != c.known {
-			t.Errorf("%s: reached %v, known %v", c.goal.text(), reached, known)
-		}
-	}
-	if row := cmp.ratioTable(); !strings.Contains(row, "| 1,000 subscribers, 4,000/s | deliveries/s | 400 | | 3.2 | |") {
-		t.Errorf("table:\n%s", row)
-	}
-	if cell := cmp.cell("1000x4000", ours, figDeliveries); cell != "400 (100 – 900)" {
-		t.Errorf("cell %q", cell)
 	}
 }
 

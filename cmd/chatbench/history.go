@@ -9,17 +9,21 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"example.com/simplechat/cmd/chatbench/internal/bench"
+	"example.com/simplechat/cmd/chatbench/internal/human"
+	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
 // history is what a server stores before something is measured.
 type history struct {
 	messages int
 	size     int // bytes of content
-	measure  func(context.Context, *scene) (*result, error)
+	measure  func(context.Context, *scene) (*bench.Result, error)
 }
 
 func (h *history) title() string {
-	return fmt.Sprintf("%s × %s bytes stored", thousands(h.messages), thousands(h.size))
+	return fmt.Sprintf("%s × %s bytes stored", human.Thousands(h.messages), human.Thousands(h.size))
 }
 
 // scene is a run with a history: one data directory, and the servers that use it
@@ -30,16 +34,7 @@ type scene struct {
 	dir     string
 	system  system
 	child   *child
-	results historyResult
-}
-
-// historyResult is what a server does with a history.
-type historyResult struct {
-	afterKill, afterStop time.Duration // from execution to the first message at a subscriber
-	restBytes, jsonBytes int64         // resident: at rest, and when one subscriber has read all as JSON
-	readsPerSecond       float64       // messages to one subscriber
-	alone, beside        time.Duration // p99 of live subscribers, without and with readers of the history
-	hot, cold            time.Duration // until all who came together had everything
+	results bench.History
 }
 
 // retainAll are the flags with which every simplechat keeps all that is stored.
@@ -47,7 +42,7 @@ var retainAll = []string{"--retain-messages", "0", "--retain-bytes", "1GiB"}
 
 // withHistory runs the load's scene. What fails there is a fault of the run, so
 // that the other runs are still reported.
-func (cmp *comparison) withHistory(ctx context.Context, l load, name, dir string) (*result, error) {
+func (cmp *comparison) withHistory(ctx context.Context, l load, name, dir string) (*bench.Result, error) {
 	s := &scene{load: l, path: cmp.server(name), dir: dir, system: systems[name]}
 	defer s.stop()
 	r, err := s.load.history.measure(ctx, s)
@@ -55,9 +50,9 @@ func (cmp *comparison) withHistory(ctx context.Context, l load, name, dir string
 		return nil, ctx.Err()
 	}
 	if r == nil {
-		r = &result{}
+		r = &bench.Result{}
 	}
-	r.history = s.results
+	r.History = s.results
 	if err != nil {
 		r.Faults.Cause = err.Error()
 	}
@@ -70,7 +65,7 @@ func (s *scene) begin(ctx context.Context) error {
 	if s.child, err = s.system.start(ctx, s.path, s.dir, retainAll...); err != nil {
 		return err
 	}
-	if err := newBench(storing(s.load.history.size), s.child.addr, demoUser).store(ctx, s.load.history.messages); err != nil {
+	if err := bench.New(bench.Storing(s.load.history.size), s.child.addr, bench.DemoUser).Store(ctx, s.load.history.messages); err != nil {
 		return fmt.Errorf("store the history: %w", err)
 	}
 	return nil
@@ -106,8 +101,8 @@ func (s *scene) restart(ctx context.Context, signal syscall.Signal) (time.Durati
 	return took, nil
 }
 
-// freePort returns an address that nobody listens on: whoever measures a start has
-// to know it before the server logs it.
+// freePort returns an address on which nothing listens. To measure a start, it must
+// be known before the server logs it.
 func freePort() (string, error) {
 	listener, err := net.Listen("tcp", anyPort) //nolint:noctx // it does not wait
 	if err != nil {
@@ -118,39 +113,39 @@ func freePort() (string, error) {
 
 // measureLong measures starts with a long history, what one subscriber takes that
 // reads it, and what live subscribers notice of readers.
-func measureLong(ctx context.Context, s *scene) (*result, error) {
+func measureLong(ctx context.Context, s *scene) (*bench.Result, error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
 	var err error
-	if s.results.afterKill, err = s.restart(ctx, syscall.SIGKILL); err != nil {
+	if s.results.AfterKill, err = s.restart(ctx, syscall.SIGKILL); err != nil {
 		return nil, err
 	}
-	if s.results.afterStop, err = s.restart(ctx, syscall.SIGTERM); err != nil {
+	if s.results.AfterStop, err = s.restart(ctx, syscall.SIGTERM); err != nil {
 		return nil, err
 	}
-	wait(ctx, s.load.settle)
-	server := target{s.child.pid()}
-	if s.results.restBytes, err = server.resident(); err != nil {
+	bench.Wait(ctx, s.load.settle)
+	server := bench.Process{PID: s.child.pid()}
+	if s.results.RestBytes, err = server.Resident(); err != nil {
 		return nil, err
 	}
-	if _, err := s.read(ctx, protocolConnectJSON); err != nil {
+	if _, err := s.read(ctx, wire.ConnectJSON); err != nil {
 		return nil, fmt.Errorf("read the history as JSON: %w", err)
 	}
-	if s.results.jsonBytes, err = server.resident(); err != nil {
+	if s.results.JSONBytes, err = server.Resident(); err != nil {
 		return nil, err
 	}
-	took, err := s.read(ctx, protocolGRPC)
+	took, err := s.read(ctx, wire.GRPC)
 	if err != nil {
 		return nil, fmt.Errorf("read the history: %w", err)
 	}
-	s.results.readsPerSecond = float64(s.load.history.messages) / took.Seconds()
+	s.results.ReadsPerSecond = float64(s.load.history.messages) / took.Seconds()
 	return s.measureLive(ctx)
 }
 
 // read has one subscriber read the history.
 func (s *scene) read(ctx context.Context, protocol string) (time.Duration, error) {
-	return newBench(reading(protocol, 1, 1), s.child.addr, demoUser).recall(ctx, s.load.history.messages)
+	return bench.New(bench.Reading(protocol, 1, 1), s.child.addr, bench.DemoUser).Recall(ctx, s.load.history.messages)
 }
 
 // coldReaders is how many read the history beside live subscribers.
@@ -158,27 +153,27 @@ const coldReaders = 8
 
 // measureLive runs live subscribers alone, then beside readers who begin again when
 // they have read all.
-func (s *scene) measureLive(ctx context.Context) (*result, error) {
+func (s *scene) measureLive(ctx context.Context) (*bench.Result, error) {
 	live := s.load.workload
-	alone, err := newBench(live, s.child.addr, demoUser).execute(ctx)
+	alone, err := bench.New(live, s.child.addr, bench.DemoUser).Execute(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("live subscribers: %w", err)
 	}
-	s.results.alone = alone.Latency.P99
+	s.results.Alone = alone.Latency.P99
 	var readers sync.WaitGroup
 	problems := make([]error, coldReaders)
 	reading, stop := context.WithCancel(ctx)
 	for i := range problems {
 		readers.Go(func() { problems[i] = s.readAgain(reading) })
 	}
-	beside, err := newBench(live, s.child.addr, demoUser).execute(ctx)
+	beside, err := bench.New(live, s.child.addr, bench.DemoUser).Execute(ctx)
 	stop()
 	readers.Wait()
 	if err := errors.Join(err, errors.Join(problems...)); err != nil {
 		return alone, fmt.Errorf("live subscribers beside readers: %w", err)
 	}
-	s.results.beside = beside.Latency.P99
-	if alone.Faults.err() != nil {
+	s.results.Beside = beside.Latency.P99
+	if alone.Faults.Err() != nil {
 		beside.Faults = alone.Faults
 	}
 	return beside, nil
@@ -187,7 +182,7 @@ func (s *scene) measureLive(ctx context.Context) (*result, error) {
 // readAgain reads the history again and again, until ctx is done.
 func (s *scene) readAgain(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if _, err := s.read(ctx, protocolGRPC); err != nil && ctx.Err() == nil {
+		if _, err := s.read(ctx, wire.GRPC); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
@@ -196,7 +191,7 @@ func (s *scene) readAgain(ctx context.Context) error {
 
 // measureReconnect has a crowd read the history on the server that stored it, then
 // on one that was just started. Each is the first crowd of its process.
-func measureReconnect(ctx context.Context, s *scene) (*result, error) {
+func measureReconnect(ctx context.Context, s *scene) (*bench.Result, error) {
 	base := s.dir
 	for _, dir := range []string{"rehearsal", "data"} { // the generator's own first crowd takes longer
 		s.stop()
@@ -205,7 +200,7 @@ func measureReconnect(ctx context.Context, s *scene) (*result, error) {
 			return nil, err
 		}
 		var err error
-		if s.results.hot, err = s.crowd(ctx); err != nil {
+		if s.results.Hot, err = s.crowd(ctx); err != nil {
 			return nil, fmt.Errorf("read what was just stored: %w", err)
 		}
 	}
@@ -217,7 +212,7 @@ func measureReconnect(ctx context.Context, s *scene) (*result, error) {
 	if s.child, err = s.system.start(ctx, s.path, s.dir, retainAll...); err != nil {
 		return nil, err
 	}
-	if s.results.cold, err = s.crowd(ctx); err != nil {
+	if s.results.Cold, err = s.crowd(ctx); err != nil {
 		return nil, fmt.Errorf("read after a start: %w", err)
 	}
 	return nil, nil //nolint:nilnil // all results are the scene's
@@ -226,5 +221,5 @@ func measureReconnect(ctx context.Context, s *scene) (*result, error) {
 // crowd has the load's subscribers read the history together.
 func (s *scene) crowd(ctx context.Context) (time.Duration, error) {
 	w := s.load.workload
-	return newBench(w, s.child.addr, demoUser).recall(ctx, w.Subscribers*s.load.history.messages)
+	return bench.New(w, s.child.addr, bench.DemoUser).Recall(ctx, w.Subscribers*s.load.history.messages)
 }

@@ -28,6 +28,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"example.com/simplechat/cmd/chatbench/internal/bench"
+	"example.com/simplechat/cmd/chatbench/internal/peer"
 	"example.com/simplechat/cmd/internal/cli"
 )
 
@@ -39,7 +41,7 @@ type commands struct {
 	Storage storageCmd     `cmd:"" help:"Run the same workloads on simplechat with its messages on the disk and in memory, measure it with a history of 2 million messages, and report what is required and what was reached."`
 	Slow    slowCmd        `cmd:"" help:"Measure what clients that close and reopen their windows cost the others, and report what is required and what was reached."`
 	Pipe    pipeCmd        `cmd:"" help:"Send many messages in each of a few requests, and report how many a running server stores in a second."`
-	Peer    peerCmd        `cmd:"" hidden:"" help:"Run a peer that compare measures."`
+	Peer    peer.Cmd       `cmd:"" hidden:"" help:"Run a peer that compare measures."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -49,7 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return cli.Run(ctx, &commands{}, args, &cli.Output{Stdout: stdout, Stderr: stderr},
 		kong.Name("chatbench"),
 		kong.Description("Measure a SimpleChat server under load, and compare it with its peers."),
-		kong.Vars{"loads": loadNames(loads()), "storageLoads": loadNames(storageLoads()), "slowLoads": loadNames(slowLoads()), "slowRate": strconv.Itoa(defaultSlowRate), "toggleTime": defaultToggleTime.String()},
+		kong.Vars{"loads": loadNames(loads()), "storageLoads": loadNames(storageLoads()), "slowLoads": loadNames(slowLoads()), "slowRate": strconv.Itoa(bench.DefaultSlowRate), "toggleTime": bench.DefaultToggleTime.String()},
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "server", Title: "The server:"},
 			{Key: "crowd", Title: "Subscribers:"},

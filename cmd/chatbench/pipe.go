@@ -14,14 +14,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/simplechat/cmd/chatbench/internal/bench"
 	"example.com/simplechat/cmd/internal/cli"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
 type pipeCmd struct {
-	Addr     string `group:"server" default:"127.0.0.1:65002" placeholder:"HOST:PORT" help:"Address of the server (${default})."`
-	User     string `group:"server" default:"user1" help:"Name to log in with (${default})."`
-	Password string `group:"server" default:"qwerty" help:"Password to log in with (${default})."`
+	serverFlags
 
 	Connections int           `group:"load" short:"c" default:"4" placeholder:"N" help:"Requests, each on a connection of its own (${default})."`
 	Window      int           `group:"load" short:"w" default:"2048" placeholder:"N" help:"Messages in flight on each (${default}, at least 64)."`
@@ -121,7 +120,7 @@ func (c *pipeCmd) open(ctx context.Context) (*pipe, error) {
 	}
 	p := &pipe{conn: conn, window: int64(c.Window)}
 	p.cond = sync.NewCond(&p.mu)
-	line := `{"content":"` + base64.StdEncoding.EncodeToString(newContent(c.Size)) + `","type":"Text"}` + "\n"
+	line := `{"content":"` + base64.StdEncoding.EncodeToString(bench.NewContent(c.Size)) + `","type":"Text"}` + "\n"
 	lines := bytes.Repeat([]byte(line), pipeLines)
 	p.chunk = append(append([]byte(strconv.FormatInt(int64(len(lines)), 16)+"\r\n"), lines...), "\r\n"...)
 	token := base64.StdEncoding.EncodeToString([]byte(c.User + ":" + c.Password))

@@ -1,10 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"strings"
 	"time"
+
+	"example.com/simplechat/cmd/chatbench/internal/bench"
+	"example.com/simplechat/cmd/chatbench/internal/human"
+	"example.com/simplechat/cmd/chatbench/internal/report"
 )
 
 // version is a simplechat: the names of its systems.
@@ -15,135 +17,82 @@ var (
 	then = version{beforeAlways, beforeMemory}
 )
 
-// requirement is a number that the log on the disk has to reach.
-type requirement struct {
-	text  string
-	human func(float64) string
-	sign  string // how the value is to be compared with the limit: ≥, ≤ or <
-	value func(*comparison, version) (float64, bool)
-	limit func(*comparison) (float64, bool)
-	bound string // what the limit is, unless it is a fixed number
+// measured is how a figure of a version follows from the runs.
+type measured func(*comparison, version) report.Value
+
+// requirements are the rows of the storage report: what the log on the disk has to
+// reach.
+func (cmp *comparison) requirements() []report.Requirement {
+	const mib = 1 << 20
+	var all []report.Requirement
+	row := func(text string, write func(float64) string, value measured, sign string, limit report.Value, bound string) {
+		all = append(all, report.Requirement{
+			Text: text, Human: write, Now: value(cmp, now), Before: value(cmp, then), Sign: sign, Limit: limit, Bound: bound,
+		})
+	}
+	soon := fixed(float64(50 * time.Millisecond))
+	row("sends alone, 240 in flight, always ÷ memory", human.Ratio, overMemory(loadSend, report.Sends), "≥", fixed(0.85), "")
+	row("deliveries at 4,000/s × 1,000, 240 in flight, always ÷ memory", human.Ratio, overMemory(load4000, report.Deliveries), "≥", fixed(0.98), "")
+	row("deliveries at 4,000/s × 1,000, 960 in flight, always ÷ memory", human.Ratio, overMemory(load960, report.Deliveries), "≥", fixed(0.98), "")
+	row("a single send, p50, always − memory", human.Time, aboveMemory(loadSingle, report.SendP50), "≤", cmp.bareSyncs(1.5), "1.5 × a bare write and sync: ")
+	row("start after SIGKILL, until the first message reaches a subscriber", human.Time, withStored(report.Killed), "≤", soon, "")
+	row("start after a stop, until the first message reaches a subscriber", human.Time, withStored(report.Stopped), "≤", soon, "")
+	row("memory at rest", human.Bytes, withStored(report.Rest), "≤", fixed(80*mib), "")
+	row("memory after one subscriber read all as JSON", human.Bytes, withStored(report.JSON), "≤", fixed(200*mib), "")
+	row("one subscriber reads all (gRPC, protobuf), messages/s", human.Count, withStored(report.Reads), "≥", fixed(400_000), "")
+	row("p99 of live subscribers, beside 8 readers ÷ without", human.Ratio, quotient(loadHistory, report.Beside, report.Alone), "≤", fixed(1.5), "")
+	row("10,000 clients reconnect, cold ÷ hot", human.Ratio, quotient(loadReconnect, report.Cold, report.Hot), "≤", fixed(1.3), "")
+	row("size of `simplechat`", human.Bytes, binarySize, "<", binarySize(cmp, then), "before: ")
+	return all
 }
 
-// requirements are the rows of the report.
-func requirements() []requirement {
-	const mib = 1 << 20
-	soon, rest := fixed(float64(50*time.Millisecond)), fixed(80*mib)
-	return []requirement{
-		{text: "sends alone, 240 in flight, always ÷ memory", human: ratio, sign: "≥",
-			value: overMemory(loadSend, figSends), limit: fixed(0.85)},
-		{text: "deliveries at 4,000/s × 1,000, 240 in flight, always ÷ memory", human: ratio, sign: "≥",
-			value: overMemory(load4000, figDeliveries), limit: fixed(0.98)},
-		{text: "deliveries at 4,000/s × 1,000, 960 in flight, always ÷ memory", human: ratio, sign: "≥",
-			value: overMemory(load960, figDeliveries), limit: fixed(0.98)},
-		{text: "a single send, p50, always − memory", human: humanTime, sign: "≤",
-			value: aboveMemory(loadSingle, figSendP50), limit: syncs(1.5), bound: "1.5 × a bare write and sync: "},
-		{text: "start after SIGKILL, until the first message reaches a subscriber", human: humanTime, sign: "≤",
-			value: withStored(figKilled), limit: soon},
-		{text: "start after a stop, until the first message reaches a subscriber", human: humanTime, sign: "≤",
-			value: withStored(figStopped), limit: soon},
-		{text: "memory at rest", human: humanBytes, sign: "≤", value: withStored(figRest), limit: rest},
-		{text: "memory after one subscriber read all as JSON", human: humanBytes, sign: "≤",
-			value: withStored(figJSON), limit: fixed(200 * mib)},
-		{text: "one subscriber reads all (gRPC, protobuf), messages/s", human: humanCount, sign: "≥",
-			value: withStored(figReads), limit: fixed(400_000)},
-		{text: "p99 of live subscribers, beside 8 readers ÷ without", human: ratio, sign: "≤",
-			value: quotient(loadHistory, figBeside, figAlone), limit: fixed(1.5)},
-		{text: "10,000 clients reconnect, cold ÷ hot", human: ratio, sign: "≤",
-			value: quotient(loadReconnect, figCold, figHot), limit: fixed(1.3)},
-		{text: "size of `simplechat`", human: humanBytes, sign: "<", value: binarySize,
-			limit: func(cmp *comparison) (float64, bool) { return binarySize(cmp, then) }, bound: "before: "},
-	}
+// of is the median of a figure.
+func (cmp *comparison) of(load, system, figure string) report.Value {
+	v, ok := cmp.Median(load, system, figure)
+	return report.Value{Number: v, Known: ok}
 }
 
 // withStored is a figure of the server that has a long history on its disk.
-func withStored(figure string) func(*comparison, version) (float64, bool) {
-	return func(cmp *comparison, v version) (float64, bool) { return cmp.median(loadHistory, v.always, figure) }
+func withStored(figure string) measured {
+	return func(cmp *comparison, v version) report.Value { return cmp.of(loadHistory, v.always, figure) }
 }
 
 // overMemory is what a figure is of that in memory.
-func overMemory(load, figure string) func(*comparison, version) (float64, bool) {
-	return func(cmp *comparison, v version) (float64, bool) {
-		disk, ok1 := cmp.median(load, v.always, figure)
-		memory, ok2 := cmp.median(load, v.memory, figure)
-		return disk / memory, ok1 && ok2
+func overMemory(load, figure string) measured {
+	return func(cmp *comparison, v version) report.Value {
+		disk, memory := cmp.of(load, v.always, figure), cmp.of(load, v.memory, figure)
+		return report.Value{Number: disk.Number / memory.Number, Known: disk.Known && memory.Known}
 	}
 }
 
 // aboveMemory is how much larger a figure is than in memory.
-func aboveMemory(load, figure string) func(*comparison, version) (float64, bool) {
-	return func(cmp *comparison, v version) (float64, bool) {
-		disk, ok1 := cmp.median(load, v.always, figure)
-		memory, ok2 := cmp.median(load, v.memory, figure)
-		return disk - memory, ok1 && ok2
+func aboveMemory(load, figure string) measured {
+	return func(cmp *comparison, v version) report.Value {
+		disk, memory := cmp.of(load, v.always, figure), cmp.of(load, v.memory, figure)
+		return report.Value{Number: disk.Number - memory.Number, Known: disk.Known && memory.Known}
 	}
 }
 
 // quotient is a figure divided by another one of the same load.
-func quotient(load, figure, by string) func(*comparison, version) (float64, bool) {
-	return func(cmp *comparison, v version) (float64, bool) {
-		one, ok1 := cmp.median(load, v.always, figure)
-		other, ok2 := cmp.median(load, v.always, by)
-		return one / other, ok1 && ok2
+func quotient(load, figure, by string) measured {
+	return func(cmp *comparison, v version) report.Value {
+		one, other := cmp.of(load, v.always, figure), cmp.of(load, v.always, by)
+		return report.Value{Number: one.Number / other.Number, Known: one.Known && other.Known}
 	}
 }
 
-func binarySize(cmp *comparison, v version) (float64, bool) {
+func binarySize(cmp *comparison, v version) report.Value {
 	info, err := os.Stat(cmp.server(v.always))
 	if err != nil {
-		return 0, false // it was not given
+		return report.Value{} // it was not given
 	}
-	return float64(info.Size()), true
+	return fixed(float64(info.Size()))
 }
 
-func fixed(limit float64) func(*comparison) (float64, bool) {
-	return func(*comparison) (float64, bool) { return limit, true }
-}
+func fixed(limit float64) report.Value { return report.Value{Number: limit, Known: true} }
 
-// syncs is a multiple of what a bare write and its sync take.
-func syncs(factor float64) func(*comparison) (float64, bool) {
-	return func(cmp *comparison) (float64, bool) {
-		median := medianTime(cmp.syncs)
-		return factor * float64(median), median > 0
-	}
-}
-
-// requirementTable has what is required, what was reached, and what the older
-// simplechat reached.
-func (cmp *comparison) requirementTable() string {
-	var b strings.Builder
-	b.WriteString("| figure | before | now | required | reached |\n|---|--:|--:|---|---|\n")
-	for _, r := range requirements() {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.text, r.cell(cmp, then), r.cell(cmp, now), r.required(cmp), r.verdict(cmp))
-	}
-	return b.String()
-}
-
-// cell is the requirement's value for a version, or a dash.
-func (r requirement) cell(cmp *comparison, v version) string {
-	value, ok := r.value(cmp, v)
-	if !ok {
-		return "–"
-	}
-	return r.human(value)
-}
-
-// required is the limit in words.
-func (r requirement) required(cmp *comparison) string {
-	text := "–"
-	if limit, ok := r.limit(cmp); ok {
-		text = r.human(limit)
-	}
-	return r.sign + " " + r.bound + text
-}
-
-// verdict tells whether the requirement was reached. A quick run does not show it.
-func (r requirement) verdict(cmp *comparison) string {
-	value, ok1 := r.value(cmp, now)
-	limit, ok2 := r.limit(cmp)
-	if !ok1 || !ok2 || cmp.flags.Quick {
-		return "–"
-	}
-	reached := map[string]bool{"≥": value >= limit, "≤": value <= limit, "<": value < limit}[r.sign]
-	return yesOrNo(reached)
+// bareSyncs is a multiple of what a bare write and its sync take.
+func (cmp *comparison) bareSyncs(factor float64) report.Value {
+	median := bench.MedianTime(cmp.syncs)
+	return report.Value{Number: factor * float64(median), Known: median > 0}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
 // newServer serves the chat in this process, and returns its address.
@@ -26,7 +27,7 @@ func newServer(tb testing.TB, transport string, options ...chatsvc.Option) strin
 	srv.Config.Protocols.SetHTTP1(true)
 	srv.Config.Protocols.SetHTTP2(true)
 	srv.Config.Protocols.SetUnencryptedHTTP2(true)
-	if transport == transportTLS {
+	if transport == wire.TLS {
 		srv.EnableHTTP2 = true
 		srv.StartTLS()
 	} else {
@@ -42,17 +43,17 @@ func newServer(tb testing.TB, transport string, options ...chatsvc.Option) strin
 // Over each protocol and transport everything arrives, and is counted.
 func TestProtocols(t *testing.T) {
 	t.Parallel()
-	for _, transport := range []string{transportH2C, transportHTTP1, transportTLS} {
+	for _, transport := range []string{wire.H2C, wire.HTTP1, wire.TLS} {
 		addr := newServer(t, transport)
-		for _, protocol := range []string{protocolGRPC, protocolGRPCWeb, protocolConnect, protocolConnectJSON, protocolNDJSON} {
-			if protocol == protocolGRPC && transport == transportHTTP1 {
+		for _, protocol := range []string{wire.GRPC, wire.GRPCWeb, wire.Connect, wire.ConnectJSON, wire.NDJSON} {
+			if protocol == wire.GRPC && transport == wire.HTTP1 {
 				continue // gRPC is HTTP/2
 			}
 			t.Run(transport+"/"+protocol, func(t *testing.T) {
 				t.Parallel()
 				code, r, stderr := runLoad(t, addr, "--protocol", protocol, "--transport", transport, "-c", "2", "--pid", strconv.Itoa(os.Getpid()))
 				checkWhole(t, code, r, stderr, 4)
-				if connections := map[bool]int{true: 4, false: 2}[transport == transportHTTP1]; r.Workload.Connections != connections {
+				if connections := map[bool]int{true: 4, false: 2}[transport == wire.HTTP1]; r.Workload.Connections != connections {
 					t.Errorf("%d connections", r.Workload.Connections)
 				}
 				if r.Server == nil || r.Server.RestBytes == 0 || r.Server.PeakBytes == 0 {
@@ -68,7 +69,7 @@ func TestProtocols(t *testing.T) {
 
 func TestClosedLoop(t *testing.T) {
 	t.Parallel()
-	addr := newServer(t, transportH2C)
+	addr := newServer(t, wire.H2C)
 	code, r, stderr := runLoad(t, addr, "--rate", "0")
 	checkWhole(t, code, r, stderr, 4)
 	code, r, stderr = runLoad(t, addr, "--rate", "0", "-s", "0")
@@ -80,12 +81,12 @@ func TestLargeContent(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"grpc":   nil,
-		"ndjson": {"--protocol", protocolNDJSON},
-		"http1":  {"--protocol", protocolConnect, "--transport", transportHTTP1},
+		"ndjson": {"--protocol", wire.NDJSON},
+		"http1":  {"--protocol", wire.Connect, "--transport", wire.HTTP1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			addr := newServer(t, transportH2C)
+			addr := newServer(t, wire.H2C)
 			code, r, stderr := runLoad(t, addr, append(args, "--size", "700000", "--rate", "20")...)
 			checkWhole(t, code, r, stderr, 4)
 		})
@@ -95,18 +96,18 @@ func TestLargeContent(t *testing.T) {
 // History is received, and is not taken for this run's messages.
 func TestHistory(t *testing.T) {
 	t.Parallel()
-	for _, protocol := range []string{protocolGRPC, protocolNDJSON} {
+	for _, protocol := range []string{wire.GRPC, wire.NDJSON} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			const replayed = 3
-			addr := newServer(t, transportH2C, chatsvc.WithReplay(chatsvc.Replay{Messages: replayed}))
+			addr := newServer(t, wire.H2C, chatsvc.WithReplay(chatsvc.Replay{Messages: replayed}))
 			_, first, _ := runLoad(t, addr)
-			code, r, stderr := runLoad(t, addr, "--protocol", protocol, "--history", historyAll)
+			code, r, stderr := runLoad(t, addr, "--protocol", protocol, "--history", wire.HistoryAll)
 			checkWhole(t, code, r, stderr, 4)
 			if r.Foreign != 4*first.Sends {
 				t.Errorf("%d messages of history, %d are stored, for 4 subscribers", r.Foreign, first.Sends)
 			}
-			if _, r, _ := runLoad(t, addr, "--protocol", protocol, "--history", historyReplay); r.Foreign != 4*replayed {
+			if _, r, _ := runLoad(t, addr, "--protocol", protocol, "--history", wire.HistoryReplay); r.Foreign != 4*replayed {
 				t.Errorf("%d messages of history for 4 subscribers, the server replays %d", r.Foreign, replayed)
 			}
 			if _, r, _ := runLoad(t, addr, "--protocol", protocol); r.Foreign != 0 {
@@ -119,7 +120,7 @@ func TestHistory(t *testing.T) {
 // Slow and stuck readers are counted apart, and no fault.
 func TestSlowAndStuck(t *testing.T) {
 	t.Parallel()
-	addr := newServer(t, transportH2C)
+	addr := newServer(t, wire.H2C)
 	for _, connections := range []string{"20", "5"} {
 		code, r, stderr := runLoad(t, addr, "-s", "20", "-c", connections, "--slow", "10", "--stuck", "15", "--slow-rate", "1000")
 		checkWhole(t, code, r, stderr, 15)
@@ -132,7 +133,7 @@ func TestSlowAndStuck(t *testing.T) {
 // Who is cut for being slow is counted, and no fault either.
 func TestSlowIsCut(t *testing.T) {
 	t.Parallel()
-	addr := newServer(t, transportH2C, chatsvc.WithHotBytes(0), chatsvc.WithPendingBytes(1<<20), chatsvc.WithMaxContent(chatsvc.MaxContentCeiling))
+	addr := newServer(t, wire.H2C, chatsvc.WithHotBytes(0), chatsvc.WithPendingBytes(1<<20), chatsvc.WithMaxContent(chatsvc.MaxContentCeiling))
 	// A message takes the slow one longer than the server keeps it for the others, and
 	// more than it keeps for slow ones alone.
 	code, r, stderr := runLoad(t, addr, "-s", "5", "--slow", "20", "--slow-rate", "2000000", "--size", "2500000", "--rate", "3", "-d", "4s")
@@ -145,17 +146,17 @@ func TestSlowIsCut(t *testing.T) {
 // What the server refuses is reported with its reason, and is a failure.
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	addr := newServer(t, transportH2C)
+	addr := newServer(t, wire.H2C)
 	for name, c := range map[string]struct {
 		args []string
 		want string
 	}{
 		"password":         {[]string{"--password", "wrong"}, "gRPC status \"16\""},
-		"password/connect": {[]string{"--password", "wrong", "--protocol", protocolConnect}, "unauthenticated"},
-		"password/http1":   {[]string{"--password", "wrong", "--protocol", protocolNDJSON, "--transport", transportHTTP1}, "HTTP status 401"},
+		"password/connect": {[]string{"--password", "wrong", "--protocol", wire.Connect}, "unauthenticated"},
+		"password/http1":   {[]string{"--password", "wrong", "--protocol", wire.NDJSON, "--transport", wire.HTTP1}, "HTTP status 401"},
 		"streams":          {[]string{"-s", "1000", "-c", "1"}, "--max-streams"},
 		"process":          {[]string{"--pid", "999999999"}, "--pid"},
-		"transport":        {[]string{"--transport", transportTLS}, "TLS"},
+		"transport":        {[]string{"--transport", wire.TLS}, "TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -173,7 +174,7 @@ func TestRefused(t *testing.T) {
 
 func TestTableAndPlot(t *testing.T) {
 	t.Parallel()
-	addr := newServer(t, transportH2C)
+	addr := newServer(t, wire.H2C)
 	for name, args := range map[string][]string{"crowd": nil, "send": {"-s", "0"}, "idle": {"-p", "0"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

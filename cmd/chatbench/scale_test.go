@@ -9,6 +9,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
 // Ten thousand subscribers, on connections of their own or over a hundred, get
@@ -37,7 +39,7 @@ func TestTenThousandSubscribers(t *testing.T) {
 	} {
 		start := time.Now()
 		code, r, stderr := runLoad(t, child.addr,
-			"-s", "10000", "-c", c.connections, "--history", historyAll, "-r", "25", "-d", "800ms", "--warmup", "200ms")
+			"-s", "10000", "-c", c.connections, "--history", wire.HistoryAll, "-r", "25", "-d", "800ms", "--warmup", "200ms")
 		checkWhole(t, code, r, stderr, subscribers)
 		if r.Foreign != subscribers*stored {
 			t.Errorf("%s: %d messages of history, %d are stored, for %d subscribers", c.name, r.Foreign, stored, subscribers)

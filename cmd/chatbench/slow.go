@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 
+	"example.com/simplechat/cmd/chatbench/internal/bench"
+	"example.com/simplechat/cmd/chatbench/internal/report"
 	"example.com/simplechat/cmd/internal/cli"
 )
 
@@ -32,10 +31,10 @@ func slowLoads() []load {
 	add := func(honest int, rate, most float64, toggling ...int) {
 		name := func(n int) string { return fmt.Sprintf("%d+%d", honest, n) }
 		for _, n := range append([]int{0}, toggling...) {
-			l := load{name: name(n), workload: crowd(honest, rate), systems: []string{ours}, figures: []string{figP50, figP99}}
+			l := load{name: name(n), workload: bench.Crowd(honest, rate), systems: []string{ours}, figures: []string{report.P50, report.P99}}
 			l.workload.Toggling = n
 			if n > 0 {
-				l.goals = []goal{{figure: figP50, factor: most, load: name(0)}, {figure: figP99, factor: most, load: name(0)}}
+				l.goals = []report.Goal{{Figure: report.P50, Factor: most, Load: name(0)}, {Figure: report.P99, Factor: most, Load: name(0)}}
 			}
 			all = append(all, l)
 		}
@@ -55,50 +54,20 @@ func (c *slowCmd) Validate() error { return c.check(c.Only, slowLoads()) }
 // an honest subscriber lost something.
 func (c *slowCmd) Run(ctx context.Context, out *cli.Output) error {
 	cmp := c.choose(c.Only, slowLoads())
-	cmp.systems = []string{ours}
-	defer cmp.clean()
-	if err := cmp.prepare(ctx); err != nil {
+	cmp.Systems = []string{ours}
+	if err := cmp.perform(ctx, out, cmp.slowTable, c.Out, cmp.slowReport); err != nil {
 		return err
 	}
-	if err := cmp.measure(ctx, out); err != nil {
-		return err
-	}
-	table := cmp.faultList() + cmp.caution() + cmp.slowTable()
-	if _, err := io.WriteString(out.Stdout, table); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	if c.Out != "" {
-		text := "# A few slow clients among others\n\n" + cmp.origin("slow") + table + "\n## What was measured\n\n" + cmp.occasion() +
-			fmt.Sprintf("- %s: `simplechat serve --memory`, a new process for each run\n", cmp.version) +
-			fmt.Sprintf("- gRPC over h2c, content of %d bytes, a connection each; toggling clients set their initial window to 0 "+
-				"for %v, and then to the largest for as long, again and again; latency of the others, from when a message was due\n", smallContent, defaultToggleTime)
-		if err := os.WriteFile(c.Out, []byte(text), 0o644); err != nil { //nolint:gosec // a report is for everybody
-			return fmt.Errorf("report: %w", err)
-		}
-	}
-	return cmp.faults(ours)
+	return cmp.Faults(ours)
 }
 
-// slowTable has the honest latencies without and with toggling clients.
-func (cmp *comparison) slowTable() string {
-	var b strings.Builder
-	b.WriteString("| workload | figure | without toggling | with | ratio | to reach | reached |\n|---|---|--:|--:|--:|---|---|\n")
-	for _, l := range cmp.loads {
-		for _, g := range l.goals {
-			without, known := cmp.median(g.load, ours, g.figure)
-			with, _ := cmp.median(l.name, ours, g.figure)
-			human := figures[g.figure].human
-			if !known {
-				fmt.Fprintf(&b, "| %s | %s | ? | %s | ? | ≤ %s | ? |\n", l.title(), g.figure, human(with), ratio(g.factor))
-				continue
-			}
-			verdict := yesOrNo(with <= g.factor*without)
-			if cmp.flags.Quick {
-				verdict = "–"
-			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | ≤ %s | %s |\n",
-				l.title(), g.figure, human(without), human(with), ratio(with/without), ratio(g.factor), verdict)
-		}
-	}
-	return b.String()
+// slowTable is what is printed.
+func (cmp *comparison) slowTable() string { return cmp.FaultList() + cmp.Caution() + cmp.Toggling() }
+
+// slowReport is the whole report.
+func (cmp *comparison) slowReport() string {
+	return "# A few slow clients among others\n\n" + cmp.Origin("slow") + cmp.slowTable() + "\n## What was measured\n\n" + cmp.Occasion() +
+		fmt.Sprintf("- %s: `simplechat serve --memory`, a new process for each run\n", cmp.version) +
+		fmt.Sprintf("- gRPC over h2c, content of %d bytes, a connection each; toggling clients set their initial window to 0 "+
+			"for %v, and then to the largest for as long, again and again; latency of the others, from when a message was due\n", bench.SmallContent, bench.DefaultToggleTime)
 }

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"example.com/simplechat/cmd/chatbench/internal/bench"
+	"example.com/simplechat/cmd/chatbench/internal/human"
+	"example.com/simplechat/cmd/chatbench/internal/report"
+	"example.com/simplechat/cmd/chatbench/internal/wire"
 	"example.com/simplechat/cmd/internal/cli"
 )
 
@@ -49,28 +51,28 @@ func (c *storageCmd) Validate() error { return c.check(c.Only, storageLoads()) }
 // storageLoads are the workloads, in the order of the report.
 func storageLoads() []load {
 	const long, short, storedContent = 2_000_000, 10_000, 200
-	single, many := crowd(0, 0), crowd(1000, 4000)
+	single, many := bench.Crowd(0, 0), bench.Crowd(1000, 4000)
 	single.Publishers, single.Window = 1, 1
 	many.Publishers = 16
-	live := crowd(1000, 1000)
-	live.Protocol = protocolGRPC
+	live := bench.Crowd(1000, 1000)
+	live.Protocol = wire.GRPC
 	versions := []string{syncAlways, inMemory, beforeAlways, beforeMemory}
 	onDisk := []string{syncAlways, beforeAlways}
 	return []load{
-		{name: loadSend, workload: crowd(0, 0), systems: append([]string{syncSecond}, versions...),
-			figures: []string{figSends, figSendCPU, figSendP99, figSendMax}},
+		{name: loadSend, workload: bench.Crowd(0, 0), systems: append([]string{syncSecond}, versions...),
+			figures: []string{report.Sends, report.SendCPU, report.SendP99, report.SendMax}},
 		{name: loadSingle, workload: single, systems: append([]string{syncSecond}, versions...), disk: true,
-			figures: []string{figSendP50, figSendP99, figSendP999, figSendMax}},
-		{name: load4000, workload: crowd(1000, 4000), systems: versions,
-			figures: []string{figDeliveries, figCPU, figP99, figPeak}},
+			figures: []string{report.SendP50, report.SendP99, report.SendP999, report.SendMax}},
+		{name: load4000, workload: bench.Crowd(1000, 4000), systems: versions,
+			figures: []string{report.Deliveries, report.CPU, report.P99, report.Peak}},
 		{name: load960, workload: many, systems: versions,
-			figures: []string{figDeliveries, figCPU, figP99}},
+			figures: []string{report.Deliveries, report.CPU, report.P99}},
 		{name: loadHistory, workload: live, systems: onDisk, settle: time.Second,
 			history: &history{messages: long, size: storedContent, measure: measureLong},
-			figures: []string{figKilled, figStopped, figRest, figJSON, figReads, figAlone, figBeside}},
-		{name: loadReconnect, workload: reading(protocolGRPC, 10_000, 100), systems: onDisk,
-			history: &history{messages: short, size: smallContent, measure: measureReconnect},
-			figures: []string{figHot, figCold}},
+			figures: []string{report.Killed, report.Stopped, report.Rest, report.JSON, report.Reads, report.Alone, report.Beside}},
+		{name: loadReconnect, workload: bench.Reading(wire.GRPC, 10_000, 100), systems: onDisk,
+			history: &history{messages: short, size: bench.SmallContent, measure: measureReconnect},
+			figures: []string{report.Hot, report.Cold}},
 	}
 }
 
@@ -78,59 +80,41 @@ func storageLoads() []load {
 // an error if something was lost.
 func (c *storageCmd) Run(ctx context.Context, out *cli.Output) error {
 	cmp := c.plan()
-	defer cmp.clean()
-	if err := cmp.prepare(ctx); err != nil {
+	if err := cmp.perform(ctx, out, cmp.storageTable, c.Out, cmp.storageReport); err != nil {
 		return err
 	}
-	if c.Before != "" {
-		var err error
-		if cmp.beforeVersion, err = serverVersion(ctx, c.Before); err != nil {
-			return fmt.Errorf("--before: %w", err)
-		}
-	}
-	if err := cmp.measure(ctx, out); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(out.Stdout, cmp.storageTable()); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	if c.Out != "" {
-		if err := os.WriteFile(c.Out, []byte(cmp.storageReport()), 0o644); err != nil { //nolint:gosec // a report is for everybody
-			return fmt.Errorf("report: %w", err)
-		}
-	}
-	return cmp.faults(newSystems...)
+	return cmp.Faults(newSystems...)
 }
 
 // plan chooses what to run.
 func (c *storageCmd) plan() *comparison {
 	cmp := c.choose(c.Only, storageLoads())
 	cmp.before = c.Before
-	cmp.systems = slices.Clone(newSystems)
+	cmp.Systems = slices.Clone(newSystems)
 	if c.Before != "" {
-		cmp.systems = append(cmp.systems, beforeAlways, beforeMemory)
+		cmp.Systems = append(cmp.Systems, beforeAlways, beforeMemory)
 	}
 	return cmp
 }
 
 // storageTable is what is printed.
 func (cmp *comparison) storageTable() string {
-	return cmp.faultList() + cmp.caution() + cmp.requirementTable()
+	return cmp.FaultList() + cmp.Caution() + report.Requirements(cmp.requirements(), cmp.Quick)
 }
 
 // storageReport is the whole report.
 func (cmp *comparison) storageReport() string {
 	var b strings.Builder
 	b.WriteString("# Messages on the disk and in memory\n\n")
-	b.WriteString(cmp.origin("storage") + cmp.storageTable())
-	b.WriteString("\n" + mediansHeading + cmp.absoluteTable())
-	b.WriteString("\n## What was measured\n\n" + cmp.occasion())
+	b.WriteString(cmp.Origin("storage") + cmp.storageTable())
+	b.WriteString("\n" + cmp.Medians())
+	b.WriteString("\n## What was measured\n\n" + cmp.Occasion())
 	fmt.Fprintf(&b, "- %s: `simplechat serve` with `--data DIR --sync always`, which is the default, with `--memory`, and with `--data DIR --sync 1s`; a new process and a new directory for each run\n", cmp.version)
 	if cmp.before != "" {
 		fmt.Fprintf(&b, "- before: %s, with the same flags; without others it retains 10,000 messages or 64 MiB\n", cmp.beforeVersion)
 	}
 	fmt.Fprintf(&b, "- a write of %d bytes over others in a file and its sync: %v, the median of %d, measured before and after each run of single sends\n",
-		syncBytes, round(medianTime(cmp.syncs)), len(cmp.syncs))
+		bench.SyncBytes, human.Round(bench.MedianTime(cmp.syncs)), len(cmp.syncs))
 	b.WriteString(storageNotes)
 	return b.String()
 }

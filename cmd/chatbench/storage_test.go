@@ -9,6 +9,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/simplechat/cmd/chatbench/internal/bench"
+	"example.com/simplechat/cmd/chatbench/internal/report"
+	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
 // quickReport runs a quick comparison, and returns its report and what it printed. On
@@ -44,11 +48,12 @@ func TestStorageQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	plan := (&storageCmd{roundFlags: roundFlags{Rounds: 1}}).plan()
 	complete := func(report string) error {
-		for _, r := range requirements() {
-			row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(r.text) + ` \| [-0-9].* \| [-0-9].* \| [≤≥<] .* \| – \|$`)
+		for _, r := range plan.requirements() {
+			row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(r.Text) + ` \| [-0-9].* \| [-0-9].* \| [≤≥<] .* \| – \|$`)
 			if !row.MatchString(report) {
-				return fmt.Errorf("%s: a value is missing", r.text)
+				return fmt.Errorf("%s: a value is missing", r.Text)
 			}
 		}
 		return nil
@@ -82,10 +87,10 @@ func TestStorageQuick(t *testing.T) {
 func TestRequirements(t *testing.T) {
 	t.Parallel()
 	cmp := (&storageCmd{Before: os.Args[0], roundFlags: roundFlags{Rounds: 3, Server: os.Args[0]}}).plan()
-	set := func(load, system string, r ...*result) { cmp.runs[runKey{load, system}] = r }
-	delivered := func(n float64) *result { return &result{DeliveriesPerSecond: n, Server: &serverResult{}} }
-	sent := func(n float64) *result { return &result{SendsPerSecond: n, Server: &serverResult{}} }
-	single := func(d time.Duration) *result { return &result{SendLatency: latency{P50: d}} }
+	set := func(load, system string, r ...*bench.Result) { cmp.Runs[report.Key{Load: load, System: system}] = r }
+	delivered := func(n float64) *bench.Result { return &bench.Result{DeliveriesPerSecond: n, Server: &bench.Server{}} }
+	sent := func(n float64) *bench.Result { return &bench.Result{SendsPerSecond: n, Server: &bench.Server{}} }
+	single := func(d time.Duration) *bench.Result { return &bench.Result{SendLatency: bench.Latency{P50: d}} }
 	set(loadSend, syncAlways, sent(85), sent(10), sent(200))
 	set(loadSend, inMemory, sent(100))
 	set(loadSend, beforeAlways, sent(62))
@@ -96,12 +101,12 @@ func TestRequirements(t *testing.T) {
 	cmp.syncs = []time.Duration{100 * time.Microsecond, time.Second, 10 * time.Microsecond}
 	set(loadSingle, syncAlways, single(251*time.Microsecond))
 	set(loadSingle, inMemory, single(100*time.Microsecond))
-	set(loadHistory, syncAlways, &result{history: historyResult{
-		afterKill: 50 * time.Millisecond, afterStop: 51 * time.Millisecond,
-		restBytes: 80 << 20, jsonBytes: 201 << 20, readsPerSecond: 400_000,
-		alone: 20 * time.Millisecond, beside: 30 * time.Millisecond,
+	set(loadHistory, syncAlways, &bench.Result{History: bench.History{
+		AfterKill: 50 * time.Millisecond, AfterStop: 51 * time.Millisecond,
+		RestBytes: 80 << 20, JSONBytes: 201 << 20, ReadsPerSecond: 400_000,
+		Alone: 20 * time.Millisecond, Beside: 30 * time.Millisecond,
 	}})
-	set(loadReconnect, syncAlways, &result{history: historyResult{hot: time.Second, cold: 1400 * time.Millisecond}})
+	set(loadReconnect, syncAlways, &bench.Result{History: bench.History{Hot: time.Second, Cold: 1400 * time.Millisecond}})
 	table := cmp.storageTable()
 	for _, want := range []string{
 		"| sends alone, 240 in flight, always ÷ memory | 0.62 | 0.85 | ≥ 0.85 | yes |\n",
@@ -129,16 +134,16 @@ func TestRequirements(t *testing.T) {
 func TestStorageFaults(t *testing.T) {
 	t.Parallel()
 	cmp := (&storageCmd{Before: "x", roundFlags: roundFlags{Rounds: 1}}).plan()
-	failed := &result{Faults: faults{Lost: 7, Cause: "it fell over"}}
-	cmp.runs[runKey{loadHistory, beforeAlways}] = []*result{failed}
-	if err := cmp.faults(newSystems...); err != nil {
+	failed := &bench.Result{Faults: bench.Faults{Lost: 7, Cause: "it fell over"}}
+	cmp.Runs[report.Key{Load: loadHistory, System: beforeAlways}] = []*bench.Result{failed}
+	if err := cmp.Faults(newSystems...); err != nil {
 		t.Errorf("only the older server has faults: %v", err)
 	}
 	if table := cmp.storageTable(); !strings.HasPrefix(table, "- FAULTS: 2,000,000 × 200 bytes stored, before, --sync always, round 1: 7 deliveries lost") {
 		t.Errorf("table:\n%s", table)
 	}
-	cmp.runs[runKey{loadHistory, syncAlways}] = []*result{failed}
-	if err := cmp.faults(newSystems...); err == nil {
+	cmp.Runs[report.Key{Load: loadHistory, System: syncAlways}] = []*bench.Result{failed}
+	if err := cmp.Faults(newSystems...); err == nil {
 		t.Error("a fault is no error")
 	}
 }
@@ -148,11 +153,11 @@ func TestHistoryFails(t *testing.T) {
 	t.Parallel()
 	cmp := (&storageCmd{Only: []string{loadHistory}, roundFlags: roundFlags{Rounds: 1, Quick: true}}).plan()
 	cmp.flags.Server = "/nowhere/simplechat"
-	r, err := cmp.withHistory(t.Context(), cmp.loads[0], syncAlways, t.TempDir())
+	r, err := cmp.withHistory(t.Context(), cmp.planned[0], syncAlways, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Faults.err() == nil || !strings.Contains(r.Faults.Cause, "/nowhere/simplechat") {
+	if r.Faults.Err() == nil || !strings.Contains(r.Faults.Cause, "/nowhere/simplechat") {
 		t.Errorf("faults %+v", r.Faults)
 	}
 }
@@ -163,20 +168,20 @@ func TestStoreAndRecall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	const messages = 500
-	w, two := storing(smallContent), reading(protocolConnectJSON, 2, 1)
-	addr := newServer(t, transportH2C)
-	if err := newBench(w, addr, demoUser).store(ctx, messages); err != nil {
+	w, two := bench.Storing(bench.SmallContent), bench.Reading(wire.ConnectJSON, 2, 1)
+	addr := newServer(t, wire.H2C)
+	if err := bench.New(w, addr, bench.DemoUser).Store(ctx, messages); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newBench(two, addr, demoUser).recall(ctx, 2*messages); err != nil {
+	if _, err := bench.New(two, addr, bench.DemoUser).Recall(ctx, 2*messages); err != nil {
 		t.Error(err)
 	}
 	short, cancel := context.WithTimeout(ctx, time.Second)
 	t.Cleanup(cancel)
-	if _, err := newBench(two, addr, demoUser).recall(short, 2*messages+1); err == nil {
+	if _, err := bench.New(two, addr, bench.DemoUser).Recall(short, 2*messages+1); err == nil {
 		t.Error("a message that nobody sent was read")
 	}
-	if err := newBench(w, addr, login{"user1", "wrong"}).store(ctx, 1); err == nil {
+	if err := bench.New(w, addr, bench.Login{User: "user1", Password: "wrong"}).Store(ctx, 1); err == nil {
 		t.Error("a message that was refused counts as stored")
 	}
 }

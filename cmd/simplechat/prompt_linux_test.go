@@ -24,6 +24,13 @@ type terminal struct {
 // startOnTerminal starts "simplechat users" on a terminal of its own.
 func startOnTerminal(tb testing.TB, args ...string) *terminal {
 	tb.Helper()
+	return startTerminal(tb, nil, append([]string{"users"}, args...)...)
+}
+
+// startTerminal starts the program on a terminal of its own, with further environment
+// variables.
+func startTerminal(tb testing.TB, env []string, args ...string) *terminal {
+	tb.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		tb.Fatal(err)
@@ -41,7 +48,8 @@ func startOnTerminal(tb testing.TB, args ...string) *terminal {
 		tb.Fatal(err)
 	}
 	defer slave.Close()
-	cmd := exec.CommandContext(testContext(tb), simplechat(tb), append([]string{"users"}, args...)...)
+	cmd := exec.CommandContext(testContext(tb), simplechat(tb), args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {

@@ -220,16 +220,16 @@ func TestLongPipe(t *testing.T) {
 // A limit of the server makes a pipe wait, and changes no order.
 func TestPipeIsLimited(t *testing.T) {
 	t.Parallel()
-	p := startServer(t, "--memory", "--user-sends=1000", "--user-send-burst=100", "--trusted-proxy=127.0.0.0/8")
+	p := startServer(t, "--memory", "--user-sends=1000", "--user-send-burst=1000", "--trusted-proxy=127.0.0.0/8")
 	proxy := &httputil.ReverseProxy{Transport: newTransport(t, true), FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "http", Host: p.addr})
 		r.Out.Header.Set("X-Forwarded-For", "192.0.2.1") // loopback has no limits
 	}}
 	front := serveHTTP2(t, proxy.ServeHTTP)
-	if got := runCommand(t, loginAs("user1", front), numbers(1, 2000), "send"); got.code != 0 || strings.Count(got.stderr, "\n") != 1 || !strings.Contains(got.stderr, "1000 messages per second") {
+	if got := runCommand(t, loginAs("user1", front), numbers(1, 2500), "send"); got.code != 0 || strings.Count(got.stderr, "\n") != 1 || !strings.Contains(got.stderr, "1000 messages per second") {
 		t.Fatalf("%+v", got)
 	}
-	checkNumbers(t, tailText(t, p.url("")), 2000)
+	checkNumbers(t, tailText(t, p.url("")), 2500)
 }
 
 // An interrupt says how many lines were acknowledged.

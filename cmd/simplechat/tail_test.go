@@ -197,21 +197,17 @@ func TestTailExecIsInterrupted(t *testing.T) {
 	p := startServer(t, "--memory")
 	env, state := loginAs("user1", p.url("")), filepath.Join(t.TempDir(), "state")
 	gate := filepath.Join(t.TempDir(), "gate")
-	if err := syscall.Mkfifo(gate, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	runCommand(t, env, "one\ntwo\n", "send")
-	c := startCommand(t, env, "tail", "--from=all", "--state", state, "--exec", "echo begin $CHAT_OFFSET; cat "+gate+"; echo end")
+	c := startCommand(t, env, "tail", "--from=all", "--state", state, "--exec", "echo begin $CHAT_OFFSET; until test -e "+gate+"; do sleep 0.02; done; echo end")
 	c.stdout.awaitText(t, "begin 1\n")
 	if err := syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT); err != nil { // as Ctrl+C does
 		t.Fatal(err)
 	}
-	file, err := os.OpenFile(gate, os.O_WRONLY, 0)
-	if err != nil {
+	c.stderr.awaitText(t, "ending after the command for message 1")
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_ = file.Close()
-	if got := c.result(); got.code != 0 || !strings.HasPrefix(got.stdout, "begin 1\nend\n") {
+	if got := c.result(); got.code != 0 || got.stdout != "begin 1\nend\n" {
 		t.Errorf("%+v", got)
 	}
 	got := runCommand(t, env, "", "tail", "--no-follow", "--state", state)

@@ -90,6 +90,9 @@ func (t *tail) receive(ctx context.Context, from chatclient.Position, yield func
 func (t *tail) consume(ctx context.Context, events <-chan chatclient.Event) error {
 	var due <-chan time.Time
 	for {
+		if ctx.Err() != nil { // select takes either where both are ready
+			return ctx.Err()
+		}
 		if len(events) == 0 {
 			if err := t.target.flush(); err != nil {
 				return err
@@ -100,7 +103,7 @@ func (t *tail) consume(ctx context.Context, events <-chan chatclient.Event) erro
 			if !ok {
 				return nil
 			}
-			if err := t.handle(e); err != nil {
+			if err := t.handle(ctx, e); err != nil {
 				return err
 			}
 			if due == nil {
@@ -118,7 +121,13 @@ func (t *tail) consume(ctx context.Context, events <-chan chatclient.Event) erro
 }
 
 // handle handles an event.
-func (t *tail) handle(e chatclient.Event) error {
+func (t *tail) handle(ctx context.Context, e chatclient.Event) error {
+	if t.target.isDone() && e.Message != nil {
+		stop := context.AfterFunc(ctx, func() {
+			t.notices.tellf("ending after the command for message %d; a second interrupt ends at once", e.Offset)
+		})
+		defer stop()
+	}
 	if e.Message == nil {
 		t.opened(e)
 	} else if err := t.target.handle(e); err != nil {
