@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -226,4 +227,27 @@ func TestChatNeedsTerminal(t *testing.T) {
 	tm := newTmux(t, 80, 24, "TERM=dumb")
 	tm.enter("TERM=dumb " + simplechat(t) + " chat --server " + p.url("") + `; echo "exit code $?".`)
 	tm.await("exit code 2.", "simplechat tail")
+}
+
+// The command in the operators' README asks for the password, and connects.
+func TestREADMEChat(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snippets, err := parseSnippets(string(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(snippets, func(s *snippet) bool { return s.name == "chat-terminal" })
+	if i < 0 {
+		t.Fatal("README.md does not run chat")
+	}
+	p := startServer(t, "--memory")
+	tm := newTmux(t, 80, 24, "PATH="+toolPath(t, snippets), "SIMPLECHAT_SERVER="+p.url(""))
+	tm.enter(strings.TrimSpace(snippets[i].commands))
+	tm.await("User      user1", "Password")
+	tm.enter("qwerty")
+	tm.await("● connected")
 }
