@@ -96,6 +96,7 @@ func TestLongestMessage(t *testing.T) {
 	}
 	s.press("enter")
 	s.await("the text has 1.0 MiB")
+	s.until("sent", func() bool { return len(s.m.outbox.entries) == 0 })
 	server.say(t, "user2", "the next one")
 	s.await("the next one")
 }

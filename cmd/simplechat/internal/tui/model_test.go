@@ -93,7 +93,7 @@ func TestRefused(t *testing.T) {
 	s.enter("longer than ten bytes")
 	s.await("refused: ")
 	s.enter("short")
-	s.until("the short one", func() bool { return s.m.window.next == 2 })
+	s.until("the short one", func() bool { return s.m.window.next == 2 && len(s.m.outbox.entries) == 1 })
 	s.await("longer than ten bytes")
 	s.press("ctrl+c")
 	s.await("1 message not sent yet")
