@@ -64,7 +64,7 @@ type cleaner struct {
 func (c *cleaner) write(r rune) {
 	switch {
 	case r == '\n' || r == '\u2028' || r == '\u2029':
-		c.WriteByte('\n')
+		_ = c.WriteByte('\n')
 		c.marks, c.joined, c.based = 0, false, false
 	case r == '\t':
 		c.addText(tab)
@@ -86,19 +86,19 @@ func (c *cleaner) write(r rune) {
 
 // add adds a character that has a width.
 func (c *cleaner) add(r rune) {
-	c.WriteRune(r)
+	_, _ = c.WriteRune(r)
 	c.marks, c.joined, c.based = 0, false, r != ' '
 }
 
 func (c *cleaner) addText(s string) {
-	c.WriteString(s)
+	_, _ = c.WriteString(s)
 	c.marks, c.joined, c.based = 0, false, !strings.HasSuffix(s, " ")
 }
 
 // join adds a joiner. Emoji and some scripts need it between two characters.
 func (c *cleaner) join(r rune) {
 	if c.based && !c.joined {
-		c.WriteRune(r)
+		_, _ = c.WriteRune(r)
 		c.joined = true
 	}
 }
@@ -113,7 +113,7 @@ func (c *cleaner) mark(r rune) {
 	if !c.based {
 		c.add('◌')
 	}
-	c.WriteRune(r)
+	_, _ = c.WriteRune(r)
 	c.marks++
 	c.joined = false
 }

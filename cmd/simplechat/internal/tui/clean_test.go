@@ -15,7 +15,7 @@ import (
 func TestCleanText(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, text, want string }{
-		{"text", "hello, 世界 🎉", "hello, 世界 🎉"},
+		{"text", "hello, \u4e16\u754c 🎉", "hello, \u4e16\u754c 🎉"},
 		{"lines", "a\nb\r\nc\u2028d", "a\nb\nc\nd"},
 		{"a tab", "a\tb", "a    b"},
 		{"colour", "\x1b[31mred", `\x1b[31mred`},
@@ -49,7 +49,7 @@ func TestCleanLine(t *testing.T) {
 	if got := cleanLine("a\nb\x1b[2J", 80); got != `a\nb\x1b[2J` {
 		t.Errorf("it is %q", got)
 	}
-	for _, name := range []string{strings.Repeat("x", 10_000), strings.Repeat("字", 10_000), strings.Repeat("\u0301", 10_000)} {
+	for _, name := range []string{strings.Repeat("x", 10_000), strings.Repeat("\u5b57", 10_000), strings.Repeat("\u0301", 10_000)} {
 		if got := cleanLine(name, maxNameWidth); ansi.StringWidth(got) > maxNameWidth || len(got) > 1000 {
 			t.Errorf("a long name is %q", got)
 		}

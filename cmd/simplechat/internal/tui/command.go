@@ -45,7 +45,7 @@ func (m *Model) command(line string) (done bool, _ tea.Cmd) {
 	case "/retry":
 		return true, m.retry()
 	case "/drop":
-		m.say(fmt.Sprintf("%s removed", plural(m.outbox.drop(), "message")))
+		m.say(plural(m.outbox.drop(), "message") + " removed")
 	default:
 		m.complain(fmt.Sprintf("there is no command %s: /help lists them. A text that begins with a slash is sent with two: //", cleanLine(name, 40)))
 		return false, nil
@@ -75,11 +75,11 @@ func loadImage(path string) ([]byte, error) {
 	case info.Size() > maxContent:
 		return nil, fmt.Errorf("it has %s, and a message at most %s: make it smaller first", visible.Size(int(info.Size())), visible.Size(maxContent))
 	}
-	file, err := os.Open(path)
+	file, err := os.Open(path) //nolint:gosec // the user has named it
 	if err != nil {
 		return nil, errors.Unwrap(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	content, err := io.ReadAll(io.LimitReader(file, maxContent))
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (m *Model) save(argument string) (done bool, _ tea.Cmd) {
 // writeMessage returns the command that writes a message's content to a new file.
 func writeMessage(path string, msg *chatpb.ChatMessage) tea.Cmd {
 	return func() tea.Msg {
-		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the user has named it
 		if err == nil {
 			_, err = file.Write(msg.GetContent())
 			err = errors.Join(err, file.Close())

@@ -106,7 +106,7 @@ func typable(r rune) rune {
 
 // text returns what was written, with the long pastes.
 func (c *composer) text() string {
-	var pairs []string
+	pairs := make([]string, 0, 2*len(c.pastes))
 	for word, paste := range c.pastes {
 		pairs = append(pairs, word, paste)
 	}

@@ -11,6 +11,9 @@ import (
 	"example.com/simplechat/internal/visible"
 )
 
+// keyDown is bubbletea's name of a key.
+const keyDown = "down"
+
 // wheelLines is how far a step of the mouse wheel scrolls.
 const wheelLines = 3
 
@@ -49,7 +52,7 @@ func (m *Model) press(msg tea.KeyPressMsg) tea.Cmd {
 		if m.composer.older() {
 			return nil
 		}
-	case "down":
+	case keyDown:
 		if m.composer.newer() {
 			return nil
 		}
@@ -62,7 +65,7 @@ func (m *Model) pressInHelp(key string) {
 	switch key {
 	case "up", "shift+up":
 		m.scrollHelp(-1)
-	case "down", "shift+down":
+	case keyDown, "shift+down":
 		m.scrollHelp(1)
 	case "pgup":
 		m.scrollHelp(-m.bodyHeight())
@@ -184,7 +187,7 @@ func (m *Model) retry() tea.Cmd {
 func (m *Model) quit() tea.Cmd {
 	if n := m.outbox.unsent(); n > 0 && !m.quitting {
 		m.quitting = true
-		m.complain(fmt.Sprintf("%s not sent yet: press Ctrl+C to quit all the same", plural(n, "message")))
+		m.complain(plural(n, "message") + " not sent yet: press Ctrl+C to quit all the same")
 		return nil
 	}
 	return tea.Quit

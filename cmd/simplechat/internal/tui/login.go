@@ -65,7 +65,7 @@ func (f *form) retry(problem string) {
 func (f *form) update(msg tea.Msg) (submitted bool, _ tea.Cmd) {
 	if pressed, ok := msg.(tea.KeyPressMsg); ok {
 		switch pressed.String() {
-		case "tab", "shift+tab", "up", "down":
+		case "tab", "shift+tab", "up", keyDown:
 			f.focus(f.name.Focused())
 			return false, nil
 		case "enter":

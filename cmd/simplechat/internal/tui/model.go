@@ -57,7 +57,7 @@ type state struct {
 func newModel(ctx context.Context, o Options) *Model {
 	o.Server = cleanLine(o.Server, maxReasonWidth)
 	return &Model{
-		ctx: ctx, options: o, zone: time.Local, now: time.Now,
+		ctx: ctx, options: o, zone: time.Local, now: time.Now, //nolint:gosmopolitan // the user's own clock
 		width: 80, height: 24, focused: true, colours: true,
 		form: newForm(o.Name, o.Password), inForm: true, composer: newComposer(), scroll: scroll{pinned: true},
 	}

@@ -235,8 +235,8 @@ func TestUnread(t *testing.T) {
 func TestSizes(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
-	server.say(t, "user2", "a text with several words", "日本語 👨‍👩‍👧‍👦 e\u0301", strings.Repeat("long", 1000), "\n\n\n")
-	server.say(t, "user1", "mine", strings.Repeat("字", 300))
+	server.say(t, "user2", "a text with several words", "\u65e5\u672c\u8a9e 👨‍👩‍👧‍👦 e\u0301", strings.Repeat("long", 1000), "\n\n\n")
+	server.say(t, "user1", "mine", strings.Repeat("\u5b57", 300))
 	server.publish(t, "user3", &chatpb.ChatMessage{Type: chatpb.ChatMessage_Image, Content: testPNG(t, 64, 64)})
 	server.publish(t, "user3", &chatpb.ChatMessage{Type: chatpb.ChatMessage_Unknown, Content: []byte{1}})
 	s := newScreen(t, 80, 24, server.options())

@@ -2,7 +2,6 @@ package tui
 
 import (
 	"errors"
-	"fmt"
 
 	tea "charm.land/bubbletea/v2"
 	"connectrpc.com/connect"
@@ -62,7 +61,7 @@ func (m *Model) opened(e chatclient.Event) {
 }
 
 func lostNote(n uint64) string {
-	return fmt.Sprintf("%s came while you were away, and the server keeps them no longer", plural(int(n), "message"))
+	return plural(int(n), "message") + " came while you were away, and the server keeps them no longer"
 }
 
 // arrived adds a message to the conversation, if its newest part is in memory.

@@ -1,5 +1,7 @@
 package tui
 
+import "slices"
+
 // item returns an entry of the conversation as it is shown: first the messages of the
 // window, then what is not sent yet.
 func (m *Model) item(i int) *entry {
@@ -115,8 +117,8 @@ func (m *Model) visible(height int) (lines []string, shown []*entry) {
 		shown = append(shown, m.item(i))
 		count += len(part)
 	}
-	for i := len(parts) - 1; i >= 0; i-- {
-		lines = append(lines, parts[i]...)
+	for _, part := range slices.Backward(parts) {
+		lines = append(lines, part...)
 	}
 	return lines[max(len(lines)-height, 0):], shown
 }
