@@ -40,7 +40,8 @@ type linesRequest struct {
 
 // add appends a message's line to the body.
 func (r *linesRequest) add(msg *chatpb.ChatMessage, key string) {
-	b := append(r.body, `{"content":"`...)
+	b := r.body
+	b = append(b, `{"content":"`...)
 	b = base64.StdEncoding.AppendEncode(b, msg.GetContent())
 	b = append(append(b, `","type":"`...), msg.GetType().String()...)
 	b = append(append(b, `","key":"`...), key...)
@@ -49,7 +50,8 @@ func (r *linesRequest) add(msg *chatpb.ChatMessage, key string) {
 		b = append(b, `,"timestamp":"`...)
 		b = append(strconv.AppendUint(b, msg.GetTimestamp(), 10), '"')
 	}
-	r.body = append(b, "}\n"...)
+	b = append(b, "}\n"...)
+	r.body = b
 }
 
 // run sends the request and hands each answer to answered, until that returns an error. It

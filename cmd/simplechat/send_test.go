@@ -32,7 +32,9 @@ func tailText(tb testing.TB, url string) (texts []string) {
 func textsOf(tb testing.TB, lines string) (texts []string) {
 	tb.Helper()
 	for line := range strings.Lines(lines) {
-		var message struct{ Text string }
+		var message struct {
+			Text string `json:"text"`
+		}
 		if err := json.Unmarshal([]byte(line), &message); err != nil {
 			tb.Fatalf("%q: %v", line, err)
 		}

@@ -235,7 +235,9 @@ func TestTailEscapes(t *testing.T) {
 		t.Errorf("a line looks like a message: %q", text.stdout)
 	}
 	got := runCommand(t, env, "", "tail", "--no-follow", "--json")
-	var line struct{ Text string }
+	var line struct {
+		Text string `json:"text"`
+	}
 	if err := json.Unmarshal([]byte(got.stdout), &line); err != nil || line.Text != evil {
 		t.Errorf("%q, %v", got.stdout, err)
 	}

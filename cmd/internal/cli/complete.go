@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -64,7 +65,7 @@ func (c *completer) flag(word string) *kong.Flag {
 func (c *completer) descend(name string) {
 	for _, child := range c.node.Children {
 		if child.Name == name {
-			c.node, c.flags = child, append(c.flags[:len(c.flags):len(c.flags)], child.Flags...)
+			c.node, c.flags = child, slices.Concat(c.flags, child.Flags)
 			return
 		}
 	}

@@ -19,7 +19,7 @@ type CompletionCmd struct {
 }
 
 // Help implements kong's hook.
-func (CompletionCmd) Help() string {
+func (*CompletionCmd) Help() string {
 	return `Examples, for the shell that runs and for those to come:
 
   source <(simplechat completion bash)

@@ -21,7 +21,7 @@ func ReadPassword(ctx context.Context, terminal *os.File, prompts io.Writer, tex
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprint(prompts, text)
+	fmt.Fprintf(prompts, "%s", text)
 	type answer struct {
 		line []byte
 		err  error
@@ -31,7 +31,7 @@ func ReadPassword(ctx context.Context, terminal *os.File, prompts io.Writer, tex
 		line, err := term.ReadPassword(fd)
 		answered <- answer{line, err}
 	}()
-	defer fmt.Fprint(prompts, "\n")
+	defer fmt.Fprintf(prompts, "\n")
 	select {
 	case a := <-answered:
 		return string(a.line), a.err

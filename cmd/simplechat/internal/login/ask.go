@@ -41,7 +41,7 @@ func ask(ctx context.Context, user string) (name, password string, err error) {
 
 // askName reads a line from the terminal, with echo.
 func askName(ctx context.Context, terminal *os.File, w io.Writer) (string, error) {
-	fmt.Fprint(w, "User: ")
+	fmt.Fprintf(w, "User: ")
 	type answer struct {
 		name string
 		err  error

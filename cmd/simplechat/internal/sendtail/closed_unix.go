@@ -21,17 +21,17 @@ func watchClosed(w io.Writer, closed func()) {
 	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
 		return
 	}
-	fds := []unix.PollFd{{Fd: int32(file.Fd())}} //nolint:gosec // it is a small number
+	fds := []unix.PollFd{{Fd: int32(file.Fd())}}
 	go func() {
 		for {
 			_, err := unix.Poll(fds, -1)
 			switch {
 			case errors.Is(err, unix.EINTR):
-			case err != nil:
-				return // a write will tell
-			case fds[0].Revents&unix.POLLERR != 0:
+			case err == nil && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0:
 				closed()
 				return
+			default:
+				return // a write will tell
 			}
 		}
 	}()

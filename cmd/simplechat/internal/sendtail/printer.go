@@ -37,6 +37,11 @@ func (p *printer) handle(e chatclient.Event) error {
 		return err
 	}
 	p.line = p.form(p.line[:0], e, file)
+	if len(p.line) > p.w.Available() { // a kill leaves no part of a line
+		if err := p.w.Flush(); err != nil {
+			return err
+		}
+	}
 	_, err = p.w.Write(p.line)
 	return err
 }
@@ -65,7 +70,7 @@ const indent = "    "
 func appendMessageText(b []byte, e chatclient.Event, file string) []byte {
 	msg := e.Message
 	if stamp := msg.GetTimestamp(); stamp <= lastTime {
-		b = time.UnixMilli(int64(stamp)).AppendFormat(b, time.DateTime) //nolint:gosec // it is below lastTime
+		b = time.UnixMilli(int64(stamp)).AppendFormat(b, time.DateTime)
 	} else {
 		b = strconv.AppendUint(b, stamp, 10)
 	}

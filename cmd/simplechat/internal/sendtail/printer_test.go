@@ -81,3 +81,27 @@ func FuzzMessageForms(f *testing.F) {
 		}
 	})
 }
+
+// wholeLines is a writer that takes nothing but whole lines.
+type wholeLines struct{ tb testing.TB }
+
+func (w wholeLines) Write(p []byte) (int, error) {
+	if p[len(p)-1] != '\n' {
+		w.tb.Errorf("%d bytes that end in the middle of a line", len(p))
+	}
+	return len(p), nil
+}
+
+// A process that is killed leaves no part of a line behind.
+func TestPrinterWritesWholeLines(t *testing.T) {
+	t.Parallel()
+	p := newPrinter(wholeLines{t}, appendMessageText, nil)
+	for size := range 1000 {
+		if err := p.handle(event("ada", strings.Repeat("x", size*size%200_000))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.flush(); err != nil {
+		t.Fatal(err)
+	}
+}

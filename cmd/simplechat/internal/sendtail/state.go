@@ -71,8 +71,8 @@ func (s *state) save(p chatclient.Position) error {
 }
 
 func (s *state) replace(text string) error {
-	next := s.path + ".new" // the lock keeps others from it
-	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	next := s.path + ".new"                                                   // the lock keeps others from it
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the user names it
 	if err != nil {
 		return err
 	}
