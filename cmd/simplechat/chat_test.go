@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -211,8 +212,14 @@ func TestChatWithoutColours(t *testing.T) {
 	tm := startChat(t, p, 80, 24, "NO_COLOR=1")
 	tm.enter("mine")
 	tm.await("mine\n", "hello")
-	if screen := tm.run("capture-pane", "-p", "-e"); strings.Contains(screen, "\x1b[3") && !strings.Contains(screen, "\x1b[39") {
+	colour := regexp.MustCompile(`\x1b\[([0-9;]*;)?(3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]`)
+	if screen := tm.run("capture-pane", "-p", "-e"); colour.MatchString(screen) {
 		t.Errorf("there are colours in %q", screen)
+	}
+	coloured := startChat(t, p, 80, 24)
+	coloured.await("hello")
+	if screen := coloured.run("capture-pane", "-p", "-e"); !colour.MatchString(screen) {
+		t.Errorf("there are no colours in %q", screen)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -250,5 +251,52 @@ func TestSizes(t *testing.T) {
 		s.press("ctrl+u", "esc")
 		s.send(tea.MouseWheelMsg{Button: tea.MouseWheelUp})
 		s.send(tea.MouseWheelMsg{Button: tea.MouseWheelDown})
+	}
+}
+
+// When the password is no longer valid the user logs in again, and the conversation
+// resumes where it was.
+func TestLoginAgain(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	server.say(t, "user2", "before")
+	s := newScreen(t, 60, 24, server.options())
+	s.await("before")
+	s.send(batchMsg{s.m.session, []any{ended{connect.NewError(connect.CodeUnauthenticated, nil)}}})
+	s.await("does not know this name")
+	server.say(t, "user2", "in between")
+	s.enter("qwerty")
+	s.await("in between")
+	server.say(t, "user2", "after")
+	s.await("after")
+	for _, text := range []string{"before", "in between", "after"} {
+		if n := strings.Count(s.text(), text); n != 1 {
+			t.Errorf("%q is on the screen %d times:\n%s", text, n, s.text())
+		}
+	}
+	if strings.Contains(s.text(), "no longer") {
+		t.Errorf("something is lost:\n%s", s.text())
+	}
+}
+
+// In a new epoch the conversation begins again with its last messages.
+func TestNewEpoch(t *testing.T) {
+	t.Parallel()
+	server, other := newServer(t), newServer(t)
+	server.say(t, "user2", "the old one")
+	for i := range openWith + 50 {
+		other.say(t, "user2", fmt.Sprintf("line %d.", i+1))
+	}
+	s := newScreen(t, 60, 24, server.options())
+	s.await("the old one")
+	s.m.options.Login = loginTo(other.url)
+	s.send(batchMsg{s.m.session, []any{ended{connect.NewError(connect.CodeUnauthenticated, nil)}}})
+	s.enter("qwerty")
+	s.await("line 250.")
+	if s.m.window.first != 51 || len(s.m.window.entries) != openWith+1 {
+		t.Errorf("there are %d entries from %d on", len(s.m.window.entries), s.m.window.first)
+	}
+	if note := s.m.window.entries[0].note; !strings.Contains(note, "new conversation") {
+		t.Errorf("the first entry is not the note: %q", note)
 	}
 }
