@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 
 	"example.com/simplechat/chatsvc/internal/record"
+	"example.com/simplechat/chatsvc/visible"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/visible"
 )
 
 // writeText writes b for a person: one line for each message. Nothing marks a silence.

@@ -5,7 +5,7 @@ import (
 	"io"
 	"sync"
 
-	"example.com/simplechat/internal/visible"
+	"example.com/simplechat/chatsvc/visible"
 )
 
 // notices are what a person should know while a command runs: lines on standard error.

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/visible"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/visible"
 )
 
 // printer is a target that prints messages.

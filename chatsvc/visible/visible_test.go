@@ -6,7 +6,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"example.com/simplechat/internal/visible"
+	"example.com/simplechat/chatsvc/visible"
 )
 
 func TestString(t *testing.T) {
