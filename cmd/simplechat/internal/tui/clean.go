@@ -7,7 +7,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
-	"example.com/simplechat/internal/visible"
+	"example.com/simplechat/chatsvc/visible"
 )
 
 const (

@@ -11,8 +11,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"example.com/simplechat/chatsvc/visible"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/visible"
 )
 
 // noticeMsg is the outcome of a command, for the user.

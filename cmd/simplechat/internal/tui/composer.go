@@ -10,7 +10,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"example.com/simplechat/chatsvc"
-	"example.com/simplechat/internal/visible"
+	"example.com/simplechat/chatsvc/visible"
 )
 
 const (

@@ -7,8 +7,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"example.com/simplechat/chatsvc/visible"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/visible"
 )
 
 // keyDown is bubbletea's name of a key.
