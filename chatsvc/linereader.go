@@ -169,6 +169,8 @@ func (l *lineReader) fill() {
 		return
 	}
 	l.body.end()
+	// An HTTP/1.1 server now waits for the connection's next request, which a cut would end.
+	l.watch.end()
 }
 
 // stop makes the reads fail from now on, for a reason.

@@ -11,8 +11,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,6 +136,36 @@ func TestManyMessagesInOneRequest(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// readCuts is an HTTP/1.1 response that counts the read deadlines in the past.
+type readCuts struct {
+	*httptest.ResponseRecorder
+
+	count atomic.Int32
+}
+
+func (c *readCuts) SetReadDeadline(t time.Time) error {
+	if !t.IsZero() && t.Before(time.Now()) {
+		c.count.Add(1)
+	}
+	return nil
+}
+
+// After a body has ended, net/http reads on for the connection's next request: to cut
+// that read would end the connection, and cancel the next request.
+func TestManyMessagesLeaveTheConnectionAlone(t *testing.T) {
+	t.Parallel()
+	_, handler := newService(t).Handler()
+	req := httptest.NewRequestWithContext(testContext(t), http.MethodPost, chatconnect.SimpleChatSendMessageProcedure,
+		io.MultiReader(strings.NewReader(jsonLine("one", "")+jsonLine("two", ""))))
+	req.Header = header()
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	res := &readCuts{ResponseRecorder: httptest.NewRecorder()}
+	handler.ServeHTTP(res, req)
+	if got, want := res.Body.String(), `{"offset":"1"}`+"\n"+`{"offset":"2"}`+"\n"; got != want || res.count.Load() != 0 {
+		t.Errorf("%q, and %d cut reads", got, res.count.Load())
 	}
 }
 

@@ -18,7 +18,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['e2e/**'],
+    files: ['e2e/**', 'perf/**'],
     // Playwright's fixtures get a function called use, and name what they need by taking it apart.
     rules: { 'react-hooks/rules-of-hooks': 'off', 'no-empty-pattern': 'off' },
   },

@@ -213,6 +213,35 @@ test('the list stays at its end, unless one has scrolled up', async ({ page, ser
   await expect.poll(() => atEnd(page)).toBe(true);
 });
 
+test('what comes below is not drawn while one reads above, and is found on the way down', async ({
+  page,
+  server,
+}) => {
+  const client = server.client('user2');
+  await fill(client, 150);
+  await login(page, server);
+  await expect(page.getByText(/^message 150 /)).toBeInViewport();
+  await list(page).evaluate(el => (el.scrollTop -= 4000));
+  await expect(page.getByRole('button', { name: 'Newest' })).toBeVisible();
+  await list(page).evaluate(async el => {
+    // What the scroll itself draws comes first.
+    for (let i = 0; i < 10; i++) await new Promise(requestAnimationFrame);
+    Object.assign(globalThis, { changes: 0 });
+    const observer = new MutationObserver(found => {
+      (globalThis as unknown as { changes: number }).changes += found.length;
+    });
+    observer.observe(el, { attributes: true, characterData: true, childList: true, subtree: true });
+  });
+  await fill(client, 100, 151);
+  await expect(page.getByRole('button', { name: '100 new messages' })).toBeVisible();
+  expect(await page.evaluate(() => (globalThis as unknown as { changes: number }).changes)).toBe(0);
+  await expect(async () => {
+    await list(page).evaluate(el => (el.scrollTop += 1500));
+    await expect(page.getByText(/^message 250 /)).toBeInViewport({ timeout: 100 });
+  }).toPass({ timeout: 30_000 });
+  await expect.poll(() => itemCount(page)).toBe(250);
+});
+
 test('an own message brings one back to the end', async ({ page, server }) => {
   await fill(server.client('user2'), 100);
   await login(page, server);

@@ -1,4 +1,4 @@
-import type { Page } from '@playwright/test';
+import type { Locator, Page } from '@playwright/test';
 import { readFile } from 'node:fs/promises';
 import { ChatMessage_ContentType as Type } from '../src/gen/qtgrpc/examples/chat/simplechat_pb';
 import { bubbles, expect, field, login, sent, test } from './harness';
@@ -246,24 +246,44 @@ test('an image of any shape keeps its place small', async ({ page, server }) => 
   }
 });
 
-test('a camera’s picture stands upright', async ({ page, server }) => {
-  await login(page, server);
-  const jpeg = await draw(page, 'image/jpeg', 300, 200);
-  // Exif with one tag: orientation 6, a quarter turn (TIFF, little endian).
-  const exif = Buffer.from(
-    'ffe1002245786966000049492a000800000001001201030001000000060000000000000000',
-    'hex',
-  ).subarray(0, 36);
-  await server.client('user2').send(Type.Image, Buffer.concat([jpeg.subarray(0, 2), exif, jpeg.subarray(2)]));
-  const image = bubbles(page).locator('img');
-  await expect.poll(() => image.evaluate(el => (el as HTMLImageElement).naturalHeight)).toBe(300);
-  await expect
-    .poll(async () => {
-      const { width, height } = (await image.boundingBox())!;
-      return [Math.round(width), Math.round(height)];
-    })
-    .toEqual([200, 300]);
-});
+for (const [name, width, height] of [
+  ['small', 300, 200],
+  ['large', 700, 466],
+] as const) {
+  test(`a camera’s ${name} picture stands upright`, async ({ page, server }) => {
+    await login(page, server);
+    const jpeg = await draw(page, 'image/jpeg', width, height);
+    // Exif with one tag: orientation 6, a quarter turn (TIFF, little endian).
+    const exif = Buffer.from(
+      'ffe1002245786966000049492a000800000001001201030001000000060000000000000000',
+      'hex',
+    ).subarray(0, 36);
+    await server
+      .client('user2')
+      .send(Type.Image, Buffer.concat([jpeg.subarray(0, 2), exif, jpeg.subarray(2)]));
+    const image = bubbles(page).locator('img');
+    await expect.poll(async () => (await sizeOf(image)).naturalHeight).toBeGreaterThan(250);
+    // A large one is shown by a copy, which takes as much memory as can be seen of it.
+    expect((await sizeOf(image)).naturalHeight).toBeLessThan(700);
+    const shown = name === 'small' ? [200, 300] : [213, 320];
+    await expect
+      .poll(async () => {
+        const { width, height } = (await image.boundingBox())!;
+        return [Math.round(width), Math.round(height)];
+      })
+      .toEqual(shown);
+    await image.click();
+    await expect
+      .poll(() => sizeOf(page.locator('.viewer img')))
+      .toEqual({ naturalWidth: height, naturalHeight: width });
+  });
+}
+
+const sizeOf = (image: Locator) =>
+  image.evaluate((el: HTMLImageElement) => ({
+    naturalWidth: el.naturalWidth,
+    naturalHeight: el.naturalHeight,
+  }));
 
 test('bytes that are no image are a file to save', async ({ page, server }) => {
   await login(page, server);

@@ -107,6 +107,7 @@ test('the search finds loaded and older messages', async ({ page, server }) => {
   await expect(bubbles(page).filter({ hasText: 'last' })).toBeInViewport();
   await page.keyboard.press('Control+f');
   await page.keyboard.type('NEEDLE');
+  await expect(page.getByRole('searchbox')).toHaveValue('NEEDLE'); // from the first key on
   const state = page.locator('.search-state');
   await expect(state).toHaveText('1 of 1+');
   await expect(page.locator('mark')).toHaveText('needle');

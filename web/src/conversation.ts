@@ -23,6 +23,9 @@ const notices: Record<Top, Notice | undefined> = {
   full: { key: topKey, notice: 'There are earlier messages, more than this page can show.' },
 };
 
+/** The notice above rows that others had to leave for. */
+export const fullNotice = notices.full;
+
 /** The rows that can be read, oldest first. The oldest go when there are too many. */
 export class Conversation {
   rows: Row[] = [];

@@ -4,7 +4,7 @@ import { sniffImage } from './image';
 /** What a message holds, ready to be shown. */
 export type Content =
   | { kind: 'text'; text: string; size: number }
-  | { kind: 'image'; blob: Blob; size: number; width: number; height: number }
+  | { kind: 'image'; blob: Blob; size: number; width: number; height: number; isAnimated: boolean }
   | { kind: 'file'; blob: Blob; size: number; preview: string };
 
 /** One message of the conversation. */
@@ -51,7 +51,8 @@ export function contentOf(msg: Pick<ChatMessage, 'type' | 'content'>): Content {
   const image = sniffImage(bytes);
   if (image) {
     const blob = new Blob([bytes], { type: image.mime });
-    return { kind: 'image', blob, size, width: image.width, height: image.height };
+    const { width, height, frames } = image;
+    return { kind: 'image', blob, size, width, height, isAnimated: frames > 1 };
   }
   // Opened as HTML or SVG, the bytes could run as a part of this page. This type is only ever saved.
   const blob = new Blob([bytes], { type: 'application/octet-stream' });

@@ -15,17 +15,22 @@ function stored(): Choice {
   }
 }
 
+function permission(): NotificationPermission {
+  return typeof Notification === 'function' && isSecureContext ? Notification.permission : 'denied';
+}
+
 /** Notifications of the desktop: off until the user wants them. */
 export class Notifier {
   private choice = stored();
+  private permission = permission();
 
   /** Whether the browser can show any, here: it wants TLS or this machine, and the user may have said no. */
   get possible(): boolean {
-    return typeof Notification === 'function' && isSecureContext && Notification.permission !== 'denied';
+    return this.permission !== 'denied';
   }
 
   get on(): boolean {
-    return this.possible && this.choice === 'on' && Notification.permission === 'granted';
+    return this.possible && this.choice === 'on' && this.permission === 'granted';
   }
 
   /** Whether the user has not been asked yet. */
@@ -33,10 +38,16 @@ export class Notifier {
     return this.possible && this.choice === undefined;
   }
 
+  /** Looks again at what the browser allows. It asks another process, which is too slow for each message. */
+  refresh(): void {
+    this.permission = permission();
+  }
+
   /** Switches them on, if the browser's own question is answered with yes, or off. */
   async set(on: boolean): Promise<void> {
     const granted = on && (await Notification.requestPermission()) === 'granted';
     this.choice = granted ? 'on' : 'off';
+    this.refresh();
     try {
       localStorage.setItem(choiceKey, this.choice);
     } catch {

@@ -305,6 +305,7 @@ export class Tab {
 
   private onReturn(): void {
     this.unread.returned();
+    this.notifier.refresh();
     this.changed();
   }
 

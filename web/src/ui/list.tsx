@@ -1,9 +1,9 @@
-import { Component, createRef, type RefObject } from 'preact';
+import { Component, createRef, type RefObject, type VNode } from 'preact';
 import { dayOf, topKey } from '../conversation';
-import { Heights } from '../heights';
 import { isMessage, type Message, type Row } from '../message';
 import type { Pending } from '../outbox';
-import { Bubble, estimate, NoticeRow, type Marks } from './rows';
+import { firstKey, Items, type Range } from './items';
+import { Bubble, NoticeRow, type Marks } from './rows';
 import type { News } from '../unread';
 import type { Standout } from './marked';
 import { FloatingDay, Jumps } from './overlay';
@@ -29,10 +29,8 @@ interface Props {
   onPicture: (picture: Picture) => void;
 }
 
-interface State {
-  /** The items that are in the document: from first up to, and without, last. */
-  first: number;
-  last: number;
+/** The range is that of the items that are in the document. */
+interface State extends Range {
   /** Whether the list stays at its end. */
   stuck: boolean;
   /** Where the first unread message is, if it has not been in sight yet. */
@@ -52,7 +50,8 @@ const scrollEnd = 2000;
 
 /**
  * The conversation. Only the rows around what is seen are in the document. The list stays at its end, unless
- * the user has scrolled up: then what is read stays where it is, whatever happens around it.
+ * the user has scrolled up: then what is read stays where it is, whatever happens around it, and what comes
+ * at the end is not looked at before the user comes near it.
  */
 export class List extends Component<Props, State> {
   override state: State = { first: 0, last: 0, stuck: true, line: 'seen' };
@@ -61,9 +60,8 @@ export class List extends Component<Props, State> {
   private readonly above = createRef<HTMLDivElement>();
   private readonly below = createRef<HTMLDivElement>();
   private readonly day = createRef<FloatingDay>();
-  private readonly heights = new Heights();
+  private readonly items = new Items();
   private readonly observer = new ResizeObserver(entries => this.onResize(entries));
-  private width = 0;
   private height = 0;
   /** Where the window was when it was last looked at. */
   private top = 0;
@@ -73,16 +71,18 @@ export class List extends Component<Props, State> {
   private drift = 0;
   /** The timer that runs while the user scrolls. */
   private scrolling: ReturnType<typeof setTimeout> | undefined;
-  private keys: string[] = [];
-  /** What the keys and heights were last laid out for. */
-  private laidOut: { rows?: readonly Row[]; pending?: string } = {};
+  /** What is in the document, and what it was made of: it is made again only if that has changed. */
+  private drawn: { list: VNode; of: readonly unknown[] } | undefined;
+  /** The list for which all is in its place. */
+  private settled: VNode | undefined;
   private lastOwn = 0;
   /** What is known of rows also while they are not in the document. */
   private readonly marks: Marks = { whole: new Set(), broken: new Set() };
 
   override componentDidMount(): void {
     this.props.handle.current = this;
-    this.width = this.scroller.current!.clientWidth;
+    this.items.resize(this.scroller.current!.clientWidth);
+    this.items.layOut();
     this.observer.observe(this.scroller.current!);
     this.scroller.current!.addEventListener('scrollend', this.onScrolled);
     this.settle();
@@ -93,13 +93,29 @@ export class List extends Component<Props, State> {
     clearTimeout(this.scrolling);
   }
 
-  /** Lets the range follow its rows when others come or go above them. */
-  override componentWillReceiveProps({ rows }: Props): void {
-    const key = this.props.rows.find(isMessage)?.key;
-    const index = this.props.rows.findIndex(row => row.key === key);
-    const shift = rows.findIndex(row => row.key === key) - index;
-    if (rows === this.props.rows || key === undefined || shift <= 0) return;
-    this.setState(({ first, last }) => ({ first: first + shift, last: last + shift }));
+  override componentWillMount(): void {
+    this.setState(this.take(this.props));
+  }
+
+  /** Takes in what has changed, unless it is out of sight. */
+  override componentWillReceiveProps(props: Props): void {
+    if (!this.isAway(props)) this.setState(this.take(props));
+    else if (this.items.takeTop(props.rows)) this.drawn = undefined;
+  }
+
+  /** Whether the end of what there was is so far below that what comes there does not matter. */
+  private isAway({ rows }: Props): boolean {
+    const { stuck, last } = this.state;
+    return !stuck && last < this.items.count && this.items.isContinuedBy(rows);
+  }
+
+  /** Takes in all rows, and returns which of them belong into the document now. */
+  private take({ rows, pending }: Props): Range {
+    const { first, last, stuck } = this.state;
+    const shift = this.items.take(rows, pending, firstKey(this.items, this.state));
+    const { total } = this.items.heights;
+    if (stuck) return this.items.range(total - this.height - margin, total);
+    return { first: Math.max(0, first + shift), last: Math.max(0, last + shift) };
   }
 
   /** Returns what has the focus in the list. */
@@ -108,18 +124,24 @@ export class List extends Component<Props, State> {
     return this.scroller.current!.contains(focused) ? (focused as HTMLElement) : null;
   }
 
-  override componentDidUpdate(before: Props, { stuck }: State, focused: HTMLElement | null): void {
+  override componentDidUpdate(before: Props, { stuck, line }: State, focused: HTMLElement | null): void {
     this.keepFocus(focused);
-    const { pending } = this.props;
+    const { pending, rows, news } = this.props;
     const own = pending.at(-1)?.timestamp ?? 0;
     if (own > this.lastOwn) {
       this.lastOwn = own;
       this.toLast();
-    } else if (this.props.news && this.props.news.key !== before.news?.key) {
+    } else if (news && news.key !== before.news?.key) {
       this.setState({ line: 'below' });
     }
     if (stuck !== this.state.stuck) this.props.onEnd(this.state.stuck);
-    this.settle();
+    if (!this.items.isOf(rows, pending) && !this.isAway(this.props)) {
+      this.setState(this.take(this.props)); // the user has come near the end
+      return;
+    }
+    const isSettled = this.settled === this.drawn?.list && stuck === this.state.stuck;
+    if (!isSettled || line !== this.state.line) this.settle();
+    else if (news && line !== 'seen') this.updateRange(); // the window may have the focus again
   }
 
   /** Gives the focus back to what lost it by a move in the document, or to the list if it has left. */
@@ -131,8 +153,9 @@ export class List extends Component<Props, State> {
   /** Scrolls to where the list should be, and draws what is seen there. */
   private settle(): void {
     const view = this.scroller.current!;
-    this.layOut();
-    for (const el of view.querySelectorAll('[data-key]')) this.observer.observe(el);
+    if (this.settled !== this.drawn?.list)
+      for (const el of view.querySelectorAll('[data-key]')) this.observer.observe(el);
+    this.settled = this.drawn?.list;
     if (this.state.stuck) {
       this.drift = 0;
       this.space();
@@ -148,9 +171,9 @@ export class List extends Component<Props, State> {
   /** Leaves the anchor where it is in the window, though what is above it may have another height now. */
   private keepPlace(): void {
     const view = this.scroller.current!;
-    const index = this.keys.indexOf(this.anchor.key);
+    const index = this.items.keys.indexOf(this.anchor.key);
     // Not what the user has scrolled since, only what heights have changed.
-    const shift = index < 0 ? 0 : this.heights.top(index) + this.drift - this.anchor.top;
+    const shift = index < 0 ? 0 : this.items.heights.top(index) + this.drift - this.anchor.top;
     if (this.scrolling !== undefined) {
       // To set the place would end a scroll that is under way: the rows move instead, as far as they can.
       this.drift -= Math.min(shift, this.firstTop());
@@ -165,14 +188,14 @@ export class List extends Component<Props, State> {
 
   /** Makes the space above and below the rows as high as the rows that are not there. */
   private space(): void {
-    const { total } = this.heights;
+    const { total } = this.items.heights;
     this.above.current!.style.height = `${Math.max(0, this.firstTop())}px`;
-    this.below.current!.style.height = `${total - this.heights.top(this.range().last)}px`;
+    this.below.current!.style.height = `${total - this.items.heights.top(this.range().last)}px`;
   }
 
   private firstTop(): number {
     const { first } = this.range();
-    return first === 0 && this.scrolling === undefined ? 0 : this.heights.top(first) + this.drift;
+    return first === 0 && this.scrolling === undefined ? 0 : this.items.heights.top(first) + this.drift;
   }
 
   /** Puts the rows where they belong after a scroll, and the window with them. */
@@ -189,25 +212,13 @@ export class List extends Component<Props, State> {
     this.updateRange();
   };
 
-  private layOut(again = false): void {
-    const { rows, pending } = this.props;
-    const signature = pending.map(p => p.key).join();
-    if (!again && this.laidOut.rows === rows && this.laidOut.pending === signature) return;
-    this.laidOut = { rows, pending: signature };
-    this.keys = rows.map(row => row.key);
-    for (const p of pending) this.keys.push(p.key);
-    this.heights.layOut(this.keys, i => estimate(rows[i] ?? pending[i - rows.length]!, this.width));
-  }
-
   /** Draws other rows when what is seen comes near the end of those that are drawn. */
   private updateRange(): void {
     const view = this.scroller.current!;
-    const top = this.state.stuck ? this.heights.total - view.clientHeight : view.scrollTop - this.drift;
-    const range = (around: number) => ({
-      first: this.heights.at(top - around),
-      last: Math.min(this.keys.length, this.heights.at(top + view.clientHeight + around) + 1),
-    });
-    if (this.keys.length > 0 && !this.props.loading && top < nearTop) this.props.onTop();
+    const top = this.state.stuck ? this.items.heights.total - view.clientHeight : view.scrollTop - this.drift;
+    const bottom = top + view.clientHeight;
+    const range = (around: number) => this.items.range(top - around, bottom + around);
+    if (this.items.count > 0 && !this.props.loading && top < nearTop) this.props.onTop();
     this.lookForLine(top, view.clientHeight);
     const { first, last } = this.state;
     const needed = range(margin / 2);
@@ -220,7 +231,8 @@ export class List extends Component<Props, State> {
   private lookForLine(top: number, height: number): void {
     const { news } = this.props;
     if (!news || this.state.line === 'seen' || !document.hasFocus()) return;
-    const at = this.heights.top(this.keys.indexOf(news.key));
+    const index = this.items.keys.indexOf(news.key);
+    const at = index < 0 ? Infinity : this.items.heights.top(index);
     const line = at < top ? 'above' : at > top + height ? 'below' : 'seen';
     if (line !== this.state.line) this.setState({ line });
   }
@@ -231,18 +243,17 @@ export class List extends Component<Props, State> {
       const el = target as HTMLElement;
       if (el === this.scroller.current) {
         news = true;
-        if (el.clientWidth !== this.width) this.heights.clear();
-        this.width = el.clientWidth;
+        this.items.resize(el.clientWidth);
         this.height = el.clientHeight;
       } else if (el.isConnected) {
-        news = this.heights.measure(el.dataset.key!, el.getBoundingClientRect().height) || news;
+        news = this.items.heights.measure(el.dataset.key!, el.getBoundingClientRect().height) || news;
       } else {
         this.observer.unobserve(el);
       }
     }
     if (!news) return;
-    this.layOut(true);
-    this.forceUpdate(); // the space above and below has changed, and with it the place
+    this.items.layOut();
+    this.settle(); // the space above and below has changed, and with it the place
   }
 
   private readonly onScroll = (): void => {
@@ -255,9 +266,9 @@ export class List extends Component<Props, State> {
     const stuck = this.state.stuck ? !left : gap < sticky;
     this.top = view.scrollTop;
     this.noteAnchor();
-    const at = this.heights.at(view.scrollTop - this.drift);
-    const row = this.props.rows[at];
-    const before = this.before(at);
+    const at = this.items.heights.at(view.scrollTop - this.drift);
+    const row = this.items.rows[at];
+    const before = this.items.before(at);
     // Not where the rows say it themselves, nor when the list only follows its end.
     if (!stuck && row && isMessage(row) && before && dayOf(before as Message) === dayOf(row)) {
       this.day.current!.show(row.timestamp);
@@ -276,15 +287,15 @@ export class List extends Component<Props, State> {
 
   private noteAnchor(): void {
     const { scrollTop } = this.scroller.current!;
-    let index = this.heights.at(scrollTop - this.drift);
+    let index = this.items.heights.at(scrollTop - this.drift);
     // Older messages come between the notice above the first one and that one: only the latter keeps its place.
-    if (this.keys[index] === topKey && this.keys.length > 1) index++;
-    this.anchor = { key: this.keys[index] ?? '', top: this.heights.top(index) + this.drift };
+    if (this.items.keys[index] === topKey && this.items.count > 1) index++;
+    this.anchor = { key: this.items.keys[index] ?? '', top: this.items.heights.top(index) + this.drift };
   }
 
   /** The items that are in the document, of those that there are. */
-  private range(): { first: number; last: number } {
-    const count = this.keys.length;
+  private range(): Range {
+    const { count } = this.items;
     return { first: Math.min(this.state.first, count), last: Math.min(this.state.last, count) };
   }
 
@@ -295,7 +306,8 @@ export class List extends Component<Props, State> {
   /** Goes to the end, but first to what is unread before it. */
   readonly toEnd = (): void => {
     const { news } = this.props;
-    if (news && this.state.line === 'below' && this.keys.includes(news.key)) this.show(news.key);
+    if (news && this.state.line === 'below' && this.props.rows.some(row => row.key === news.key))
+      this.show(news.key);
     else this.toLast();
   };
 
@@ -308,21 +320,22 @@ export class List extends Component<Props, State> {
   /** Brings a message into sight, and opens it if its text is cut short. */
   show(key: string, open = false): void {
     if (open) this.marks.whole.add(key);
+    this.items.take(this.props.rows, this.props.pending, '');
     this.setState({ stuck: false }, () => this.bring(key, 4));
   }
 
   /** Heights are estimates until rows are drawn, so that it may take some tries to get there. */
   private bring(key: string, tries: number): void {
     const view = this.scroller.current;
-    const index = this.keys.indexOf(key);
+    const index = this.items.keys.indexOf(key);
     if (!view || index < 0) return;
     const margin = view.clientHeight / 4;
     const row = view.querySelector(`[data-key="${CSS.escape(key)}"]`);
     const gap = row
       ? row.getBoundingClientRect().top - view.getBoundingClientRect().top
-      : this.heights.top(index) + this.drift - view.scrollTop;
+      : this.items.heights.top(index) + this.drift - view.scrollTop;
     view.scrollTop += gap - margin;
-    this.anchor = { key, top: this.heights.top(index) + this.drift };
+    this.anchor = { key, top: this.items.heights.top(index) + this.drift };
     this.updateRange();
     if (tries > 0) requestAnimationFrame(() => this.bring(key, tries - 1));
   }
@@ -330,11 +343,7 @@ export class List extends Component<Props, State> {
   override render() {
     const { loading, news } = this.props;
     const { stuck, line } = this.state;
-    this.layOut();
-    const count = this.keys.length;
-    const { first, last } = this.range();
-    const shown = [];
-    for (let i = first; i < last; i++) shown.push(this.item(i));
+    const { count } = this.items;
     return (
       <div class="list-frame">
         <div
@@ -348,7 +357,7 @@ export class List extends Component<Props, State> {
           onKeyDown={this.onKeyDown}
         >
           <div ref={this.above} class="space" />
-          {count > 0 && <ol>{shown}</ol>}
+          {count > 0 && this.draw()}
           <div ref={this.below} class="space" />
           {count === 0 && <p class="empty">{loading ? 'Loading…' : 'Nothing has been said yet.'}</p>}
         </div>
@@ -364,26 +373,28 @@ export class List extends Component<Props, State> {
     );
   }
 
-  private item(i: number) {
-    const { rows, pending, user, standout, news, onRetry, onDiscard, onPicture } = this.props;
-    const row = rows[i];
-    // Not within the spread: the runtime ignores it there, and rows would take over each other's state.
-    const key = this.keys[i]!;
-    const place = { index: i, count: this.keys.length };
-    if (row && !isMessage(row)) return <NoticeRow key={key} {...place} row={row} />;
-    const item = row ?? pending[i - rows.length]!;
-    const kept = { previous: this.before(i), user, marks: this.marks, standout, isNew: key === news?.key };
-    return <Bubble key={key} {...place} {...kept} item={item} {...{ onRetry, onDiscard, onPicture }} />;
+  /** Returns the rows, the same ones if nothing about them has changed: the runtime then passes them by. */
+  private draw(): VNode {
+    const { first, last } = this.range();
+    const { user, standout, news } = this.props;
+    const of = [this.items.rows, first, last, user, standout, news?.key];
+    if (!this.drawn || this.items.isPending || of.some((value, i) => value !== this.drawn!.of[i])) {
+      const shown = [];
+      for (let i = first; i < last; i++) shown.push(this.item(i));
+      this.drawn = { list: <ol>{shown}</ol>, of };
+    }
+    return this.drawn.list;
   }
 
-  /** Returns the message above an item. */
-  private before(i: number): Message | Pending | undefined {
-    const { rows, pending } = this.props;
-    for (let at = i - 1; at >= 0; at--) {
-      const row = rows[at];
-      if (!row) return pending[at - rows.length];
-      if (isMessage(row)) return row;
-    }
-    return undefined;
+  private item(i: number) {
+    const { user, standout, news, onRetry, onDiscard, onPicture } = this.props;
+    const item = this.items.at(i);
+    // Not within the spread: the runtime ignores it there, and rows would take over each other's state.
+    const { key } = item;
+    const place = { index: i, count: this.items.count };
+    if ('notice' in item) return <NoticeRow key={key} {...place} row={item} />;
+    const previous = this.items.before(i);
+    const kept = { previous, user, marks: this.marks, standout, isNew: key === news?.key };
+    return <Bubble key={key} {...place} {...kept} item={item} {...{ onRetry, onDiscard, onPicture }} />;
   }
 }

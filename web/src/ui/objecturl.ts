@@ -1,8 +1,34 @@
-import { useEffect, useMemo } from 'preact/hooks';
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import type { Content } from '../message';
+import { needsThumbnail, thumbnailOf } from '../thumbnail';
 
 /** Returns a URL for a blob, valid while the component is there. */
-export function useObjectURL(blob: Blob): string {
-  const url = useMemo(() => URL.createObjectURL(blob), [blob]);
-  useEffect(() => () => URL.revokeObjectURL(url), [url]);
+export function useObjectURL(blob: Blob): string;
+/** The same for a blob that is not there yet. */
+export function useObjectURL(blob: Blob | undefined): string | undefined;
+export function useObjectURL(blob: Blob | undefined): string | undefined {
+  const url = useMemo(() => blob && URL.createObjectURL(blob), [blob]);
+  useEffect(() => () => url && URL.revokeObjectURL(url), [url]);
   return url;
+}
+
+/** Returns a URL for a picture in a list, or for a small copy of it if it is large: undefined until that is made. */
+export function usePictureURL(
+  content: Extract<Content, { kind: 'image' }>,
+  shown: { width: number; height: number },
+  onBroken: () => void,
+): string | undefined {
+  const isLarge = needsThumbnail(content, shown);
+  const [copy, setCopy] = useState<{ of: Blob; blob: Blob }>();
+  useEffect(() => {
+    if (!isLarge) return;
+    const control = new AbortController();
+    thumbnailOf(content, shown, control.signal).then(
+      blob => !control.signal.aborted && setCopy({ of: content.blob, blob }),
+      () => !control.signal.aborted && onBroken(),
+    );
+    return () => control.abort();
+  }, [content.blob, isLarge]);
+  const small = copy?.of === content.blob ? copy.blob : undefined;
+  return useObjectURL(isLarge ? small : content.blob);
 }

@@ -5,7 +5,7 @@ import type { Pending } from '../outbox';
 import { Actions, usePointedAt } from './actions';
 import { dayName, fileName, fullTimeOf, hueOf, isoTimeOf, sizeName, timeOf } from './format';
 import { Icon } from './icons';
-import { useObjectURL } from './objecturl';
+import { useObjectURL, usePictureURL } from './objecturl';
 import type { Standout } from './marked';
 import { Text } from './text';
 import type { Picture } from './viewer';
@@ -20,20 +20,27 @@ interface Place {
   count: number;
 }
 
-/** Returns about how high a row will be in a list of a width. */
-export function estimate(row: Row | Pending, width: number): number {
+/** Returns about how high a row will be below another one in a list of a width. */
+export function estimate(row: Row | Pending, previous: Row | Pending | undefined, width: number): number {
   if ('notice' in row) return 56;
   const { content } = row;
+  const name = previous && !('notice' in previous) && isTogether(previous, row) ? 0 : 27;
   switch (content.kind) {
     case 'text': {
       const perLine = Math.max(20, Math.min(width * 0.72, 620) / 8);
-      return 46 + 21 * Math.min(42, Math.ceil(Math.min(content.text.length, 3000) / perLine));
+      return 19 + name + 21 * Math.min(42, Math.ceil(Math.min(content.text.length, 3000) / perLine));
     }
     case 'image':
-      return 40 + pictureSize(content, width).height;
+      return 13 + name + pictureSize(content, width).height;
     case 'file':
-      return 110;
+      return 83 + name;
   }
+}
+
+/** Whether two messages on one day stand under one name, if both are stored or neither is. */
+function isTogether(a: Message | Pending, b: Message | Pending): boolean {
+  const from = 'from' in a ? a.from : '';
+  return from === ('from' in b ? b.from : '') && Math.abs(a.timestamp - b.timestamp) < together;
 }
 
 function pictureSize(
@@ -224,9 +231,9 @@ interface PictureProps {
 }
 
 function PictureButton({ content, alt, onPicture, onBroken }: PictureProps) {
-  const url = useObjectURL(content.blob);
   const [turned, setTurned] = useState(false);
   const { width, height } = pictureSize(turned ? { width: content.height, height: content.width } : content);
+  const url = usePictureURL(content, pictureSize(content), onBroken);
   return (
     <button type="button" class="picture" aria-label={`${alt}: enlarge`} onClick={onPicture}>
       <img
@@ -238,9 +245,7 @@ function PictureButton({ content, alt, onPicture, onBroken }: PictureProps) {
           // An EXIF orientation lays a camera's picture on its side.
           const { naturalWidth, naturalHeight } = event.currentTarget;
           setTurned(
-            naturalWidth !== naturalHeight &&
-              naturalWidth === content.height &&
-              naturalHeight === content.width,
+            naturalWidth !== naturalHeight && naturalWidth > naturalHeight !== content.width > content.height,
           );
         }}
       />

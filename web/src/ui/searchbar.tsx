@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { Search } from '../search';
 import type { Tab } from '../tab';
 import { numberOf } from './format';
@@ -25,7 +25,8 @@ export function SearchBar({ tab, onShow, onClose }: Props) {
   const { rows, top } = tab.conversation;
   const found = useMemo(() => search.matches(rows), [search, rows]);
   const index = at === undefined ? -1 : found.indexOf(at);
-  useEffect(() => input.current?.focus(), []);
+  // Before the next key comes, which is the first one of what is searched for.
+  useLayoutEffect(() => input.current?.focus(), []);
 
   const show = (key: string | undefined): void => {
     setAt(key);
