@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 	}
 	// What the developer has set would change what the tests see.
 	for _, entry := range os.Environ() {
-		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "SIMPLECHAT_") && name != bufVariable {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "SIMPLECHAT_") && !slices.Contains(toolVariables, name) {
 			_ = os.Unsetenv(name)
 		}
 	}
@@ -68,6 +68,9 @@ func TestMain(m *testing.M) {
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
+
+// toolVariables name programs to use instead of building or looking for them.
+var toolVariables = []string{bufVariable, pebbleVariable, caddyVariable}
 
 // otherProgram is the variable that makes the test's own program one of
 // otherPrograms, for tests that need a process to look at.
