@@ -5,6 +5,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/json"
 	"io"
 	"net"
@@ -101,38 +102,60 @@ func fetchWhenUp(tb testing.TB, url string, roots *x509.CertPool) []byte {
 	}
 }
 
-// startDNS starts a server for which each name is 127.0.0.1, and returns its address.
+// startDNS starts a server over TCP for which each name is 127.0.0.1, and returns its
+// address.
 func startDNS(tb testing.TB) string {
 	tb.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = conn.Close() })
+	tb.Cleanup(func() { _ = l.Close() })
 	go func() {
-		buf := make([]byte, 512)
 		for {
-			n, from, err := conn.ReadFrom(buf)
+			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			var m dnsmessage.Message
-			if m.Unpack(buf[:n]) != nil || len(m.Questions) == 0 {
-				continue
-			}
-			answer := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}, Questions: m.Questions}
-			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-				answer.Answers = []dnsmessage.Resource{{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class},
-					Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
-				}}
-			}
-			if packet, err := answer.Pack(); err == nil {
-				_, _ = conn.WriteTo(packet, from)
-			}
+			go func() {
+				defer conn.Close()
+				for answerDNS(conn) == nil {
+				}
+			}()
 		}
 	}()
-	return conn.LocalAddr().String()
+	return l.Addr().String()
+}
+
+// answerDNS answers a question, which its length precedes in two bytes (RFC 1035, 4.2.2).
+func answerDNS(conn io.ReadWriter) error {
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return err
+	}
+	packet := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(conn, packet); err != nil {
+		return err
+	}
+	var asked dnsmessage.Message
+	if err := asked.Unpack(packet); err != nil {
+		return err
+	}
+	answer := dnsmessage.Message{Header: dnsmessage.Header{ID: asked.ID, Response: true, RecursionAvailable: true}, Questions: asked.Questions}
+	for _, q := range asked.Questions {
+		if q.Type == dnsmessage.TypeA {
+			answer.Answers = append(answer.Answers, dnsmessage.Resource{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class},
+				Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
+			})
+		}
+	}
+	packet, err := answer.Pack()
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...))
+	return err
 }
 
 const acmeDomain = "chat.example.com"

@@ -22,7 +22,8 @@ const stdHTTP2Variable = "SIMPLECHAT_STD_HTTP2"
 var serverTests = []string{
 	"TestConnectGo", "TestGRPCGo", "TestLargestMessagesReachDefaultClient",
 	"TestCurlSends", "TestCurlReadsErrors", "TestCurlWatchesLines", "TestCurlWatchesEnvelopes", "TestCurlSpeaksGRPC",
-	"TestPage", "TestHealth", "TestReflection", "TestTLS", "TestCORS", "TestLargeHeaderIsRefused",
+	"TestCurlPlainForms", "TestCurlFailsWhenTheServerEndsAStream", "TestOtherSites", "TestManyMessagesAreLimited", "TestBufCurl",
+	"TestPage", "TestHealth", "TestHealthWatch", "TestReflection", "TestTLS", "TestCORS", "TestLargeHeaderIsRefused",
 	"TestMaxContent", "TestHeartbeat", "TestWriteDeadlineCutsStuckClient", "TestMaxStreams",
 	"TestNoCredentialInLog", "TestSignalEndsServer", "TestStuckClientsDoNotKeepServer",
 }

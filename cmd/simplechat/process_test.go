@@ -69,8 +69,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// toolVariables name programs to use instead of building or looking for them.
-var toolVariables = []string{bufVariable, pebbleVariable, caddyVariable}
+// toolVariables name programs to use instead of building them.
+var toolVariables = []string{bufVariable, pebbleVariable}
 
 // otherProgram is the variable that makes the test's own program one of
 // otherPrograms, for tests that need a process to look at.

@@ -18,16 +18,10 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// caddyVariable names a caddy to use.
-const caddyVariable = "SIMPLECHAT_CADDY"
-
 // installed returns the path of a program of the system. Continuous integration must
 // have it.
 func installed(tb testing.TB, name string) string {
 	tb.Helper()
-	if path := os.Getenv("SIMPLECHAT_" + strings.ToUpper(name)); name == "caddy" && path != "" {
-		return path
-	}
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin") {
 		path := filepath.Join(dir, name)
 		if info, err := os.Stat(path); err == nil && !info.IsDir() {
