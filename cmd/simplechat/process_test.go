@@ -53,6 +53,9 @@ func TestMain(m *testing.M) {
 			_ = os.Unsetenv(name)
 		}
 	}
+	if os.Getenv(testStdHTTP2) != "" {
+		_ = os.Setenv(stdHTTP2Variable, "true")
+	}
 	// The tests read the server's log, which is no terminal's.
 	if err := os.Setenv("SIMPLECHAT_LOG_FORMAT", "text"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
