@@ -20,8 +20,8 @@ const (
 	testStdHTTP2 = "TEST_STD_HTTP2"
 )
 
-// serverTests are the tests of what a client of the server sees. There is no row
-// among them that only package h2 satisfies; those that compare its bounds with
+// serverTests are the tests of what a client of the server sees. One row of them is
+// for package h2 alone: see TestCurlSpeaksGRPC. The tests that compare its bounds with
 // net/http's are in that package.
 var serverTests = []string{
 	"TestWhoServesHTTP2", "TestConnectGo", "TestGRPCGo", "TestLargestMessagesReachDefaultClient",
