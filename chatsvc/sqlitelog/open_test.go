@@ -41,6 +41,7 @@ func (m *machine) system() *system {
 		elapsed: func() time.Duration { return time.Duration(m.mono.Load()) * time.Millisecond },
 		wall:    func() time.Time { return time.UnixMilli(m.mono.Load() + m.offset.Load()) },
 		room:    func(string, int64) error { return nil },
+		sync:    syncData,
 	}
 }
 
