@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/sqlitelog"
 )
@@ -175,10 +178,27 @@ func (l *importedText) Read(_ context.Context, _ string, from, to uint64, _ int)
 	return chatsvc.Chunk{From: from, Next: to, Entries: l.entries, First: 1}, nil
 }
 
+// lose takes a message out of a directory's database.
+func lose(tb testing.TB, dir string, offset int64) {
+	tb.Helper()
+	conn, err := sqlite.OpenConn(filepath.Join(dir, sqlitelog.DatabaseFile), sqlite.OpenReadWrite)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	err = sqlitex.Execute(conn, `DELETE FROM messages WHERE "offset" = ?`, &sqlitex.ExecOptions{Args: []any{offset}})
+	if err := errors.Join(err, conn.Close()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // check tells what is in a log, and its exit code tells whether that is damaged.
 func TestCheckRepairAndOthers(t *testing.T) {
 	t.Parallel()
 	dir := logOf(t, exampleExport)
+	lose(t, dir, 7)
+	if got := runHere(t, "log", "export", "--data", dir); got.code != 0 || got.stdout != exampleExport || !strings.Contains(got.stderr, "1 messages cannot be read") {
+		t.Errorf("export: %+v", got)
+	}
 	if got := runHere(t, "log", "check", "--data", dir); got.code != 1 || !strings.Contains(got.stderr, "the log is damaged") ||
 		got.stdout != "epoch: E\nmessages: 3 of 5-8, 12 bytes, 0 redacted\ncannot be read: 7\n" && !strings.Contains(got.stdout, "cannot be read: 7\n") {
 		t.Errorf("a gap: %+v", got)
