@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -114,3 +115,21 @@ func (l *pipeListener) Close() error {
 
 // Addr implements [net.Listener].
 func (*pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+// A call without credentials ends after publicTime, whatever its handler waits for.
+func TestPublicCallEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{Public: 1})
+		for _, isStream := range []bool{false, true} {
+			handler := l.Handler(l.Public(context.Background(), isStream, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				<-r.Context().Done()
+			})))
+			began := time.Now()
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
+			if lasted := time.Since(began); lasted != publicTime { // the bubble's clock is exact
+				t.Errorf("stream %t: it lasted %v", isStream, lasted)
+			}
+		}
+	})
+}
