@@ -12,6 +12,7 @@ import (
 
 	"example.com/simplechat/chatsvc/jetlog"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/internal/nosecret"
 )
 
 // testLog is a log that is shown when the test has failed.
@@ -38,6 +39,7 @@ func newTestLog(tb testing.TB) *testLog {
 	tb.Helper()
 	l := &testLog{}
 	tb.Cleanup(func() {
+		nosecret.Check(tb, l.String())
 		if tb.Failed() {
 			tb.Logf("the log's log:\n%s", l)
 		}

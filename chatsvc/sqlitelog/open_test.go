@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/internal/record"
+	"example.com/simplechat/internal/nosecret"
 )
 
 // machine is what a log believes to run on.
@@ -218,7 +218,7 @@ func TestEvidence(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out := &lockedBuffer{}
-			opts := Options{Logger: slog.New(slog.NewTextHandler(out, nil))}
+			opts := Options{Logger: nosecret.Logger(t, out)}
 			dir, otherDir := t.TempDir(), t.TempDir()
 			log, other := openLog(t, dir, opts), openLog(t, otherDir, Options{})
 			before := stateOf(t, log)

@@ -27,6 +27,7 @@ import (
 
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
+	"example.com/simplechat/internal/nosecret"
 )
 
 // patience is how long a test waits for what must happen. Nothing asserts that
@@ -291,24 +292,9 @@ func (p *process) cleanup() {
 	if strings.Contains(p.logText(), "WARNING: DATA RACE") { // the exit code of one that was killed does not say so
 		p.tb.Error("a data race")
 	}
-	checkNoSecret(p.tb, p.logText())
+	nosecret.Check(p.tb, p.logText())
 	if p.tb.Failed() {
 		p.tb.Logf("log of the server:\n%s", p.logText())
-	}
-}
-
-// secrets are the passwords that the tests log in with, in the forms in which they
-// travel.
-var secrets = []string{"qwerty", "cXdlcnR5", "F3ZXJ0e", "s3cr3t", "wr0ng"}
-
-// checkNoSecret fails the test if a password is in the log of a server. It sees the
-// log of every one that the tests start.
-func checkNoSecret(tb testing.TB, log string) {
-	tb.Helper()
-	for _, secret := range secrets {
-		if at := strings.Index(log, secret); at >= 0 {
-			tb.Errorf("a password is in the log: %q", log[max(0, at-200):min(len(log), at+100)])
-		}
 	}
 }
 
@@ -330,7 +316,7 @@ func runHere(tb testing.TB, args ...string) result {
 	var stdout bytes.Buffer
 	stderr := endingLog{cancel: cancel}
 	code := run(ctx, args, &stdout, &stderr)
-	checkNoSecret(tb, stderr.String())
+	nosecret.Check(tb, stderr.String())
 	return result{code, stdout.String(), stderr.String()}
 }
 

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/internal/nosecret"
 )
 
 // Calls are traced when the environment says where to; no password or content is in it.
@@ -29,7 +30,7 @@ func TestTracing(t *testing.T) {
 		if err != nil || proto.Unmarshal(body, &request) != nil {
 			t.Errorf("no traces: %v", err)
 		}
-		for _, secret := range append(secrets, "a message's content") {
+		for _, secret := range append(nosecret.Secrets, "a message's content") {
 			if bytes.Contains(body, []byte(secret)) {
 				t.Errorf("%q is in a trace", secret)
 			}
