@@ -32,7 +32,7 @@ func (f *tlsFlags) checkACME() error {
 			return fmt.Errorf("--acme-domain %q: it must be a whole name such as chat.example.com, without a scheme, a port and *", domain)
 		}
 	}
-	if u, err := url.Parse(f.ACMEDirectory); err != nil || u.Scheme != "https" || u.Host == "" {
+	if u, err := url.Parse(f.ACMEDirectory); err != nil || !strings.HasPrefix(f.ACMEDirectory, "https://") || u.Host == "" {
 		return fmt.Errorf("--acme-directory %q: it must be the https URL of an ACME server's directory", f.ACMEDirectory)
 	}
 	return nil

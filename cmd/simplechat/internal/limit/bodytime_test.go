@@ -24,7 +24,7 @@ func TestPublicCallWithoutItsBody(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name  string
-		serve func(srv *http.Server, l net.Listener) (close func() error)
+		serve func(srv *http.Server, l net.Listener) (stop func() error)
 	}{
 		{"net/http", func(srv *http.Server, l net.Listener) func() error {
 			go func() { _ = srv.Serve(l) }()
