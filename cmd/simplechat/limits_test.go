@@ -105,6 +105,7 @@ func (c limitedClient) holdBodies() (int, http.Header) {
 		req.Header.Set("Content-Type", "image/png")
 		req.Header.Set("X-Forwarded-For", limitedAddress)
 		if res, err := c.http.Do(req); err == nil {
+			_ = unsent.Close() // or the next line would wait for the transport, and that for the rest
 			_ = res.Body.Close()
 		}
 	}
@@ -240,9 +241,14 @@ func TestMaxConnectionsLimit(t *testing.T) {
 					closed <- err
 				}()
 			}
-			for range limit { // at least the honest client has one
-				if err := <-closed; err == nil {
-					t.Error("the server sent something")
+			for n := range limit { // at least the honest client has one
+				select {
+				case err := <-closed:
+					if err == nil {
+						t.Error("the server sent something")
+					}
+				case <-time.After(patience):
+					t.Fatalf("%d of %d connections were closed", n, 2*limit)
 				}
 			}
 			p.waitLog(refusedLine("connections", "127.0.0.1", ""))
