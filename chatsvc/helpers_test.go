@@ -15,9 +15,9 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/h2"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
-	"example.com/simplechat/internal/nosecret"
 )
 
 // patience is how long a test waits for what must happen. Nothing asserts that

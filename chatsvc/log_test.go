@@ -15,8 +15,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/nosecret"
 )
 
 func record(tb testing.TB, content string) []byte {

@@ -19,9 +19,9 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
-	"example.com/simplechat/internal/nosecret"
 )
 
 // Two services live in one mux, beside another handler, one of them below a

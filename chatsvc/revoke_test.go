@@ -10,9 +10,9 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
-	"example.com/simplechat/internal/nosecret"
 )
 
 // revocable lets everyone in, and revokes what Qt's header names as user2's.

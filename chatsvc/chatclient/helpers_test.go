@@ -15,8 +15,8 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/nosecret"
 )
 
 // network is a network in memory, so that all goroutines of a test are in its

@@ -15,7 +15,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
-	"example.com/simplechat/internal/nosecret"
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 func TestNewRefuses(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"example.com/simplechat/chatsvc/jetlog"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/nosecret"
 )
 
 // testLog is a log that is shown when the test has failed.

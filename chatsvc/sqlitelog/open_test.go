@@ -19,7 +19,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/internal/record"
-	"example.com/simplechat/internal/nosecret"
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 // machine is what a log believes to run on.

@@ -10,7 +10,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
-	"example.com/simplechat/internal/nosecret"
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 // addLarge appends records of 64 KiB from several senders.

@@ -15,7 +15,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
-	"example.com/simplechat/internal/nosecret"
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 // A password is compared with its hash once, a wrong one and that of an unknown user

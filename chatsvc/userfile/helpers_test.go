@@ -12,8 +12,8 @@ import (
 
 	"github.com/alexedwards/argon2id"
 
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/nosecret"
 )
 
 // cheap returns a hash that takes microseconds.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/simplechat/internal/nosecret"
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 // runProgram runs the program as a process of its own, with further variables.

@@ -25,9 +25,9 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
-	"example.com/simplechat/internal/nosecret"
 )
 
 // patience is how long a test waits for what must happen. Nothing asserts that

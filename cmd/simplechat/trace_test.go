@@ -15,8 +15,8 @@ import (
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/nosecret"
 )
 
 // Calls are traced when the environment says where to; no password or content is in it.
