@@ -1,6 +1,7 @@
 package chatsvc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -77,6 +78,7 @@ type config struct {
 	writeDeadline  time.Duration
 	logger         *slog.Logger
 	onAppend       func(took time.Duration, err error)
+	onLimit        func(ctx context.Context, user, limit string)
 	handlerOptions []connect.HandlerOption
 	trusts         func(*http.Request) bool
 	missing        []error // an option's value that must not be nil, but is
@@ -209,6 +211,28 @@ func WithAppendObserver(observe func(took time.Duration, err error)) Option {
 	return optionFunc(func(c *config) { c.onAppend = observe })
 }
 
+// Limits of the memory that clients can make a service hold.
+const (
+	// LimitBodies is hit when a message is refused because too many are arriving
+	// ([WithBodyBytes]).
+	LimitBodies = "memory for messages"
+	// LimitPending is hit when a stream is cut because subscribers do not take their
+	// batches ([WithPendingBytes]).
+	LimitPending = "memory for batches"
+)
+
+// WithLimitObserver makes the service call observe for each call that it refuses or
+// cuts because of limit, [LimitBodies] or [LimitPending], with the call's context and
+// its user. It is called by the goroutines of the calls, many at a time, and must return
+// soon. The default is none.
+func WithLimitObserver(observe func(ctx context.Context, user, limit string)) Option {
+	return optionFunc(func(c *config) {
+		if observe != nil {
+			c.onLimit = observe
+		}
+	})
+}
+
 // WithHandlerOptions passes options on to connect's handlers, after the
 // service's own: interceptors run with the user in the context
 // ([UserFromContext]), for every face of the endpoint, curl's stream included.
@@ -231,6 +255,7 @@ func newConfig(opts []Option) (*config, error) {
 		heartbeat:     DefaultHeartbeat,
 		writeDeadline: DefaultWriteDeadline,
 		logger:        slog.New(slog.DiscardHandler),
+		onLimit:       func(context.Context, string, string) {},
 	}
 	for _, opt := range opts {
 		opt.apply(c)

@@ -5,9 +5,8 @@
 //	srv := h2.New(&http.Server{Handler: mux})
 //	err := srv.Serve(listener)
 //
-// The handlers are the same, and so is what they can do with a
-// [http.ResponseController]. Any server that speaks HTTP/2 can run them. This one
-// is for the case that the server's share of a delivery counts.
+// Handlers need no change, and may use an [http.ResponseController] as ever. This
+// server is for services whose cost per message is mostly the HTTP server's.
 //
 // # What makes it cheap
 //
@@ -15,9 +14,9 @@
 // connection's and one that writes. Here the handler's own goroutine writes. A
 // connection has one goroutine, which reads, and no buffer while it is idle; a
 // frame that is due while another is being written waits in the connection's
-// queue and leaves with all others that came meanwhile, in one system call.
+// queue, and leaves together with all frames that wait there, in one system call.
 // Bytes of a large write are not copied. Handlers run on goroutines that are
-// used again, so that their stacks need not grow anew for each call.
+// used again, so that their stacks need not grow for each call.
 //
 // A subscriber of the chat that is idle on a connection of its own takes about
 // 25 KiB, half of what it takes with net/http: 4 for the stack that reads, 8 for
@@ -27,9 +26,14 @@
 //
 // # Settings
 //
-// Of [http.Server] it heeds Handler, TLSConfig, ReadHeaderTimeout, IdleTimeout,
+// Of [http.Server] it uses Handler, TLSConfig, ReadHeaderTimeout, IdleTimeout,
 // MaxHeaderBytes, ErrorLog, BaseContext, ConnContext and, of its HTTP2,
-// MaxConcurrentStreams, SendPingTimeout, PingTimeout and WriteByteTimeout.
+// MaxConcurrentStreams, SendPingTimeout, PingTimeout and WriteByteTimeout. It sets
+// Handler and TLSNextProto.
+//
+// Two of them have defaults where net/http has none: a ReadHeaderTimeout of 0 is
+// 10 s, and a WriteByteTimeout of 0 is 30 s. ReadHeaderTimeout also bounds the TLS
+// handshake and the time until the client's first SETTINGS.
 //
 // # What a client can make it hold
 //
@@ -52,14 +56,17 @@
 //
 // # Differences from net/http
 //
-// All else is what net/http does; the tests compare the two, and a fuzzer sends
-// both the same frames. Some things are not offered:
+// In everything else it does what net/http does: the tests compare the two, and a
+// fuzzer sends the same frames to both. Some things are not offered:
 //
 //   - server push, priorities and extended CONNECT
 //   - ReadTimeout and WriteTimeout, which would end a stream that lives long,
-//     apply to HTTP/1.1 only; so does ConnState, and Protocols is not read
+//     apply to HTTP/1.1 only; so does ConnState
+//   - Protocols is not read: both versions are served, HTTP/2 in plain text only
+//     with prior knowledge, not by an upgrade
 //   - of HTTP2, the sizes of frames, windows and tables are fixed, and CountError
 //     is not called
+//   - SetKeepAlivesEnabled applies to HTTP/1.1 only
 //
 // A request is treated differently in these cases:
 //
@@ -69,7 +76,8 @@
 //     status 400, lets the handler see an error for others, or ignores them.
 //   - A header list that is too large gets the status 431 without a text.
 //   - OPTIONS * is the handler's.
-//   - A client that announces no body does not get 100 (Continue).
+//   - A client that sends Expect: 100-continue and no body does not get 100
+//     (Continue).
 //   - TLS is set for all requests of a TLS connection, whatever their :scheme.
 //
 // A response is different in these cases:
@@ -102,12 +110,18 @@
 //     FLOW_CONTROL_ERROR (section 6.9.2), and so does a body that exceeds the
 //     connection's window (section 6.9.1).
 //
-// HTTP/1.1 is net/http's, with two additions: up to two empty lines before the
-// first request of a connection are ignored (RFC 9112, section 2.2), and if the answer ends the connection, up to 4 MiB of the request's rest
-// are read first, for up to five seconds, so that the answer is not lost in a
-// reset of the connection. The connection that ConnContext and [http.Hijacker] get
-// is therefore no *net.TCPConn and, over HTTP/1.1, no *tls.Conn; it has a
-// ConnectionState if it is one over TLS.
+// HTTP/1.1 is net/http's, with two additions. Up to two empty lines before the
+// first request of a connection are ignored (RFC 9112, section 2.2). If the answer
+// ends the connection, up to 4 MiB of the rest of the request are read first, for up
+// to five seconds, so that the answer is not lost in a reset of the connection.
+//
+// A TLS handshake prefers HTTP/2 and then HTTP/1.1, whatever the order in
+// TLSConfig's NextProtos; further protocols there, such as that of ACME's challenge,
+// may be chosen, too.
+//
+// The connection that ConnContext and [http.Hijacker] get is not the listener's
+// *net.TCPConn and, over HTTP/1.1, no *tls.Conn. Over TLS it has a ConnectionState
+// method.
 //
 // The frames are read by golang.org/x/net/http2's Framer. Section numbers in
 // this package are those of RFC 9113, or of RFC 7541 where HPACK is concerned.

@@ -53,8 +53,8 @@ func NewImport(dir, epoch string) (*Import, error) {
 	return i, nil
 }
 
-// Add adds a message. Offsets must grow; what lies between two of them is a message
-// that cannot be read, and there may be 65,536 of those.
+// Add adds a message. Offsets must grow; each offset between two of them gets an empty
+// message, and there may be 65,536 of those.
 func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -68,12 +68,29 @@ func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
 	case i.next > 1 && e.Offset-i.next > maxFilled:
 		return fmt.Errorf("offset %d: %w", e.Offset, i.errGap(e.Offset))
 	}
+	if i.next > 1 {
+		if err := i.fill(e.Offset); err != nil {
+			return err
+		}
+	}
 	i.stored = max(i.stored, e.Time.UnixMilli())
 	i.total += int64(message.Size())
 	if err := i.build.add(newRow(message, "", e.Offset, i.stored, i.total)); err != nil {
 		return fmt.Errorf("offset %d: %w", e.Offset, err)
 	}
 	i.next = e.Offset + 1
+	return nil
+}
+
+// fill adds empty rows for what is missing before an offset: where a row is missing, each
+// start would look for damage in the whole database.
+func (i *Import) fill(to uint64) error {
+	for ; i.next < to; i.next++ {
+		missing := row{offset: i.next, stored: i.stored, total: i.total}
+		if err := i.build.add(missing.emptied()); err != nil {
+			return fmt.Errorf("offset %d: %w", i.next, err)
+		}
+	}
 	return nil
 }
 
@@ -84,7 +101,7 @@ func (i *Import) errGap(offset uint64) error {
 }
 
 // Finish makes the log, and ends the import also if it fails. Next is the offset that
-// the next message will get; messages before it that were not added cannot be read.
+// the next message will get; offsets before it that were not added get empty messages.
 func (i *Import) Finish(ctx context.Context, next uint64) error {
 	if next < i.next || next>>63 != 0 {
 		return errors.Join(fmt.Errorf("the next offset is %d: it must be at least %d, and below 2^63", next, i.next), i.Abort(ctx))
@@ -93,9 +110,8 @@ func (i *Import) Finish(ctx context.Context, next uint64) error {
 		return errors.Join(fmt.Errorf("the next offset is %d: %w", next, i.errGap(next)), i.Abort(ctx))
 	}
 	err := ctx.Err()
-	if err == nil && i.next > 1 && next > i.next { // the end of a log is its last row
-		last := row{offset: next - 1, stored: i.stored, total: i.total}
-		err = i.build.add(last.emptied())
+	if err == nil && i.next > 1 {
+		err = i.fill(next)
 	}
 	if err == nil {
 		err = i.build.finish(next, "")

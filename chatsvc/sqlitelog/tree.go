@@ -30,7 +30,7 @@ func (w *writer) checkTree() error {
 	if err := w.tryInsert(); err != nil {
 		return err
 	}
-	if w.hasHole() { // an imported log may have one, and is as it should be
+	if w.hasHole() { // a log that an earlier version imported may have one, and is as it should be
 		var pages Checked
 		pages.checkPages(context.Background(), w.conn)
 		if len(pages.Problems) > 0 {
