@@ -42,6 +42,7 @@ const (
 type limitedBody struct {
 	src      io.ReadCloser // limited
 	raw      io.Reader     // not limited
+	request  *http.Request
 	control  *http.ResponseController
 	isHTTP1  bool
 	ended    bool          // src was read to its end
@@ -79,6 +80,7 @@ func newLimitedBody(w http.ResponseWriter, r *http.Request, f face, contentType 
 	b := &limitedBody{
 		src:       http.MaxBytesReader(w, r.Body, limit),
 		raw:       r.Body,
+		request:   r,
 		control:   http.NewResponseController(w),
 		isHTTP1:   r.ProtoMajor == 1,
 		ended:     r.ContentLength == 0,
@@ -185,6 +187,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 		return 0, b.readError(err)
 	}
 	if !b.held.grow(n) {
+		b.held.budget.onFull(b.request.Context(), b.held.user)
 		return 0, limited(time.Second, "too many messages are arriving at the same time: send it again")
 	}
 	if !b.enveloped {

@@ -1,6 +1,9 @@
 package chatsvc
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 const (
 	// smallBody is the size in bytes up to which a body is not counted, because its call
@@ -16,15 +19,18 @@ const (
 // bodyBudget bounds the memory of all bodies that are being received. It is safe for
 // concurrent use.
 type bodyBudget struct {
-	limit int64 // bytes
+	limit  int64 // bytes
+	onFull func(ctx context.Context, user string)
 
 	mu    sync.Mutex // guards all below
 	used  int64
 	users map[string]int64 // bytes of those that hold some
 }
 
-func newBodyBudget(limit int64) *bodyBudget {
-	return &bodyBudget{limit: limit, users: make(map[string]int64)}
+// newBodyBudget returns a budget of bytes. Its users call onFull for each call that
+// they refuse.
+func newBodyBudget(limit int64, onFull func(ctx context.Context, user string)) *bodyBudget {
+	return &bodyBudget{limit: limit, onFull: onFull, users: make(map[string]int64)}
 }
 
 // take reserves bytes for a user, and reports whether there was room. A user that

@@ -1,6 +1,7 @@
 package chatsvc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,7 @@ type config struct {
 	writeDeadline  time.Duration
 	logger         *slog.Logger
 	onAppend       func(took time.Duration, err error)
+	onLimit        func(ctx context.Context, user, limit string)
 	handlerOptions []connect.HandlerOption
 	trusts         func(*http.Request) bool
 	missing        []error // errors of options whose value is nil and must not be
@@ -44,6 +46,7 @@ func newConfig(opts []Option) (*config, error) {
 		heartbeat:     DefaultHeartbeat,
 		writeDeadline: DefaultWriteDeadline,
 		logger:        slog.New(slog.DiscardHandler),
+		onLimit:       func(context.Context, string, string) {},
 	}
 	for _, opt := range opts {
 		opt.apply(c)

@@ -119,6 +119,10 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	duration, delivered := slog.Duration("duration", time.Since(began)), slog.Uint64("delivered", sent.messages)
 	switch {
 	case errors.Is(err, errSlow), errors.Is(err, errHeld):
+		if errors.Is(err, errHeld) {
+			user, _ := UserFromContext(ctx)
+			s.onLimit(ctx, user.Name, LimitPending)
+		}
 		s.logStream(ctx, slog.LevelWarn, "subscriber cut", duration, delivered, slog.Any("reason", err))
 	case connect.CodeOf(seen) == connect.CodeInternal:
 		s.logStream(ctx, slog.LevelError, "stream", duration, delivered, slog.Any("reason", err))

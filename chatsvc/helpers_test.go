@@ -15,6 +15,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/h2"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -136,7 +137,7 @@ func (setHeader) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect
 // newService returns a service that is closed with the test.
 func newService(tb testing.TB, opts ...chatsvc.Option) *chatsvc.Service {
 	tb.Helper()
-	svc, err := chatsvc.New(opts...)
+	svc, err := chatsvc.New(append([]chatsvc.Option{chatsvc.WithLogger(nosecret.Logger(tb))}, opts...)...)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -18,6 +18,9 @@ func TestKeysAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const keys = 100
 		l := NewMemoryLog(Retention{})
+		if l.maxKeys != MaxKeys {
+			t.Errorf("it may know %d keys, %d are documented", l.maxKeys, MaxKeys)
+		}
 		l.maxKeys = keys
 		put := func(key string) (Appended, error) { return l.Append(context.Background(), []byte("x"), key) }
 		for n := range keys {

@@ -129,6 +129,7 @@ func (l *lineReader) grow() *connect.Error {
 	}
 	more := min(len(l.buf), l.limit+1-len(l.buf))
 	if !l.budget.budget.take(l.budget.user, 2*int64(more)) { // twice: also for the record
+		l.budget.budget.onFull(l.body.request.Context(), l.budget.user)
 		return limited(time.Second, "too many messages are arriving at the same time: send it again")
 	}
 	l.taken += 2 * int64(more)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -171,7 +171,7 @@ func TestDamagedRecord(t *testing.T) {
 	out := &lockedBuffer{}
 	log := chatsvc.NewMemoryLog(chatsvc.Retention{})
 	appendTo(t, log, "before", "")
-	svc := newService(t, chatsvc.WithLog(log), chatsvc.WithLogger(slog.New(slog.NewTextHandler(out, nil))))
+	svc := newService(t, chatsvc.WithLog(log), chatsvc.WithLogger(nosecret.Logger(t, out)))
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
 	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}

@@ -68,10 +68,12 @@ func (s rpcs) sendMany(ctx context.Context, _ *chatpb.None, out *connect.ServerS
 	budget := res.body.held.budget
 	full := limited(endTime, "too many messages are arriving at the same time: send them again")
 	if !res.many.bodies.take(user.Name, manyMemory) {
+		budget.onFull(ctx, user.Name)
 		return full
 	}
 	defer res.many.bodies.give(user.Name, manyMemory)
 	if !budget.take(user.Name, manyMemory) {
+		budget.onFull(ctx, user.Name)
 		return full
 	}
 	defer budget.give(user.Name, manyMemory)

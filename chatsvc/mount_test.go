@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -253,7 +254,7 @@ func TestAuthenticator(t *testing.T) {
 				if _, err := f.as(t, "user1", "qwerty").SendMessage(ctx, text("hi")); connect.CodeOf(err) != connect.CodeUnauthenticated {
 					t.Errorf("predefined user: %v", err)
 				}
-			}, chatsvc.WithAuthenticator(authenticator), chatsvc.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+			}, chatsvc.WithAuthenticator(authenticator), chatsvc.WithLogger(nosecret.Logger(t, log)))
 		})
 	}
 }
@@ -264,7 +265,7 @@ func TestAuthenticatorOfEndedCall(t *testing.T) {
 	t.Parallel()
 	log := &lockedBuffer{}
 	var calls int
-	svc, err := chatsvc.New(chatsvc.WithLogger(slog.New(slog.NewTextHandler(log, nil))),
+	svc, err := chatsvc.New(chatsvc.WithLogger(nosecret.Logger(t, log)),
 		chatsvc.WithAuthenticator(chatsvc.AuthenticatorFunc(func(ctx context.Context, _ http.Header) (chatsvc.User, error) {
 			calls++
 			return chatsvc.User{}, ctx.Err()

@@ -1,6 +1,7 @@
 package chatsvc
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -178,6 +179,28 @@ func WithTrustedRequests(trusts func(r *http.Request) bool) Option {
 // and must return soon. By default, nothing is called.
 func WithAppendObserver(observe func(took time.Duration, err error)) Option {
 	return optionFunc(func(c *config) { c.onAppend = observe })
+}
+
+// Limits of the memory that clients can make a service hold.
+const (
+	// LimitBodies is hit when a message is refused because too many are arriving
+	// ([WithBodyBytes]).
+	LimitBodies = "memory for messages"
+	// LimitPending is hit when a stream is cut because subscribers do not take their
+	// batches ([WithPendingBytes]).
+	LimitPending = "memory for batches"
+)
+
+// WithLimitObserver makes the service call observe for each call that it refuses or
+// cuts because of a limit, [LimitBodies] or [LimitPending], with the call's context and
+// its user. Observe is called by the goroutines of the calls, many at a time, and must
+// return soon. By default, nothing is called.
+func WithLimitObserver(observe func(ctx context.Context, user, limit string)) Option {
+	return optionFunc(func(c *config) {
+		if observe != nil {
+			c.onLimit = observe
+		}
+	})
 }
 
 // WithHandlerOptions passes options on to connect's handlers, after the

@@ -3,7 +3,6 @@ package chatsvc_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -114,7 +114,7 @@ func TestAuthLogger(t *testing.T) {
 			var out lockedBuffer
 			auth := chatsvc.NewAuthInterceptor(chatsvc.AuthenticatorFunc(func(context.Context, http.Header) (chatsvc.User, error) {
 				return chatsvc.User{}, tt.err
-			}), chatsvc.WithAuthLogger(slog.New(slog.NewTextHandler(&out, nil))))
+			}), chatsvc.WithAuthLogger(nosecret.Logger(t, &out)))
 			mux := http.NewServeMux()
 			mux.Handle(chatconnect.NewSimpleChatHandler(whoAmI{}, auth.Option()))
 			f := face{server: newServer(t, mux, transports[1]), protocol: wireProtocols[0]}

@@ -27,6 +27,7 @@ type Service struct {
 	writeDeadline time.Duration
 	logger        *slog.Logger
 	onAppend      func(took time.Duration, err error) // nil: no call
+	onLimit       func(ctx context.Context, user, limit string)
 
 	path    string
 	handler http.Handler
@@ -69,6 +70,7 @@ func New(opts ...Option) (*Service, error) {
 		logger:        c.logger,
 		closing:       make(chan struct{}),
 		onAppend:      c.onAppend,
+		onLimit:       c.onLimit,
 		ended:         make(chan struct{}),
 	}
 	s.broker.Store(s.newBroker(state))
@@ -80,6 +82,7 @@ func New(opts ...Option) (*Service, error) {
 func newHandler(s *Service, c *config) (string, http.Handler) {
 	auth := NewAuthInterceptor(c.authenticator, WithAuthLogger(c.logger))
 	auth.endsStreams = true // see nextBatch
+	onFull := func(ctx context.Context, user string) { c.onLimit(ctx, user, LimitBodies) }
 	options := slices.Concat([]connect.HandlerOption{
 		// Qt's clients offer gzip but cannot inflate, batches are shared, and
 		// inflating requests is a bomb. The name identity makes connect say so.
@@ -98,8 +101,8 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 		many:        connect.NewServerStreamHandlerSimple(chatconnect.SimpleChatSendMessageProcedure, rpcs{s}.sendMany, options...),
 		errorWriter: connect.NewErrorWriter(),
 		maxContent:  c.maxContent,
-		bodies:      newBodyBudget(c.bodyBytes),
-		manyBodies:  newBodyBudget(max(c.bodyBytes/2, manyMemory)),
+		bodies:      newBodyBudget(c.bodyBytes, onFull),
+		manyBodies:  newBodyBudget(max(c.bodyBytes/2, manyMemory), onFull),
 		guard:       siteGuard{trusts: c.trusts},
 	}
 }

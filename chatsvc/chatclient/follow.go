@@ -70,7 +70,11 @@ func (f *follower) run(ctx context.Context) error {
 		case isFinal(err):
 			return fmt.Errorf("follow from %v: %w", f.position, err)
 		}
-		pause.wait(ctx, err)
+		next := pause.after(err)
+		if !f.isBounded {
+			c.interrupted(err, next)
+		}
+		sleep(ctx, next)
 	}
 }
 

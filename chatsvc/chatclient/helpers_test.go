@@ -15,6 +15,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -114,7 +115,7 @@ func (n *network) serveChat(tb testing.TB, name string, opts ...chatsvc.Option) 
 // client returns a client of urls that uses the network, as user1.
 func (n *network) client(tb testing.TB, urls string, opts ...chatclient.Option) *chatclient.Client {
 	tb.Helper()
-	c, err := chatclient.New(urls, append([]chatclient.Option{
+	c, err := chatclient.New(urls, append([]chatclient.Option{chatclient.WithLogger(nosecret.Logger(tb)),
 		chatclient.WithBasicAuth("user1", "qwerty"),
 		chatclient.WithDialer(n.dial),
 	}, opts...)...)

@@ -72,6 +72,7 @@ type config struct {
 	hasSilence        bool          // the caller has set silence
 	shortest, longest time.Duration // pauses between attempts
 	logger            *slog.Logger
+	interrupted       func(err error, pause time.Duration)
 	onRetry           func(server string, err error)
 	clientOptions     []connect.ClientOption
 	invalid           []error // of options that found their value not valid
@@ -87,7 +88,9 @@ func defaults() config {
 		shortest: shortestPause,
 		longest:  longestPause,
 		logger:   slog.New(slog.DiscardHandler),
-		onRetry:  func(string, error) {},
+
+		interrupted: func(error, time.Duration) {},
+		onRetry:     func(string, error) {},
 	}
 }
 
@@ -192,6 +195,14 @@ func WithBackoff(shortest, longest time.Duration) Option {
 // content is ever logged. The default discards.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) { c.logger = l })
+}
+
+// WithInterrupted calls f whenever a stream of [Client.Follow] could not be opened or has
+// ended, with the reason and the pause before the next attempt. An [Event] without a message
+// tells that a stream is open. Follow calls f from its caller's own goroutine, and waits
+// for it.
+func WithInterrupted(f func(err error, pause time.Duration)) Option {
+	return optionFunc(func(c *config) { c.interrupted = f })
 }
 
 // WithRetryObserver calls f when an attempt to send failed or a stream ended, and another

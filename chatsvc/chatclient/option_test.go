@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -110,7 +110,7 @@ func TestLogger(t *testing.T) {
 	n := newNetwork()
 	n.serveScript(t, "a", answer{err: errUnavailable})
 	n.serveScript(t, "b", answer{epoch: "E", first: 9})
-	logger := slog.New(slog.NewTextHandler(&out, nil))
+	logger := nosecret.Logger(t, &out)
 	client := n.client(t, "http://a,http://b,http://a", chatclient.WithLogger(logger), chatclient.WithClientOptions(connect.WithProtoJSON()))
 	if _, err := client.Send(t.Context(), text("secret"), ""); err != nil {
 		t.Fatal(err)

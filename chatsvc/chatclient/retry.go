@@ -109,15 +109,23 @@ func (c *Client) backoff() *backoff {
 	return &backoff{shortest: c.shortest, longest: c.longest, next: c.shortest}
 }
 
-// wait pauses until the next attempt after err is due, or ctx is done. Half of the
-// pause is random, so that the clients of a server that was away do not come back in
-// step. A server that asked for more time gets it.
-func (b *backoff) wait(ctx context.Context, err error) {
+// after returns the pause before the next attempt after err. Half of it is random, so
+// that the clients of a server that was away do not come back in step. A server that
+// asked for more time gets it.
+func (b *backoff) after(err error) time.Duration {
 	pause := b.next - rand.N(b.next/2+1) //nolint:gosec // nobody gains from guessing it
 	if after, isLimited := retryAfter(err); isLimited {
 		pause += after
 	}
 	b.next = min(2*b.next, b.longest)
+	return pause
+}
+
+// wait pauses until the next attempt after err is due, or ctx is done.
+func (b *backoff) wait(ctx context.Context, err error) { sleep(ctx, b.after(err)) }
+
+// sleep returns after a pause, or when ctx is done.
+func sleep(ctx context.Context, pause time.Duration) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"example.com/simplechat/chatsvc/chatclient"
 )
 
@@ -55,6 +57,27 @@ func TestBackoffIsBounded(t *testing.T) {
 		err := client.Follow(testContext(t), chatclient.All(), func(chatclient.Event) error { return errEnough })
 		if late := time.Since(began.Add(3 * time.Hour)); late > 5*time.Second || late < 0 {
 			t.Errorf("%v late: %v", late, err)
+		}
+	})
+}
+
+// The caller is told of each interruption, with the reason and the pause that follows it.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		server := n.serveScript(t, "chat", answer{err: errUnavailable}, answer{epoch: "E", first: 1, batch: []string{"a"}, err: errUnavailable},
+			answer{epoch: "E", first: 2, batch: []string{"b"}})
+		var due []time.Time
+		follow(testContext(t), t, n.client(t, "http://chat", chatclient.WithInterrupted(func(err error, pause time.Duration) {
+			if connect.CodeOf(err) != connect.CodeUnavailable {
+				t.Errorf("the reason is %v", err)
+			}
+			due = append(due, time.Now().Add(pause))
+		})), chatclient.All(), 2)
+		calls := server.asked()
+		if len(calls) != 3 || len(due) != 2 || !calls[1].at.Equal(due[0]) || !calls[2].at.Equal(due[1]) {
+			t.Errorf("attempts %v, announced for %v", calls, due)
 		}
 	})
 }

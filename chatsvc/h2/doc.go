@@ -5,9 +5,8 @@
 //	srv := h2.New(&http.Server{Handler: mux})
 //	err := srv.Serve(listener)
 //
-// The handlers are the same, and so is what they can do with a
-// [http.ResponseController]. Any server that speaks HTTP/2 can run them. Use this
-// one if the server's share of the cost of a delivery matters.
+// Handlers need no change, and may use an [http.ResponseController] as ever. This
+// server is for services whose cost per message is mostly the HTTP server's.
 //
 // # What makes it cheap
 //
@@ -27,9 +26,14 @@
 //
 // # Settings
 //
-// It uses these fields of [http.Server]: Handler, TLSConfig, ReadHeaderTimeout, IdleTimeout,
-// MaxHeaderBytes, ErrorLog, BaseContext, ConnContext and, in HTTP2,
-// MaxConcurrentStreams, SendPingTimeout, PingTimeout and WriteByteTimeout.
+// Of [http.Server] it uses Handler, TLSConfig, ReadHeaderTimeout, IdleTimeout,
+// MaxHeaderBytes, ErrorLog, BaseContext, ConnContext and, of its HTTP2,
+// MaxConcurrentStreams, SendPingTimeout, PingTimeout and WriteByteTimeout. It sets
+// Handler and TLSNextProto.
+//
+// Two of them have defaults where net/http has none: a ReadHeaderTimeout of 0 is
+// 10 s, and a WriteByteTimeout of 0 is 30 s. ReadHeaderTimeout also bounds the TLS
+// handshake and the time until the client's first SETTINGS.
 //
 // # What a client can make it hold
 //
@@ -53,14 +57,17 @@
 //
 // # Differences from net/http
 //
-// Everything else behaves as in net/http. The tests compare the two, and a fuzzer sends
-// the same frames to both. These features are missing:
+// In everything else it does what net/http does: the tests compare the two, and a
+// fuzzer sends the same frames to both. Some things are not offered:
 //
 //   - server push, priorities and extended CONNECT
 //   - ReadTimeout and WriteTimeout, which would end a stream that lives long,
-//     apply to HTTP/1.1 only; so does ConnState, and Protocols is not read
-//   - the sizes of frames, windows and tables in HTTP2 are fixed, and CountError
+//     apply to HTTP/1.1 only; so does ConnState
+//   - Protocols is not read: both versions are served, HTTP/2 in plain text only
+//     with prior knowledge, not by an upgrade
+//   - of HTTP2, the sizes of frames, windows and tables are fixed, and CountError
 //     is not called
+//   - SetKeepAlivesEnabled applies to HTTP/1.1 only
 //
 // A request is treated differently in these cases:
 //
@@ -69,8 +76,9 @@
 //     repeated, no number or not the body's. net/http answers some with the
 //     status 400, lets the handler see an error for others, or ignores them.
 //   - A header list that is too large gets the status 431 without a text.
-//   - OPTIONS * is passed to the handler.
-//   - A client that announces no body does not get 100 (Continue).
+//   - OPTIONS * is the handler's.
+//   - A client that sends Expect: 100-continue and no body does not get 100
+//     (Continue).
 //   - TLS is set for all requests of a TLS connection, whatever their :scheme.
 //
 // A response is different in these cases:
@@ -103,12 +111,18 @@
 //     FLOW_CONTROL_ERROR (section 6.9.2), and so does a body that exceeds the
 //     connection's window (section 6.9.1).
 //
-// HTTP/1.1 is served by net/http, with two additions. Up to two empty lines before the
-// first request of a connection are ignored (RFC 9112, section 2.2). If the connection
-// ends with the response, up to 4 MiB of the rest of the request are read first, for up
-// to five seconds, so that the response is not lost when the connection is reset. The
-// connection that ConnContext and [http.Hijacker] get is therefore not a *net.TCPConn
-// and, over HTTP/1.1, not a *tls.Conn; over TLS it has a ConnectionState method.
+// HTTP/1.1 is net/http's, with two additions. Up to two empty lines before the
+// first request of a connection are ignored (RFC 9112, section 2.2). If the answer
+// ends the connection, up to 4 MiB of the rest of the request are read first, for up
+// to five seconds, so that the answer is not lost in a reset of the connection.
+//
+// A TLS handshake prefers HTTP/2 and then HTTP/1.1, whatever the order in
+// TLSConfig's NextProtos; further protocols there, such as that of ACME's challenge,
+// may be chosen, too.
+//
+// The connection that ConnContext and [http.Hijacker] get is not the listener's
+// *net.TCPConn and, over HTTP/1.1, no *tls.Conn. Over TLS it has a ConnectionState
+// method.
 //
 // The Framer of golang.org/x/net/http2 reads the frames. Section numbers in
 // this package are those of RFC 9113, or of RFC 7541 for HPACK.

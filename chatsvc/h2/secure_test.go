@@ -33,6 +33,30 @@ func TestTLSState(t *testing.T) {
 	}
 }
 
+// A handshake may choose each protocol that was given, as that of an ACME challenge.
+func TestFurtherProtocols(t *testing.T) {
+	t.Parallel()
+	serverTLS, clientTLS := certificate(t)
+	serverTLS.NextProtos = []string{"acme-tls/1", "http/1.1"}
+	srv := &http.Server{Handler: http.HandlerFunc(describe), TLSConfig: serverTLS}
+	logTo(srv)
+	l, own := listen(t), h2.New(srv)
+	run(t, own.Close, func() error { return own.ServeTLS(l) })
+	for _, want := range []string{"acme-tls/1", "http/1.1", "h2"} {
+		config := clientTLS.Clone()
+		config.NextProtos = []string{want}
+		conn, err := tls.Dial("tcp", l.Addr().String(), config)
+		if err != nil {
+			t.Errorf("%s: %v", want, err)
+			continue
+		}
+		if got := conn.ConnectionState().NegotiatedProtocol; got != want {
+			t.Errorf("%s: the server chose %q", want, got)
+		}
+		_ = conn.Close()
+	}
+}
+
 // A client that does not speak TLS is told so, and any failure is logged.
 func TestFailedHandshake(t *testing.T) {
 	t.Parallel()

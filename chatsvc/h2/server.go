@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -110,15 +111,28 @@ func (s *Server) serveTLSConn(_ *http.Server, conn *tls.Conn, h http.Handler) {
 func (s *Server) Serve(l net.Listener) error { return s.serve(l, nil) }
 
 // ServeTLS is Serve for TLS, with the certificates of the server's TLSConfig,
-// which must not be nil. A handshake may take ReadHeaderTimeout.
+// which must not be nil. A handshake may take ReadHeaderTimeout. It may choose each of
+// TLSConfig's NextProtos; a connection with one that is not HTTP/2 gets HTTP/1.1.
 func (s *Server) ServeTLS(l net.Listener) error {
 	if s.http.TLSConfig == nil {
 		_ = l.Close()
 		return errors.New("serve TLS: the server has no TLSConfig: set it, with a certificate")
 	}
 	config := s.http.TLSConfig.Clone()
-	config.NextProtos = []string{"h2", "http/1.1"}
+	config.NextProtos = nextProtos(config.NextProtos)
 	return s.serve(l, config)
+}
+
+// nextProtos returns the protocols that a handshake may choose: HTTP's, and further ones
+// that were given, such as the challenge of ACME (RFC 8737).
+func nextProtos(given []string) []string {
+	protos := []string{"h2", "http/1.1"}
+	for _, p := range given {
+		if !slices.Contains(protos, p) {
+			protos = append(protos, p)
+		}
+	}
+	return protos
 }
 
 // serve is Serve, over TLS if config is not nil.

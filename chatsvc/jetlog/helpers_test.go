@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"example.com/simplechat/chatsvc/jetlog"
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -38,6 +39,7 @@ func newTestLog(tb testing.TB) *testLog {
 	tb.Helper()
 	l := &testLog{}
 	tb.Cleanup(func() {
+		nosecret.Check(tb, l.String())
 		if tb.Failed() {
 			tb.Logf("the log's log:\n%s", l)
 		}

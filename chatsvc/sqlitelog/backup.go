@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
@@ -16,8 +17,8 @@ import (
 // empty directory it is a log. A server that opens it begins another epoch, because it
 // lacks the messages since the backup.
 //
-// Only the owner may read the file. It appears only if Backup returns nil. Progress is
-// called with bytes.
+// Only the owner may read the file. It appears only if Backup returns nil; then SQLite has
+// found no fault in it. Progress is called with bytes.
 func Backup(ctx context.Context, dir, file string, progress Progress) error {
 	r, err := OpenReader(dir)
 	if err != nil {
@@ -45,6 +46,9 @@ func Backup(ctx context.Context, dir, file string, progress Progress) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", dir, err)
 	}
+	if err := checkBackup(path); err != nil {
+		return fmt.Errorf("%s: the backup would be damaged, as the database is: simplechat log export writes all messages that can be read: %w", dir, err)
+	}
 	if err := makeDurable(path); err != nil {
 		return err
 	}
@@ -54,6 +58,21 @@ func Backup(ctx context.Context, dir, file string, progress Progress) error {
 		}
 	}
 	return syncDirectory(filepath.Dir(file))
+}
+
+// checkBackup returns the first fault that SQLite finds in a file that was just written.
+func checkBackup(path string) error {
+	conn, err := openConn(path, sqlite.OpenReadOnly, "")
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // it only read
+	var found Checked
+	found.checkPages(context.Background(), conn)
+	if len(found.Problems) > 0 {
+		return errors.New(found.Problems[0])
+	}
+	return nil
 }
 
 // size returns the approximate size of the database in bytes.

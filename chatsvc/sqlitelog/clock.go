@@ -1,6 +1,7 @@
 package sqlitelog
 
 import (
+	"os"
 	"time"
 )
 
@@ -50,4 +51,5 @@ type system struct {
 	elapsed func() time.Duration // the monotonic clock, which does not stop while the machine sleeps
 	wall    func() time.Time
 	room    func(dir string, offset int64) error // why a file cannot grow beyond offset; nil if it can
+	sync    func(f *os.File) error               // writes a file's content to the disk
 }

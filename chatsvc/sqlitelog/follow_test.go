@@ -2,6 +2,7 @@ package sqlitelog
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -11,11 +12,17 @@ import (
 )
 
 // Under a load in which a sync is always under way, the write-ahead log stays within
-// its bound.
+// its bound. The disk is slow, so that half of the senders wait while it works for the
+// others.
 func TestWALIsBoundedUnderLoad(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	log := openLog(t, dir, Options{})
+	slow := realSystem()
+	slow.sync = func(f *os.File) error {
+		<-time.After(5 * maxGather)
+		return syncData(f)
+	}
+	log := openLog(t, dir, Options{system: &slow})
 	data := newRecord(strings.Repeat("x", 8<<10))
 	var sending sync.WaitGroup
 	for range 64 {

@@ -52,7 +52,7 @@ func TestHoleInWALIsNotCopied(t *testing.T) {
 	}
 }
 
-// checkPrefix checks that a log has the messages from 1 on, at least least of those that
+// checkPrefix checks that a log has the messages from 1 on, and no fewer than least of those that
 // were in the write-ahead log, and one more.
 func checkPrefix(t *testing.T, got map[uint64]string, least int, isCopied bool) {
 	t.Helper()

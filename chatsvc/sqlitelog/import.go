@@ -52,8 +52,8 @@ func NewImport(dir, epoch string) (*Import, error) {
 	return i, nil
 }
 
-// Add adds a message. Offsets must increase. Each offset that is left out becomes a
-// message that cannot be read; at most 65,536 in a row may be left out.
+// Add adds a message. Offsets must increase. Each offset that is left out gets an empty
+// message; at most 65,536 in a row may be left out.
 func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -67,12 +67,29 @@ func (i *Import) Add(ctx context.Context, e chatsvc.Entry) error {
 	case i.next > 1 && e.Offset-i.next > maxFilled:
 		return fmt.Errorf("offset %d: %w", e.Offset, i.errGap(e.Offset))
 	}
+	if i.next > 1 {
+		if err := i.fill(e.Offset); err != nil {
+			return err
+		}
+	}
 	i.stored = max(i.stored, e.Time.UnixMilli())
 	i.total += int64(message.Size())
 	if err := i.build.add(newRow(message, "", e.Offset, i.stored, i.total)); err != nil {
 		return fmt.Errorf("offset %d: %w", e.Offset, err)
 	}
 	i.next = e.Offset + 1
+	return nil
+}
+
+// fill adds empty rows for the missing offsets below to. If a row were missing, each start
+// would search the whole database for damage.
+func (i *Import) fill(to uint64) error {
+	for ; i.next < to; i.next++ {
+		missing := row{offset: i.next, stored: i.stored, total: i.total}
+		if err := i.build.add(missing.emptied()); err != nil {
+			return fmt.Errorf("offset %d: %w", i.next, err)
+		}
+	}
 	return nil
 }
 
@@ -83,8 +100,7 @@ func (i *Import) errGap(offset uint64) error {
 }
 
 // Finish creates the log. It ends the import even if it fails. Next is the offset that
-// the next message will get; offsets below it that were not added are messages that cannot
-// be read.
+// the next message will get; offsets below it that were not added get empty messages.
 func (i *Import) Finish(ctx context.Context, next uint64) error {
 	if next < i.next || next>>63 != 0 {
 		return errors.Join(fmt.Errorf("the next offset is %d: it must be at least %d, and below 2^63", next, i.next), i.Abort(ctx))
@@ -93,9 +109,8 @@ func (i *Import) Finish(ctx context.Context, next uint64) error {
 		return errors.Join(fmt.Errorf("the next offset is %d: %w", next, i.errGap(next)), i.Abort(ctx))
 	}
 	err := ctx.Err()
-	if err == nil && i.next > 1 && next > i.next { // the end of a log is its last row
-		last := row{offset: next - 1, stored: i.stored, total: i.total}
-		err = i.build.add(last.emptied())
+	if err == nil && i.next > 1 {
+		err = i.fill(next)
 	}
 	if err == nil {
 		err = i.build.finish(next, "")

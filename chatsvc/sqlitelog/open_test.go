@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/internal/record"
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 // machine is what a log believes to run on.
@@ -41,6 +41,7 @@ func (m *machine) system() *system {
 		elapsed: func() time.Duration { return time.Duration(m.mono.Load()) * time.Millisecond },
 		wall:    func() time.Time { return time.UnixMilli(m.mono.Load() + m.offset.Load()) },
 		room:    func(string, int64) error { return nil },
+		sync:    syncData,
 	}
 }
 
@@ -217,7 +218,7 @@ func TestEvidence(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out := &lockedBuffer{}
-			opts := Options{Logger: slog.New(slog.NewTextHandler(out, nil))}
+			opts := Options{Logger: nosecret.Logger(t, out)}
 			dir, otherDir := t.TempDir(), t.TempDir()
 			log, other := openLog(t, dir, opts), openLog(t, otherDir, Options{})
 			before := stateOf(t, log)

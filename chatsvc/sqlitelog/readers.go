@@ -19,8 +19,9 @@ type readers struct {
 	free chan *readerConn // nil stands for a connection that is not open yet
 	open func() (*sqlite.Conn, error)
 
-	mu         sync.Mutex // guards generation
-	generation int        // increases when the connections must be opened again
+	mu         sync.Mutex // guards all below
+	isClosed   bool
+	generation int // increases when the connections must be opened again
 }
 
 type readerConn struct {
@@ -37,7 +38,7 @@ func newReaders() *readers {
 	return r
 }
 
-// acquire returns a connection. The caller calls release.
+// acquire returns a connection, or [ErrClosed]. The caller calls release.
 func (r *readers) acquire(ctx context.Context) (*readerConn, error) {
 	r.gate.RLock()
 	var c *readerConn
@@ -48,8 +49,13 @@ func (r *readers) acquire(ctx context.Context) (*readerConn, error) {
 		return nil, ctx.Err()
 	}
 	r.mu.Lock()
-	generation, open := r.generation, r.open
+	generation, open, isClosed := r.generation, r.open, r.isClosed
 	r.mu.Unlock()
+	if isClosed { // it would make the files again that the last connection has removed
+		r.free <- c
+		r.gate.RUnlock()
+		return nil, ErrClosed
+	}
 	if c != nil && c.generation == generation {
 		return c, nil
 	}
@@ -110,6 +116,14 @@ func (r *readers) closeAll() {
 	for range readerCount {
 		r.free <- nil
 	}
+}
+
+// shut is closeAll for good: later reads get [ErrClosed].
+func (r *readers) shut() {
+	r.mu.Lock()
+	r.isClosed = true
+	r.mu.Unlock()
+	r.closeAll()
 }
 
 // leak forgets the connections without closing them; the caller holds the gate.

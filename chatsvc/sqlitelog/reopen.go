@@ -143,7 +143,7 @@ func (w *writer) close() error {
 	l := w.log
 	l.readers.gate.Lock()
 	defer l.readers.gate.Unlock()
-	l.readers.closeAll()
+	l.readers.shut()
 	if w.copied != "" {
 		defer os.RemoveAll(w.copied) //nolint:errcheck // the system removes what is left
 	}
@@ -160,7 +160,18 @@ func (w *writer) close() error {
 	if w.evidence == nil { // it was never loaded
 		return w.conn.Close()
 	}
+	if w.unsynced {
+		if w.sync(); w.broken != nil {
+			return errors.Join(w.broken, w.conn.Close())
+		}
+	}
+	// All is on the disk now, at least in the write-ahead log. To empty that is not worth
+	// a wait for another process that reads it.
+	w.conn.SetBusyTimeout(0)
 	err := w.checkpointAll()
+	if isBusyError(err) {
+		err = nil
+	}
 	if err == nil {
 		e := w.evidenceNow()
 		e.Closed = true

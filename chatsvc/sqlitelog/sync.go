@@ -28,9 +28,9 @@ func (w *writer) startSync(f *pendingSync) {
 	case err != nil:
 		w.finishSync(err)
 	case len(f.batch) < gatherFrom:
-		w.finishSync(syncData(wal))
+		w.finishSync(w.log.system.sync(wal))
 	default:
-		go func() { w.synced <- syncData(wal) }()
+		go func() { w.synced <- w.log.system.sync(wal) }()
 	}
 }
 
@@ -76,7 +76,7 @@ func (w *writer) sync() {
 	w.syncedAt = time.Now()
 	wal, err := w.files.openWAL()
 	if err == nil {
-		err = syncData(wal)
+		err = w.log.system.sync(wal)
 	}
 	if err != nil {
 		w.fail(err)

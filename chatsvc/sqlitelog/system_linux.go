@@ -15,7 +15,7 @@ func realSystem() system {
 	if err != nil {
 		boot = ""
 	}
-	return system{boot: func() string { return boot }, wall: time.Now, elapsed: elapsed, room: tryRoom}
+	return system{boot: func() string { return boot }, wall: time.Now, elapsed: elapsed, room: tryRoom, sync: syncData}
 }
 
 // elapsed returns CLOCK_BOOTTIME, which also advances while the machine is suspended

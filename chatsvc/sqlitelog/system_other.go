@@ -13,6 +13,7 @@ func realSystem() system {
 		boot:    func() string { return "" },
 		wall:    time.Now,
 		room:    tryRoom,
+		sync:    syncData,
 		elapsed: func() time.Duration { return time.Since(started) },
 	}
 }

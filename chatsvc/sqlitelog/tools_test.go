@@ -256,7 +256,7 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// An import keeps offsets, the epoch, times and gaps.
+// An import keeps offsets, the epoch and times, and fills gaps.
 func TestImport(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
@@ -292,8 +292,9 @@ func TestImport(t *testing.T) {
 	all := readLog(t, log)
 	isStored(t, all, 10, 30)
 	isStored(t, all, 31, 60)
-	if _, ok := all[30]; ok || !all[10].Time.Equal(stored) {
-		t.Errorf("30 is there: %v; 10 was stored at %v", ok, all[10].Time)
+	empty := record.Message{}.Append(nil)
+	if !bytes.Equal(all[30].Record, empty) || !bytes.Equal(all[64].Record, empty) || !all[10].Time.Equal(stored) {
+		t.Errorf("30 is %q, 64 is %q; 10 was stored at %v", all[30].Record, all[64].Record, all[10].Time)
 	}
 	appendTo(t, log, 65, 66)
 	closeLog(t, log)

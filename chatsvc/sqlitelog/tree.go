@@ -30,7 +30,7 @@ func (w *writer) checkTree() error {
 	if err := w.tryInsert(); err != nil {
 		return err
 	}
-	if w.hasHole() { // an imported log may have a hole without any damage
+	if w.hasHole() { // a log imported by an earlier version may have a hole without any damage
 		var pages Checked
 		pages.checkPages(context.Background(), w.conn)
 		if len(pages.Problems) > 0 {

@@ -1,7 +1,6 @@
 package sqlitelog
 
 import (
-	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -10,6 +9,8 @@ import (
 	"testing"
 
 	"zombiezen.com/go/sqlite"
+
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 // addLarge appends records of 64 KiB from several senders.
@@ -82,7 +83,7 @@ func TestPinnedWALIsReported(t *testing.T) {
 	t.Parallel()
 	out := &lockedBuffer{}
 	dir := t.TempDir()
-	log := openLog(t, dir, Options{Logger: slog.New(slog.NewTextHandler(out, nil))})
+	log := openLog(t, dir, Options{Logger: nosecret.Logger(t, out)})
 	addMany(t, log, 1, 10)
 	other, err := openConn(filepath.Join(dir, DatabaseFile), sqlite.OpenReadOnly, "")
 	if err != nil {

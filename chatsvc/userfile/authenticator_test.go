@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 // A password is compared with its hash once, a wrong one and that of an unknown user
@@ -176,7 +176,7 @@ func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := newFile(t, "ada:x")
 		var log lockedBuffer
-		a, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
+		a, err := Open(path, nosecret.Logger(t, &log))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -235,7 +235,7 @@ func TestChangeIsSeenAtLogin(t *testing.T) {
 	t.Parallel()
 	path := newFile(t, "ada:x")
 	var log lockedBuffer
-	a, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
+	a, err := Open(path, nosecret.Logger(t, &log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,5 +410,37 @@ func BenchmarkHash(b *testing.B) {
 		if _, err := Hash("correct horse"); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Nothing that is logged of logins and of files that cannot be used has a password.
+func TestLogHoldsNoSecrets(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	path := newFile(t, "ada:s3cr3t")
+	a, err := Open(path, nosecret.Logger(t, &log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Authenticate(t.Context(), basic("ada", "s3cr3t")); err != nil {
+		t.Error(err)
+	}
+	for _, header := range []http.Header{basic("ada", "wr0ng"), basic("s3cr3t", "wr0ng"), {"Authorization": {"Bearer sct_AAAAAAAAAAAAAAAAAAAAAAAAAA"}}} {
+		if _, err := a.Authenticate(t.Context(), header); err == nil {
+			t.Errorf("%v is let in", header)
+		}
+	}
+	for _, text := range []string{`{"users":[{"name":"ada","password":"s3cr3t"}]}`, `{"users":[{"name":"ada","password":"$argon2id$s3cr3t"}]}`, `{"users":"s3cr3t"}`} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Reload(); err == nil {
+			t.Errorf("%s is taken", text)
+		} else {
+			nosecret.Check(t, err.Error())
+		}
+	}
+	if strings.Count(log.String(), "\n") < 3 {
+		t.Errorf("logged:\n%s", log.String())
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/alexedwards/argon2id"
 
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -49,7 +50,7 @@ func write(tb testing.TB, path string, users ...string) {
 // open opens a file.
 func open(tb testing.TB, path string) *Authenticator {
 	tb.Helper()
-	a, err := Open(path, nil)
+	a, err := Open(path, nosecret.Logger(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}

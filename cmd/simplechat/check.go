@@ -64,6 +64,9 @@ func (c *checkCmd) lookAtTLS(context.Context) (string, error) {
 	if !c.TLS.isOn() {
 		return "none: passwords travel in clear text", nil
 	}
+	if len(c.TLS.ACMEDomain) > 0 { // to load it would make its directory
+		return c.lookAtACME()
+	}
 	config, err := c.TLS.load(new(reloader), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return "", err
@@ -80,6 +83,20 @@ func (c *checkCmd) lookAtTLS(context.Context) (string, error) {
 		return "", fmt.Errorf("--tls-cert: it has expired at %s: renew it", until.Format(time.RFC3339))
 	}
 	return "valid until " + until.Format(time.RFC3339), nil
+}
+
+func (c *checkCmd) lookAtACME() (string, error) {
+	if err := errors.Join(c.TLS.checkWays(), c.TLS.checkACME()); err != nil {
+		return "", err
+	}
+	cache := c.TLS.acmeCache()
+	if _, err := os.Stat(cache); errors.Is(err, fs.ErrNotExist) {
+		cache = filepath.Dir(filepath.Clean(cache)) // it will be made
+	}
+	if err := canWrite(cache); err != nil {
+		return "", explainACMECache(err)
+	}
+	return "obtained from " + c.TLS.ACMEDirectory + " when the first client connects", nil
 }
 
 func (c *checkCmd) lookAtStorage(ctx context.Context) (string, error) {

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 // command is a run of a client command of the program: send, tail.
@@ -48,7 +50,7 @@ func startCommand(tb testing.TB, env []string, args ...string) *command {
 	tb.Cleanup(func() {
 		_ = c.cmd.Process.Kill()
 		<-c.exited
-		checkNoSecret(tb, c.stderr.String())
+		nosecret.Check(tb, c.stderr.String())
 		if strings.Contains(c.stderr.String(), "WARNING: DATA RACE") {
 			tb.Error("a data race")
 		}

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"example.com/simplechat/chatsvc/nosecret"
 )
 
 // runProgram runs the program as a process of its own, with further variables.
@@ -19,7 +21,7 @@ func runProgram(tb testing.TB, env []string, args ...string) result {
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	_ = cmd.Run() // the exit code tells
-	checkNoSecret(tb, stdout.String()+stderr.String())
+	nosecret.Check(tb, stdout.String()+stderr.String())
 	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 

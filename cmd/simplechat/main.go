@@ -39,6 +39,7 @@ type commands struct {
 	Check      checkCmd          `cmd:"" help:"Look at all that serve would use with the same flags, without serving."`
 	Health     healthCmd         `cmd:"" help:"Ask a server on this machine whether it is ready."`
 	Log        logCmd            `cmd:"" help:"Check, copy, move and repair what a server has stored."`
+	Chat       chatCmd           `cmd:"" help:"Take part in the conversation, on the whole screen of a terminal."`
 	Send       sendtail.SendCmd  `cmd:"" help:"Send a text, an image, or each line of standard input."`
 	Tail       sendtail.TailCmd  `cmd:"" help:"Print messages, or run a command for each: the last ones, then new ones."`
 	Users      usersCmd          `cmd:"" help:"Add, change, list and remove users, and tokens for programs. A server may run."`

@@ -25,6 +25,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -49,9 +50,12 @@ func TestMain(m *testing.M) {
 	}
 	// What the developer has set would change what the tests see.
 	for _, entry := range os.Environ() {
-		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "SIMPLECHAT_") && name != bufVariable {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "SIMPLECHAT_") && !slices.Contains(toolVariables, name) {
 			_ = os.Unsetenv(name)
 		}
+	}
+	if os.Getenv(testStdHTTP2) != "" {
+		_ = os.Setenv(stdHTTP2Variable, "true")
 	}
 	// The tests read the server's log, which is no terminal's.
 	if err := os.Setenv("SIMPLECHAT_LOG_FORMAT", "text"); err != nil {
@@ -68,6 +72,9 @@ func TestMain(m *testing.M) {
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
+
+// toolVariables name programs to use instead of building them.
+var toolVariables = []string{bufVariable, pebbleVariable}
 
 // otherProgram is the variable that makes the test's own program one of
 // otherPrograms, for tests that need a process to look at.
@@ -285,24 +292,9 @@ func (p *process) cleanup() {
 	if strings.Contains(p.logText(), "WARNING: DATA RACE") { // the exit code of one that was killed does not say so
 		p.tb.Error("a data race")
 	}
-	checkNoSecret(p.tb, p.logText())
+	nosecret.Check(p.tb, p.logText())
 	if p.tb.Failed() {
 		p.tb.Logf("log of the server:\n%s", p.logText())
-	}
-}
-
-// secrets are the passwords that the tests log in with, in the forms in which they
-// travel.
-var secrets = []string{"qwerty", "cXdlcnR5", "F3ZXJ0e", "s3cr3t", "wr0ng"}
-
-// checkNoSecret fails the test if a password is in the log of a server. It sees the
-// log of every one that the tests start.
-func checkNoSecret(tb testing.TB, log string) {
-	tb.Helper()
-	for _, secret := range secrets {
-		if at := strings.Index(log, secret); at >= 0 {
-			tb.Errorf("a password is in the log: %q", log[max(0, at-200):min(len(log), at+100)])
-		}
 	}
 }
 
@@ -324,7 +316,7 @@ func runHere(tb testing.TB, args ...string) result {
 	var stdout bytes.Buffer
 	stderr := endingLog{cancel: cancel}
 	code := run(ctx, args, &stdout, &stderr)
-	checkNoSecret(tb, stderr.String())
+	nosecret.Check(tb, stderr.String())
 	return result{code, stdout.String(), stderr.String()}
 }
 

@@ -135,6 +135,7 @@ func TestProxies(t *testing.T) {
 	}{
 		{"nginx", nginx, fenceOf(t, "nginx"), true, []string{"", "/chat"}},
 		{"nginx with a plain proxy_pass", nginx, plainBlock, false, []string{""}},
+		{"caddy", caddy, fenceOf(t, "caddy"), true, []string{"", "/chat"}},
 		{"haproxy", haproxy, fenceOf(t, "haproxy"), true, []string{""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -156,6 +157,18 @@ func haproxy(tb testing.TB, sections string) func(port, cert, key, both string) 
 	return func(port, _, _, both string) *exec.Cmd {
 		text := strings.NewReplacer("bind :443", "bind 127.0.0.1:"+port, "/etc/ssl/chat-with-key.pem", both).Replace(sections)
 		return exec.Command(path, "-db", "-f", tempFile(tb, "haproxy.cfg", text))
+	}
+}
+
+// caddy returns what starts caddy with a site.
+func caddy(tb testing.TB, site string) func(port, cert, key, both string) *exec.Cmd {
+	path := installed(tb, "caddy")
+	return func(port, cert, key, _ string) *exec.Cmd {
+		text := strings.Replace(site, "chat.example.com {", "https://127.0.0.1:"+port+" {\n\tbind 127.0.0.1\n\ttls "+cert+" "+key, 1)
+		text = "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}\n" + text
+		cmd := exec.Command(path, "run", "--adapter", "caddyfile", "--config", tempFile(tb, "Caddyfile", text))
+		cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+tb.TempDir(), "XDG_CONFIG_HOME="+tb.TempDir())
+		return cmd
 	}
 }
 

@@ -179,6 +179,7 @@ func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limi
 		chatsvc.WithLogger(logger),
 		chatsvc.WithAuthenticator(m.authenticator(limits.Authenticator(authenticator))),
 		chatsvc.WithAppendObserver(m.observeAppend),
+		chatsvc.WithLimitObserver(limits.Observe),
 	}, nil
 }
 

@@ -260,7 +260,7 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		"tls-cert":                "/nonexistent/cert.pem",
 		"tls-key":                 "/nonexistent/key.pem",
 		"tls-self-signed":         "perhaps",
-		"acme-domain":             "", // no value is bad before a client asks
+		"acme-domain":             "https://chat.example.com",
 		"acme-cache":              "",
 		"acme-directory":          "",
 		"ops-listen":              "127.0.0.1:65536",

@@ -33,20 +33,29 @@ func (f *tlsFlags) isOn() bool {
 	return f.TLSCert != "" || f.TLSKey != "" || f.TLSSelfSigned || len(f.ACMEDomain) > 0
 }
 
-// load returns the settings for TLS, nil for none. The files are read again by
-// files.
-func (f *tlsFlags) load(files *reloader, logger *slog.Logger) (*tls.Config, error) {
+// checkWays returns an error if there is more than one way to get a certificate.
+func (f *tlsFlags) checkWays() error {
 	ways := 0
 	for _, given := range []bool{f.TLSCert != "" || f.TLSKey != "", f.TLSSelfSigned, len(f.ACMEDomain) > 0} {
 		if given {
 			ways++
 		}
 	}
+	if ways > 1 {
+		return errors.New("--tls-cert with --tls-key, --tls-self-signed and --acme-domain contradict each other: give one of them")
+	}
+	return nil
+}
+
+// load returns the settings for TLS, nil for none. The files are read again by
+// files.
+func (f *tlsFlags) load(files *reloader, logger *slog.Logger) (*tls.Config, error) {
+	if err := f.checkWays(); err != nil {
+		return nil, err
+	}
 	switch {
-	case ways == 0:
+	case !f.isOn():
 		return nil, nil //nolint:nilnil // no TLS is no error
-	case ways > 1:
-		return nil, errors.New("--tls-cert with --tls-key, --tls-self-signed and --acme-domain contradict each other: give one of them")
 	case f.TLSSelfSigned:
 		certificate, err := selfSigned()
 		if err != nil {
@@ -55,7 +64,10 @@ func (f *tlsFlags) load(files *reloader, logger *slog.Logger) (*tls.Config, erro
 		logger.Warn("the certificate is signed by nobody: compare its fingerprint where a client asks", "sha256", fingerprint(certificate))
 		return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
 	case len(f.ACMEDomain) > 0:
-		return f.acme(), nil
+		if err := f.checkACME(); err != nil {
+			return nil, err
+		}
+		return f.acme(logger)
 	case f.TLSCert == "" || f.TLSKey == "":
 		return nil, errors.New("--tls-cert and --tls-key belong together: give both")
 	}

@@ -15,6 +15,7 @@ import (
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -29,7 +30,7 @@ func TestTracing(t *testing.T) {
 		if err != nil || proto.Unmarshal(body, &request) != nil {
 			t.Errorf("no traces: %v", err)
 		}
-		for _, secret := range append(secrets, "a message's content") {
+		for _, secret := range append(nosecret.Secrets, "a message's content") {
 			if bytes.Contains(body, []byte(secret)) {
 				t.Errorf("%q is in a trace", secret)
 			}

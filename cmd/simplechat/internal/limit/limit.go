@@ -6,6 +6,7 @@
 package limit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -88,6 +89,12 @@ func (l *Limits) Refused(kind string) int64 {
 		return r.count
 	}
 	return 0
+}
+
+// Observe counts and logs a call that the service itself refused or cut because of a
+// limit: see [chatsvc.WithLimitObserver].
+func (l *Limits) Observe(ctx context.Context, user, limit string) {
+	l.note(limit, addressOf(ctx), user)
 }
 
 // note counts a refusal, and logs it unless one of its kind was logged within the last

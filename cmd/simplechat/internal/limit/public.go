@@ -2,9 +2,16 @@ package limit
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"connectrpc.com/connect"
 )
 
 const (
@@ -36,7 +43,9 @@ func (l *Limits) Public(ctx context.Context, isStream bool, next http.Handler) h
 		}
 		reads := newReadLimit(callCtx, w, bodyTime)
 		defer reads.end()
-		next.ServeHTTP(w, r.WithContext(callCtx))
+		r = r.WithContext(callCtx)
+		r.Body = &limitedBody{r.Body, reads, bodyTime}
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -45,6 +54,7 @@ type readLimit struct {
 	control *http.ResponseController
 	timer   *time.Timer
 	stop    func() bool
+	late    atomic.Bool // the time is over
 
 	mu    sync.Mutex // guards ended; held while the deadline is set, so that the handler cannot end before that
 	ended bool
@@ -52,7 +62,10 @@ type readLimit struct {
 
 func newReadLimit(ctx context.Context, w http.ResponseWriter, d time.Duration) *readLimit {
 	l := &readLimit{control: http.NewResponseController(w)}
-	l.timer = time.AfterFunc(d, l.expire)
+	l.timer = time.AfterFunc(d, func() {
+		l.late.Store(true)
+		l.expire()
+	})
 	l.stop = context.AfterFunc(ctx, l.expire)
 	return l
 }
@@ -63,6 +76,23 @@ func (l *readLimit) expire() {
 	if !l.ended {
 		_ = l.control.SetReadDeadline(time.Unix(1, 0))
 	}
+}
+
+// limitedBody is a request's body that says why it ended too early.
+type limitedBody struct {
+	io.ReadCloser
+
+	reads *readLimit
+	time  time.Duration // that the body has
+}
+
+// Read implements [io.Reader].
+func (b *limitedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && b.reads.late.Load() {
+		err = connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the message did not arrive within %v: send all of it at once", b.time))
+	}
+	return n, err
 }
 
 // end is called when the handler is about to return.
