@@ -324,7 +324,7 @@ func (d *differ) read(s *seen, n int) {
 		}
 		s.received++
 		// Where no client has set the time, each has its own.
-		if now := uint64(time.Now().UnixMilli()); now-want.GetTimestamp() < uint64(patience.Milliseconds()) && now-got.GetTimestamp() < uint64(patience.Milliseconds()) {
+		if now := uint64(time.Now().UnixMilli()); now-want.GetTimestamp() < uint64(scriptTime.Milliseconds()) && now-got.GetTimestamp() < uint64(scriptTime.Milliseconds()) {
 			got.Timestamp = want.GetTimestamp()
 		}
 		if !proto.Equal(got, want) {
