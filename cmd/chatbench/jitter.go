@@ -221,5 +221,9 @@ func (c *restartCmd) again(ctx context.Context, system system, path, dir string,
 	if err := server.end(signal); err != nil && !c.Kill {
 		return server, err
 	}
-	return system.launch(ctx, path, dir, addr)
+	next, err := system.relaunch(ctx, path, dir, addr)
+	if err != nil {
+		return server, err
+	}
+	return next, nil
 }

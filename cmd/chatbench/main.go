@@ -11,6 +11,7 @@
 //	chatbench slow
 //	chatbench jitter
 //	chatbench restart
+//	chatbench soak
 //	chatbench pipe --addr 127.0.0.1:65002
 //
 // Publishers send numbered messages that carry the time when they were due, so
@@ -44,6 +45,7 @@ type commands struct {
 	Slow    slowCmd        `cmd:"" help:"Measure what clients that close and reopen their windows cost the others, and report what is required and what was reached."`
 	Jitter  jitterCmd      `cmd:"" help:"Cut the connections of a crowd again and again, and report what its clients lose and how long they take to catch up, on simplechat and on grpc-go."`
 	Restart restartCmd     `cmd:"" help:"Restart simplechat under a crowd, and report how long its clients take to return."`
+	Soak    soakCmd        `cmd:"" help:"Load simplechat for a long time over all protocols, with restarts, backups and slow readers, and report whether its memory, descriptors, goroutines and files grow."`
 	Pipe    pipeCmd        `cmd:"" help:"Send many messages in each of a few requests, and report how many a running server stores in a second."`
 	Peer    peer.Cmd       `cmd:"" hidden:"" help:"Run a peer that compare measures."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`

@@ -74,6 +74,10 @@ func (c *client) connect(ctx context.Context, life time.Duration) (cut bool) {
 		}
 		return false
 	}
+	if conn.LocalAddr().String() == conn.RemoteAddr().String() { // nobody listens, and the system has chosen the same port for this end
+		_ = conn.Close()
+		return false
+	}
 	c.conn = conn
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	var isCut atomic.Bool

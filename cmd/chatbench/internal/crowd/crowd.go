@@ -24,6 +24,7 @@ type Config struct {
 	Clients  int
 	Addr     string        // HOST:PORT of the server
 	Speak    []Speech      // the clients take them in turn; one at least
+	AnySend  bool          // the publisher speaks all protocols in turn; else gRPC
 	Resume   bool          // clients name the offset that they need next; else they ask for new messages only
 	Every    time.Duration // mean time until a client's connection is cut, 0: never
 	Offline  time.Duration // longest time until it connects again

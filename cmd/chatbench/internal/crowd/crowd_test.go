@@ -79,7 +79,7 @@ func publish(ctx context.Context, tb testing.TB, c *Crowd, enough func(Result) b
 // Clients that resume lose nothing, however often their connections are cut.
 func TestResume(t *testing.T) {
 	t.Parallel()
-	ctx, c := gather(t, Config{Clients: 14, Addr: newServer(t), Speak: speeches, Resume: true, Every: 50 * time.Millisecond, Offline: 20 * time.Millisecond})
+	ctx, c := gather(t, Config{Clients: 14, Addr: newServer(t), Speak: speeches, AnySend: true, Resume: true, Every: 50 * time.Millisecond, Offline: 20 * time.Millisecond})
 	publish(ctx, t, c, func(r Result) bool { return r.Cuts > 50 })
 	if err := c.AwaitCaughtUp(ctx); err != nil {
 		t.Fatal(err)

@@ -36,6 +36,9 @@ func number(content []byte) (uint64, error) {
 	return strconv.ParseUint(string(content[1:17]), 16, 64)
 }
 
+// imageSize is the size from which on content counts as an image, in bytes.
+const imageSize = 32 << 10
+
 // sendTime bounds one attempt to send.
 const sendTime = 10 * time.Second
 
@@ -47,7 +50,14 @@ func (c *Crowd) Publish(ctx context.Context, rate float64, size func(n uint64) i
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: protocols}
 	defer transport.CloseIdleConnections()
-	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: transport}, "http://"+c.config.Addr, connect.WithGRPC())
+	protocolsOf := [][]connect.ClientOption{{connect.WithGRPC()}}
+	if c.config.AnySend {
+		protocolsOf = append(protocolsOf, []connect.ClientOption{connect.WithGRPCWeb()}, []connect.ClientOption{connect.WithProtoJSON()}, nil)
+	}
+	var clients []chatconnect.SimpleChatClient
+	for _, options := range protocolsOf {
+		clients = append(clients, chatconnect.NewSimpleChatClient(&http.Client{Transport: transport}, "http://"+c.config.Addr, options...))
+	}
 	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
 	defer tick.Stop()
 	for n := c.stored.Load(); ; {
@@ -57,7 +67,10 @@ func (c *Crowd) Publish(ctx context.Context, rate float64, size func(n uint64) i
 			return nil
 		}
 		msg := &chatpb.ChatMessage{Type: chatpb.ChatMessage_Text, Content: newContent(n, size(n))}
-		switch err := c.send(context.WithoutCancel(ctx), client, n, msg); {
+		if len(msg.GetContent()) >= imageSize {
+			msg.Type = chatpb.ChatMessage_Image
+		}
+		switch err := c.send(context.WithoutCancel(ctx), clients[n%uint64(len(clients))], n, msg); {
 		case err == nil:
 			n++
 			c.stored.Store(n)
