@@ -37,7 +37,7 @@ func every(ctx context.Context, between time.Duration, do func(context.Context) 
 		}
 		if err := do(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // the end of the load is none of its errors
+				return nil // the end of the load is none of its errors
 			}
 			return err
 		}
@@ -151,7 +151,7 @@ func (s *sampler) take(ctx context.Context) error {
 		if ctx.Err() != nil || errors.Is(err, errMetrics) {
 			return err
 		}
-		return nil //nolint:nilerr // it does not listen now
+		return nil // it does not listen now
 	}
 	for name, file := range map[string]string{sampleDatabase: "chat.db", sampleWAL: "chat.db-wal"} {
 		if info, err := os.Stat(filepath.Join(s.dir, file)); err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,7 +83,8 @@ const moments = 1 << 20
 // check returns what is wrong with a window, if all before it has happened only
 // after an event.
 func (w window) check(before int64) string {
-	history := []porcupine.Operation{{Input: step{kind: begins, offset: w.base}, Call: before * moments, Return: unknown}}
+	history := make([]porcupine.Operation, 0, 1+len(w.operations))
+	history = append(history, porcupine.Operation{Input: step{kind: begins, offset: w.base}, Call: before * moments, Return: unknown})
 	begun := w.begun()
 	for i, o := range w.operations {
 		operation := porcupine.Operation{Input: o.step, Call: o.call * moments, Return: unknown}
@@ -145,13 +147,14 @@ func explain(history []porcupine.Operation, orders [][]int) string {
 		}
 	}
 	slices.SortFunc(left, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
-	text := fmt.Sprintf("no order explains the history: before offset %d none of these can be the next operation", state.(log).next()) //nolint:forcetypeassert // it is the model's
+	var text strings.Builder
+	fmt.Fprintf(&text, "no order explains the history: before offset %d none of these can be the next operation", state.(log).next()) //nolint:forcetypeassert // it is the model's
 	for _, o := range left[:min(len(left), 4)] {
-		until := fmt.Sprint(o.Return / moments)
+		until := strconv.FormatInt(o.Return/moments, 10)
 		if o.Return == unknown {
 			until = "…"
 		}
-		text += fmt.Sprintf("\n\t%v, between events %d and %s", o.Input, o.Call/moments, until)
+		fmt.Fprintf(&text, "\n\t%v, between events %d and %s", o.Input, o.Call/moments, until)
 	}
-	return text
+	return text.String()
 }

@@ -105,7 +105,7 @@ func (h *history) collectEpochs() {
 	}
 	for _, s := range h.ends {
 		e := epochOf(s.place, s.answer)
-		e.end = max(e.end, s.place.offset)
+		e.end = max(e.end, s.offset)
 	}
 	for i, e := range h.inOrder() {
 		if i == 0 {

@@ -54,7 +54,7 @@ func (c *Crowd) Publish(ctx context.Context, rate float64, size func(n uint64) i
 	if c.config.AnySend {
 		protocolsOf = append(protocolsOf, []connect.ClientOption{connect.WithGRPCWeb()}, []connect.ClientOption{connect.WithProtoJSON()}, nil)
 	}
-	var clients []chatconnect.SimpleChatClient
+	clients := make([]chatconnect.SimpleChatClient, 0, len(protocolsOf))
 	for _, options := range protocolsOf {
 		clients = append(clients, chatconnect.NewSimpleChatClient(&http.Client{Transport: transport}, "http://"+c.config.Addr, options...))
 	}

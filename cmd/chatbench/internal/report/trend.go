@@ -88,7 +88,7 @@ func signed(v float64, human func(float64) string) string {
 
 // PlotTrends draws each trend and its line to an SVG file.
 func PlotTrends(file string, all []*Trend) error {
-	var panels []panel
+	panels := make([]panel, 0, len(all))
 	for _, t := range all {
 		panels = append(panels, t.panel())
 	}
