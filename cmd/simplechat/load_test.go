@@ -62,7 +62,8 @@ type load struct {
 	*ledger
 
 	tb       testing.TB
-	ctx      context.Context //nolint:containedctx // done when everybody is to stop: a load ends with its test
+	options  []chatclient.Option // of all programs that use chatclient
+	ctx      context.Context     //nolint:containedctx // done when everybody is to stop: a load ends with its test
 	stop     context.CancelFunc
 	senders  sync.WaitGroup
 	stopped  chan struct{} // closed when senders are to stop
@@ -145,7 +146,8 @@ func (l *load) startFollower(name, urls string) {
 
 func (l *load) chatclient(user, urls string) *chatclient.Client {
 	l.tb.Helper()
-	client, err := chatclient.New(urls, chatclient.WithBasicAuth(user, "qwerty"), chatclient.WithBackoff(pause, 10*pause))
+	options := append([]chatclient.Option{chatclient.WithBasicAuth(user, "qwerty"), chatclient.WithBackoff(pause, 10*pause)}, l.options...)
+	client, err := chatclient.New(urls, options...)
 	if err != nil {
 		l.tb.Fatal(err)
 	}
