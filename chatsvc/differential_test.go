@@ -82,11 +82,15 @@ func (r *textReader) next() (*chatpb.ChatMessage, error) {
 
 // wireErrorOf returns the error that JSON is, if it is one.
 func wireErrorOf(text []byte) error {
-	var e struct{ Code, Message string }
-	var code connect.Code
-	if json.Unmarshal(text, &e) != nil || e.Code == "" {
+	var e struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	_ = json.Unmarshal(text, &e) // what is none has no code
+	if e.Code == "" {
 		return nil
 	}
+	var code connect.Code
 	if err := code.UnmarshalText([]byte(e.Code)); err != nil {
 		return err
 	}

@@ -130,11 +130,11 @@ const (
 
 func newSampler(url, dir string, settled float64) *sampler {
 	s := &sampler{url: url, dir: dir, began: time.Now(), client: &http.Client{Timeout: sampleTime}}
-	for _, t := range []struct {
-		name  string
-		human func(float64) string
-	}{{sampleMemory, human.Bytes}, {sampleFiles, human.Count}, {sampleGoroutines, human.Count}, {sampleDatabase, human.Bytes}, {sampleWAL, human.Bytes}} {
-		s.trends = append(s.trends, &report.Trend{Name: t.name, Human: t.human, Settled: settled})
+	for _, name := range []string{sampleMemory, sampleDatabase, sampleWAL} {
+		s.trends = append(s.trends, &report.Trend{Name: name, Human: human.Bytes, Unit: "MiB", Scale: 1 << 20, Settled: settled})
+	}
+	for _, name := range []string{sampleFiles, sampleGoroutines} {
+		s.trends = append(s.trends, &report.Trend{Name: name, Human: human.Count, Unit: name, Scale: 1, Settled: settled})
 	}
 	return s
 }

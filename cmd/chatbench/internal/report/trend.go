@@ -11,6 +11,8 @@ import (
 type Trend struct {
 	Name    string
 	Human   func(float64) string
+	Unit    string    // of the drawing's axis
+	Scale   float64   // one unit of the axis in that of the values
 	Settled float64   // hours before which samples do not count
 	Hours   []float64 // since the begin
 	Values  []float64 // as many
@@ -100,7 +102,7 @@ func (t *Trend) panel() panel {
 	line, measured := series{name: "fitted"}, series{name: "measured"}
 	settled, centre := 0, 0.0
 	for i, at := range t.Hours {
-		measured.points = append(measured.points, point{at, t.Values[i]})
+		measured.points = append(measured.points, point{at, t.Values[i] / t.Scale})
 		if at >= t.Settled {
 			settled++
 			centre += at
@@ -109,13 +111,14 @@ func (t *Trend) panel() panel {
 	centre /= float64(max(1, settled))
 	for _, at := range t.Hours {
 		if settled >= 3 && at >= t.Settled {
-			line.points = append(line.points, point{at, max(0, s.Mean+s.PerHour*(at-centre))})
+			line.points = append(line.points, point{at, max(0, s.Mean+s.PerHour*(at-centre)) / t.Scale})
 		}
 	}
 	p := panel{title: t.Name, series: []series{measured, line}, legendLow: true}
 	_, end := ends(p.series, point.width, 0, 1)
 	_, most := ends(p.series, point.height, 0, 1)
-	p.x, p.y = linear(end, func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) }), linear(most, t.Human)
-	p.x.label = "hours"
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) }
+	p.x, p.y = linear(end, number), linear(most, number)
+	p.x.label, p.y.label = "hours", t.Unit
 	return p
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func newTrend(settled float64, values ...float64) *Trend {
-	t := &Trend{Name: "memory", Human: human.Count, Settled: settled, Values: values}
+	t := &Trend{Name: "memory", Human: human.Count, Unit: "MiB", Scale: 1 << 20, Settled: settled, Values: values}
 	for i := range values {
 		t.Hours = append(t.Hours, float64(i))
 	}
