@@ -1,0 +1,127 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"example.com/simplechat/chatsvc"
+)
+
+// script is what happens in a run. All of it comes from the seed.
+type script struct {
+	Seed  uint64
+	Setup setup
+	Steps []step
+}
+
+// setup is what the run begins with.
+type setup struct {
+	Servers   int
+	Clients   int
+	Std       bool `json:",omitempty"` // net/http's HTTP/2
+	Retention chatsvc.Retention
+	Hot       int64 // bytes
+	Cold      int64
+	Heartbeat time.Duration
+	Deadline  time.Duration // of a write
+}
+
+// step is one thing that happens, After the one before it. What A, B and C mean is
+// for the kind to say; numbers of servers, clients and connections are taken modulo
+// how many there are.
+type step struct {
+	After time.Duration `json:",omitempty"`
+	Do    string
+	A     int           `json:",omitempty"`
+	B     int           `json:",omitempty"`
+	C     int           `json:",omitempty"`
+	For   time.Duration `json:",omitempty"`
+}
+
+// newScript returns the script of a seed.
+func newScript(seed uint64) script {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	s := script{Seed: seed, Setup: newSetup(rng)}
+	themes := pick(rng, [][]string{nil, {"race"}, {"flood"}, {"crowd"}, {"cut", "breakafter"}, {"append"}, {"read"}, {"stop", "start"}, {"rollback"}, {"revoke"}, {"stall", "nap"}})
+	for range 10 + rng.IntN(40) {
+		kind := weighted(rng)
+		if len(themes) > 0 && rng.IntN(3) == 0 {
+			kind = pick(rng, themes)
+		}
+		next := kinds[kind].make(rng)
+		next.Do = kind
+		next.After = pause(rng)
+		s.Steps = append(s.Steps, next)
+	}
+	return s
+}
+
+func newSetup(rng *rand.Rand) setup {
+	s := setup{
+		Servers:   1 + rng.IntN(3),
+		Clients:   2 + rng.IntN(3),
+		Std:       rng.IntN(4) == 0,
+		Hot:       pick(rng, []int64{0, 0, 200 << 10, 64 << 20}),
+		Cold:      pick(rng, []int64{0, 100 << 10, 1 << 20, 32 << 20}),
+		Heartbeat: 25 * time.Second,
+		Deadline:  pick(rng, []time.Duration{5 * time.Second, 30 * time.Second}),
+	}
+	switch rng.IntN(4) {
+	case 0:
+		s.Retention.Messages = 10 + rng.IntN(100)
+	case 1:
+		s.Retention.Age = time.Duration(1+rng.IntN(60)) * time.Second
+	case 2:
+		s.Retention.Bytes = int64(1+rng.IntN(200)) << 10
+	}
+	return s
+}
+
+// pause returns the time before a step: most follow at once, and some after hours.
+func pause(rng *rand.Rand) time.Duration {
+	switch n := rng.IntN(20); {
+	case n < 8:
+		return 0
+	case n < 14:
+		return time.Duration(rng.IntN(20)) * time.Millisecond
+	case n < 18:
+		return time.Duration(rng.IntN(3000)) * time.Millisecond
+	case n < 19:
+		return time.Duration(rng.IntN(150)) * time.Second
+	default:
+		return time.Duration(rng.IntN(5)) * time.Hour
+	}
+}
+
+func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
+
+// weighted returns a kind of step.
+func weighted(rng *rand.Rand) string {
+	n := rng.IntN(kindWeight)
+	for _, name := range kindNames {
+		if n -= kinds[name].weight; n < 0 {
+			return name
+		}
+	}
+	panic("the weights do not add up")
+}
+
+// String returns the script as JSON, with a step on each line.
+func (s script) String() string {
+	var b strings.Builder
+	setup, _ := json.Marshal(s.Setup)
+	fmt.Fprintf(&b, "{\"Seed\": %d, \"Setup\": %s, \"Steps\": [\n", s.Seed, setup)
+	for i, step := range s.Steps {
+		line, _ := json.Marshal(step)
+		b.Write(line)
+		if i < len(s.Steps)-1 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString("]}")
+	return b.String()
+}

@@ -1,0 +1,104 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chatclient"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+)
+
+// send is one message on its way. Its fields up to done are the run's, those below it are
+// guarded by the world's mu.
+type send struct {
+	user    string
+	content string
+	key     string // empty: one that the client makes
+	shared  bool   // others send with the same key
+
+	done   bool
+	epoch  string
+	offset uint64
+	again  bool // the answer was that the key is known
+	err    error
+}
+
+// longestSend bounds a send: longer than a client tries.
+const longestSend = 10 * time.Minute
+
+func (w *world) send(s step) {
+	c := w.clients[s.A%len(w.clients)]
+	for range s.B {
+		c.sent++
+		w.sendOne(c, &send{user: c.user, content: string(content(c.user, c.sent, s.C))})
+	}
+}
+
+func (w *world) race(s step) {
+	w.mu.Lock()
+	key := fmt.Sprintf("race %d", len(w.sends))
+	w.mu.Unlock()
+	from := w.clients[s.C%len(w.clients)]
+	for range s.B {
+		from.sent++
+		w.sendOne(from, &send{user: from.user, content: string(content(from.user, from.sent, s.C)), key: key, shared: true})
+	}
+}
+
+// sendOne sends a message, and notes what becomes of it.
+func (w *world) sendOne(c *client, op *send) {
+	w.mu.Lock()
+	w.sends = append(w.sends, op)
+	w.mu.Unlock()
+	w.senders.Go(func() {
+		ctx, cancel := context.WithTimeout(w.ctx, longestSend)
+		defer cancel()
+		got, err := c.Send(ctx, &chatpb.ChatMessage{Content: []byte(op.content), Type: chatpb.ChatMessage_Text}, op.key)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		op.done, op.epoch, op.offset, op.again, op.err = true, got.Epoch, got.Offset, got.Duplicate, err
+		switch {
+		case err == nil && got.Duplicate:
+			w.reached.add("send: acknowledged, its key was known")
+		case err == nil:
+			w.reached.add("send: acknowledged")
+		case errors.Is(err, chatclient.ErrUncertain):
+			w.reached.add("send: unknown outcome")
+		default:
+			w.reached.add("send: refused")
+		}
+	})
+}
+
+// flood publishes messages in a server's process.
+func (w *world) flood(s step) {
+	srv, ok := w.up(s.A)
+	if !ok {
+		return
+	}
+	w.floods++
+	service, from := srv.service, fmt.Sprintf("flood%d", w.floods)
+	w.senders.Go(func() {
+		for n := range s.B {
+			op := &send{user: "system", content: string(content(from, n, s.C)), done: true}
+			w.mu.Lock()
+			w.sends = append(w.sends, op)
+			w.mu.Unlock()
+			got, err := service.Publish(w.ctx, chatsvc.User{Name: op.user}, &chatpb.ChatMessage{Content: []byte(op.content), Type: chatpb.ChatMessage_Text})
+			w.mu.Lock()
+			op.epoch, op.offset, op.err = got.Epoch, got.Offset, err
+			if err != nil {
+				op.err = fmt.Errorf("%w: %w", chatclient.ErrUncertain, err)
+			}
+			w.mu.Unlock()
+			if err != nil {
+				w.reached.add("send: publish fails")
+				return
+			}
+			w.reached.add("send: published")
+		}
+	})
+}
