@@ -133,6 +133,10 @@ func (f *follower) take(e chatclient.Event, isAny *bool) {
 	if !known {
 		due = 1
 	}
+	if !known && t.epoch == "" && !*isAny { // all that is retained: nothing counts as lost
+		t.gone(e.Epoch, 1, e.Offset)
+		due = e.Offset
+	}
 	if !*isAny && e.Offset-e.Lost != due {
 		t.problem("it begins at %d and says that %d are lost, and %d was due", e.Offset, e.Lost, due)
 	}

@@ -21,13 +21,13 @@ var kinds = map[string]kind{
 	// B clients send a message each with the same key.
 	"race": {6, func(r *rand.Rand) step { return step{B: 2 + r.IntN(3), C: r.IntN(100)} }, (*world).race},
 	// Server A publishes B messages of C bytes one after the other.
-	"flood": {6, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 10 + r.IntN(200), C: r.IntN(600)} }, (*world).flood},
+	"flood": {6, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 5 + r.IntN(60), C: r.IntN(900)} }, (*world).flood},
 	// Client A follows from a place: B says which, C is a number for it.
 	"follow": {16, func(r *rand.Rand) step { return step{A: r.IntN(8), B: r.IntN(4), C: r.IntN(60)} }, (*world).follow},
 	// A stream of server A, over face B, from C%4 until C/4.
 	"stream": {12, func(r *rand.Rand) step { return step{A: r.IntN(8), B: r.IntN(64), C: r.IntN(200)} }, (*world).stream},
 	// B subscribers in the process of server A.
-	"crowd": {2, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 50 + r.IntN(40)} }, (*world).crowd},
+	"crowd": {1, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 50 + r.IntN(40)} }, (*world).crowd},
 	// Follower or stream A ends.
 	"leave": {5, func(r *rand.Rand) step { return step{A: r.IntN(64), B: r.IntN(2)} }, (*world).leave},
 	// Follower A, or stream A, reads nothing for some time.
@@ -77,7 +77,7 @@ var kindNames, kindWeight = func() ([]string, int) {
 }()
 
 func faults(r *rand.Rand) step {
-	return step{A: r.IntN(8), B: 1 + r.IntN(4), C: r.IntN(int(faultKinds)), For: time.Duration(r.IntN(4000)) * time.Millisecond}
+	return step{A: r.IntN(8), B: 1 + r.IntN(4), C: r.IntN(int(mishapKinds)), For: time.Duration(r.IntN(4000)) * time.Millisecond}
 }
 
 // size returns a content's size in bytes: most are small.

@@ -19,9 +19,9 @@ type replicaLog struct {
 	reached *tally
 
 	mu      sync.Mutex // guards all below
-	appends []fault    // of the next appends
-	reads   []fault    // of the next reads
-	states  []fault    // of the next questions for the state
+	appends []mishap   // of the next appends
+	reads   []mishap   // of the next reads
+	states  []mishap   // of the next questions for the state
 	lag     time.Duration
 	broken  chan struct{} // closed to break those that follow
 	dead    bool          // the process was killed: nothing that it does has an effect
@@ -30,24 +30,24 @@ type replicaLog struct {
 
 var _ chatsvc.Log = (*replicaLog)(nil)
 
-// fault is how a call goes wrong.
-type fault struct {
-	kind faultKind
+// mishap is how a call goes wrong.
+type mishap struct {
+	kind mishapKind
 	time time.Duration
 }
 
-type faultKind int
+type mishapKind int
 
 const (
-	failBefore faultKind = iota // it fails, and does nothing
-	failAfter                   // it does all, and fails
-	late                        // it fails, and is done some time later
-	slow                        // it is done some time later
-	slowAnswer                  // it is done, and answers some time later
-	twice                       // it is done twice
-	refuse                      // it is refused: the disk is full
-	block                       // it waits until its context ends
-	faultKinds
+	failBefore mishapKind = iota // it fails, and does nothing
+	failAfter                    // it does all, and fails
+	late                         // it fails, and is done some time later
+	slow                         // it is done some time later
+	slowAnswer                   // it is done, and answers some time later
+	twice                        // it is done twice
+	refuse                       // it is refused: the disk is full
+	block                        // it waits until its context ends
+	mishapKinds
 )
 
 var errLog = errors.New("the log of the simulation fails")
@@ -57,7 +57,7 @@ func newReplicaLog(s *store, reached *tally) *replicaLog {
 }
 
 // add makes the next calls of a kind go wrong.
-func (l *replicaLog) add(to *[]fault, n int, f fault) {
+func (l *replicaLog) add(to *[]mishap, n int, f mishap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for range n {
@@ -66,11 +66,11 @@ func (l *replicaLog) add(to *[]fault, n int, f fault) {
 }
 
 // next returns the fault of a call, if it has one.
-func (l *replicaLog) next(call string, of *[]fault) (fault, bool) {
+func (l *replicaLog) next(call string, of *[]mishap) (mishap, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(*of) == 0 {
-		return fault{}, false
+		return mishap{}, false
 	}
 	f := (*of)[0]
 	*of = (*of)[1:]
@@ -191,7 +191,7 @@ func (l *replicaLog) State(ctx context.Context) (chatsvc.State, error) {
 }
 
 // spoil delays a call, or fails it.
-func (l *replicaLog) spoil(ctx context.Context, f fault) error {
+func (l *replicaLog) spoil(ctx context.Context, f mishap) error {
 	switch f.kind {
 	case slow, slowAnswer, late:
 		return l.wait(ctx, f.time)
@@ -268,6 +268,6 @@ func (l *replicaLog) Follow(ctx context.Context, epoch string, from uint64, yiel
 	return err
 }
 
-func (k faultKind) String() string {
+func (k mishapKind) String() string {
 	return [...]string{"fails before", "fails after", "is late", "is slow", "answers slowly", "twice", "is refused", "blocks"}[k]
 }

@@ -29,6 +29,9 @@ type send struct {
 // longestSend bounds a send: longer than a client tries.
 const longestSend = 10 * time.Minute
 
+// longestPublish bounds a call of Publish.
+const longestPublish = 30 * time.Second
+
 func (w *world) send(s step) {
 	c := w.clients[s.A%len(w.clients)]
 	for range s.B {
@@ -87,7 +90,9 @@ func (w *world) flood(s step) {
 			w.mu.Lock()
 			w.sends = append(w.sends, op)
 			w.mu.Unlock()
-			got, err := service.Publish(w.ctx, chatsvc.User{Name: op.user}, &chatpb.ChatMessage{Content: []byte(op.content), Type: chatpb.ChatMessage_Text})
+			ctx, cancel := context.WithTimeout(w.ctx, longestPublish)
+			got, err := service.Publish(ctx, chatsvc.User{Name: op.user}, &chatpb.ChatMessage{Content: []byte(op.content), Type: chatpb.ChatMessage_Text})
+			cancel()
 			w.mu.Lock()
 			op.epoch, op.offset, op.err = got.Epoch, got.Offset, err
 			if err != nil {

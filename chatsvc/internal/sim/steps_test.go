@@ -68,15 +68,15 @@ func (w *world) breakAfter(s step) { w.network.breakNext(s.A) }
 
 func (w *world) delay(s step) { w.network.setDelay(s.For) }
 
-func (w *world) faultAppend(s step) { w.fault(s, func(l *replicaLog) *[]fault { return &l.appends }) }
+func (w *world) faultAppend(s step) { w.fault(s, func(l *replicaLog) *[]mishap { return &l.appends }) }
 
-func (w *world) faultRead(s step) { w.fault(s, func(l *replicaLog) *[]fault { return &l.reads }) }
+func (w *world) faultRead(s step) { w.fault(s, func(l *replicaLog) *[]mishap { return &l.reads }) }
 
-func (w *world) faultState(s step) { w.fault(s, func(l *replicaLog) *[]fault { return &l.states }) }
+func (w *world) faultState(s step) { w.fault(s, func(l *replicaLog) *[]mishap { return &l.states }) }
 
-func (w *world) fault(s step, of func(*replicaLog) *[]fault) {
+func (w *world) fault(s step, of func(*replicaLog) *[]mishap) {
 	if srv, ok := w.up(s.A); ok {
-		srv.log.add(of(srv.log), s.B, fault{faultKind(s.C % int(faultKinds)), s.For})
+		srv.log.add(of(srv.log), s.B, mishap{mishapKind(s.C % int(mishapKinds)), s.For})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/internal/fault"
 )
 
 // world is one run of a script. The driver, which is the goroutine of the bubble,
@@ -23,6 +24,7 @@ type world struct {
 	servers []*server
 	clients []*client
 	reached *tally
+	points  *points
 	output  *output // of the services' loggers
 
 	ctx        context.Context //nolint:containedctx // of all that the run begins: it ends with it
@@ -67,6 +69,7 @@ const prompt = 5 * time.Second
 // run runs a script in the bubble that it was called in.
 func run(s script) *result {
 	w := newWorld(s)
+	defer fault.Set(nil)
 	for range s.Setup.Servers {
 		srv := &server{name: fmt.Sprintf("server%d", len(w.servers))}
 		w.servers = append(w.servers, srv)
@@ -98,6 +101,7 @@ func newWorld(s script) *world {
 		names = append(names, userName(n))
 	}
 	w.users = newUsers(names...)
+	w.points = newPoints(rand.New(rand.NewPCG(s.Seed, 4)), w.reached)
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
@@ -151,7 +155,7 @@ func pass(d time.Duration) {
 func (w *world) finish() {
 	w.heal()
 	pass(settle)
-	w.senders.Wait()
+	w.await("senders", &w.senders)
 	w.checkFollowers("after all was mended", settle)
 	w.checkFollowers("while all is well", prompt)
 	w.checkReadable()
@@ -159,15 +163,30 @@ func (w *world) finish() {
 	w.checkEpochs()
 	w.checkShutdown()
 	w.cancel()
-	w.watchers.Wait()
+	w.await("readers", &w.watchers)
 	for _, c := range w.clients {
 		c.Close()
 	}
-	w.background.Wait()
+	w.await("servers", &w.background)
+}
+
+// await waits for goroutines. If one does not end, the bubble's end reports it.
+func (w *world) await(what string, group *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() {
+		group.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(2 * longestSend):
+		w.problem("%s have not ended", what)
+	}
 }
 
 // heal ends all faults, and starts all servers.
 func (w *world) heal() {
+	w.points.calm()
 	w.network.heal()
 	for _, c := range w.clients {
 		w.users.restore(c.user)
