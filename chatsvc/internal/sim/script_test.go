@@ -66,7 +66,7 @@ func newSetup(rng *rand.Rand) setup {
 		Std:       rng.IntN(4) == 0,
 		Hot:       pick(rng, []int64{0, 0, 200 << 10, 64 << 20}),
 		Cold:      pick(rng, []int64{0, 100 << 10, 1 << 20, 32 << 20}),
-		Heartbeat: 25 * time.Second,
+		Heartbeat: pick(rng, []time.Duration{3 * time.Second, 25 * time.Second}),
 		Deadline:  pick(rng, []time.Duration{5 * time.Second, 30 * time.Second}),
 	}
 	switch rng.IntN(4) {

@@ -193,9 +193,28 @@ func (w *world) checkShutdown() {
 			s.track.problem("it ended with %v at the shutdown", err)
 		}
 	}
+	w.checkMemory()
 	for _, srv := range w.servers {
-		if got := srv.service.Stats(); got.Subscribers > 0 || got.ColdBytes > max(w.setup.Cold, 2*maxContent+128<<10) {
+		if got := srv.service.Stats(); got.Subscribers > 0 {
 			w.problem("%s holds at its end: %+v", srv.name, got)
 		}
 	}
 }
+
+// checkMemory checks that what the servers count of their memory is within its bounds.
+func (w *world) checkMemory() {
+	for _, srv := range w.servers {
+		got := srv.service.Stats()
+		hot, cold := max(w.setup.Hot, leastHot), max(w.setup.Cold, leastCold)
+		if got.HotBytes < 0 || got.HotBytes > hot || got.ColdBytes < 0 || got.ColdBytes > cold {
+			w.problem("%s counts %d bytes of the newest records and %d of older ones: %d and %d are allowed", srv.name, got.HotBytes, got.ColdBytes, hot, cold)
+		}
+	}
+}
+
+const (
+	// leastHot is two chunks and what is being added: each has 64 KiB, or one larger record.
+	leastHot = 4 * (maxContent + 1<<10)
+	// leastCold is one read, which may be of the largest record, with its JSON form.
+	leastCold = 4 * (maxContent + 1<<10)
+)

@@ -62,9 +62,9 @@ type result struct {
 // connections are found by pings, and pauses between attempts are at most 5 s.
 const settle = 3 * time.Minute
 
-// prompt is how long a record may take to all followers while all is well: less than the
-// heartbeat, which wakes a subscriber that was forgotten.
-const prompt = 5 * time.Second
+// prompt returns how long a record may take to all followers while all is well: less than
+// the heartbeat, which wakes a subscriber that was forgotten.
+func (w *world) prompt() time.Duration { return w.setup.Heartbeat / 2 }
 
 // run runs a script in the bubble that it was called in.
 func run(s script) *result {
@@ -82,6 +82,7 @@ func run(s script) *result {
 		pass(step.After)
 		w.reached.add("step: " + step.Do)
 		kinds[step.Do].do(w, step)
+		w.checkMemory()
 	}
 	w.finish()
 	return &result{w.problems, w.reached, w.output.String()}
@@ -157,7 +158,7 @@ func (w *world) finish() {
 	pass(settle)
 	w.await("senders", &w.senders)
 	w.checkFollowers("after all was mended", settle)
-	w.checkFollowers("while all is well", prompt)
+	w.checkFollowers("while all is well", w.prompt())
 	w.checkReadable()
 	w.checkSends()
 	w.checkEpochs()
