@@ -22,6 +22,8 @@ var kinds = map[string]kind{
 	"race": {6, func(r *rand.Rand) step { return step{B: 2 + r.IntN(3), C: r.IntN(100)} }, (*world).race},
 	// Server A publishes B messages of C bytes one after the other.
 	"flood": {6, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 5 + r.IntN(60), C: r.IntN(900)} }, (*world).flood},
+	// The same with up to 8 large messages.
+	"big": {3, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 1 + r.IntN(8), C: 10_000 + r.IntN(100_000)} }, (*world).flood},
 	// Client A follows from a place: B says which, C is a number for it.
 	"follow": {16, func(r *rand.Rand) step { return step{A: r.IntN(8), B: r.IntN(4), C: r.IntN(60)} }, (*world).follow},
 	// A stream of server A, over face B, from C%4 until C/4.
@@ -94,8 +96,11 @@ func size(r *rand.Rand) int {
 
 // span returns a time.
 func span(r *rand.Rand) time.Duration {
-	if r.IntN(4) == 0 {
+	switch r.IntN(8) {
+	case 0, 1:
 		return time.Duration(r.IntN(90)) * time.Second
+	case 2, 3:
+		return time.Duration(r.IntN(8000)) * time.Millisecond
 	}
 	return time.Duration(r.IntN(2000)) * time.Millisecond
 }

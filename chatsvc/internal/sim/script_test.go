@@ -45,7 +45,7 @@ type step struct {
 func newScript(seed uint64) script {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	s := script{Seed: seed, Setup: newSetup(rng)}
-	themes := pick(rng, [][]string{nil, {"race"}, {"flood"}, {"crowd"}, {"cut", "breakafter"}, {"append"}, {"read"}, {"stop", "start"}, {"rollback"}, {"revoke"}, {"stall", "nap"}})
+	themes := pick(rng, [][]string{nil, {"race"}, {"flood"}, {"big", "stall", "nap"}, {"crowd"}, {"cut", "breakafter"}, {"append"}, {"read"}, {"stop", "start"}, {"rollback"}, {"revoke"}, {"stall", "nap"}})
 	for range 10 + rng.IntN(40) {
 		kind := weighted(rng)
 		if len(themes) > 0 && rng.IntN(3) == 0 {
@@ -80,19 +80,19 @@ func newSetup(rng *rand.Rand) setup {
 	return s
 }
 
-// pause returns the time before a step: most follow at once, and some after hours.
+// pause returns the time before a step: most follow at once, and a few after an hour.
 func pause(rng *rand.Rand) time.Duration {
-	switch n := rng.IntN(20); {
-	case n < 8:
+	switch n := rng.IntN(200); {
+	case n < 80:
 		return 0
-	case n < 14:
+	case n < 140:
 		return time.Duration(rng.IntN(20)) * time.Millisecond
-	case n < 18:
+	case n < 185:
 		return time.Duration(rng.IntN(3000)) * time.Millisecond
-	case n < 19:
+	case n < 199:
 		return time.Duration(rng.IntN(150)) * time.Second
 	default:
-		return time.Duration(rng.IntN(5)) * time.Hour
+		return time.Hour
 	}
 }
 

@@ -24,6 +24,7 @@ var (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	runtime.GOMAXPROCS(1) // see the package's documentation
+	debug.SetGCPercent(400)
 	os.Exit(m.Run())
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"example.com/simplechat/chatsvc"
@@ -168,6 +169,7 @@ func (w *world) checkShutdown() {
 		s.cancel()
 	}
 	pass(time.Second)
+	w.checkLate()
 	var last []*stream
 	for i, srv := range w.servers {
 		for face := range streamFaces {
@@ -199,6 +201,82 @@ func (w *world) checkShutdown() {
 			w.problem("%s holds at its end: %+v", srv.name, got)
 		}
 	}
+}
+
+// checkLate checks that a subscriber that is late, and left the crowd, is not forgotten: what
+// comes when it has caught up comes to it at once.
+func (w *world) checkLate() {
+	for _, srv := range w.servers {
+		l := &latecomer{track: newTrack(w, "late reader of "+srv.name)}
+		ctx, cancel := context.WithCancel(w.ctx)
+		var reader sync.WaitGroup
+		reader.Go(func() { l.read(ctx, srv.service) })
+		pass(0)
+		l.nap(settle)
+		for range 4 { // more than the hot end has at least
+			w.publish(srv, maxContent)
+		}
+		l.wake()
+		pass(100 * time.Millisecond)
+		w.publish(srv, 10)
+		pass(min(time.Second, w.prompt()))
+		if epoch, next := w.store.state(); l.due(epoch) != next {
+			w.problem("%s is at %d, and the next record is %d", l.track.name, l.due(epoch), next)
+		}
+		cancel()
+		reader.Wait()
+	}
+}
+
+// publish publishes a message on a server.
+func (w *world) publish(srv *server, size int) {
+	w.floods++
+	op := &send{user: "system", content: string(content("late", w.floods, size)), done: true}
+	w.mu.Lock()
+	w.sends = append(w.sends, op)
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(w.ctx, longestPublish)
+	defer cancel()
+	_, err := srv.service.Publish(ctx, chatsvc.User{Name: op.user}, &chatpb.ChatMessage{Content: []byte(op.content), Type: chatpb.ChatMessage_Text})
+	if err != nil {
+		w.problem("%s: publish: %v", srv.name, err)
+	}
+}
+
+// latecomer is a subscriber in the process of a server that naps.
+type latecomer struct {
+	pauses
+
+	at    sync.Mutex // guards track
+	track *track
+}
+
+// read reads new messages until ctx is done.
+func (l *latecomer) read(ctx context.Context, service *chatsvc.Service) {
+	for m, err := range service.Messages(ctx, "-1") {
+		if err != nil {
+			l.track.problem("%v", err)
+			return
+		}
+		l.take(m)
+		l.rest(ctx)
+	}
+}
+
+func (l *latecomer) take(m chatsvc.Message) {
+	l.at.Lock()
+	defer l.at.Unlock()
+	if l.track.epoch == "" {
+		l.track.begin(m.Epoch, m.Offset, true)
+	}
+	l.track.record(m.Epoch, m.Offset, m.ChatMessage)
+}
+
+// due returns the offset that is due in an epoch.
+func (l *latecomer) due(epoch string) uint64 {
+	l.at.Lock()
+	defer l.at.Unlock()
+	return l.track.next[epoch]
 }
 
 // checkMemory checks that what the servers count of their memory is within its bounds.
