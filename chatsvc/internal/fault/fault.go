@@ -9,6 +9,8 @@ type Point string
 
 // The points, in the order of a message's path. No lock is held at any of them.
 const (
+	Committed  Point = "a transaction is committed, and not on the disk"
+	Synced     Point = "a transaction is on the disk, and its senders do not know"
 	Appended   Point = "the log has stored, and the sender does not know"
 	Following  Point = "the service is about to follow the log"
 	Publishing Point = "a record has come from the log, and the broker does not have it"
@@ -25,7 +27,7 @@ const (
 
 // Points returns all of them.
 func Points() []Point {
-	return []Point{Appended, Following, Publishing, Opened, Reading, Waiting, GoingCold, ColdRead, Writing, Written, Replacing, Closing}
+	return []Point{Committed, Synced, Appended, Following, Publishing, Opened, Reading, Waiting, GoingCold, ColdRead, Writing, Written, Replacing, Closing}
 }
 
 var hook atomic.Pointer[func(Point)]

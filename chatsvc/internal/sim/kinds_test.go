@@ -23,7 +23,7 @@ var kinds = map[string]kind{
 	// Server A publishes B messages of C bytes one after the other.
 	"flood": {6, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 5 + r.IntN(60), C: r.IntN(900)} }, (*world).flood},
 	// The same with up to 8 large messages.
-	"big": {3, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 1 + r.IntN(8), C: 10_000 + r.IntN(100_000)} }, (*world).flood},
+	"big": {3, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 1 + r.IntN(8), C: 10_000 + r.IntN(40_000)} }, (*world).flood},
 	// Client A follows from a place: B says which, C is a number for it.
 	"follow": {16, func(r *rand.Rand) step { return step{A: r.IntN(8), B: r.IntN(4), C: r.IntN(60)} }, (*world).follow},
 	// A stream of server A, over face B, from C%4 until C/4.
@@ -62,6 +62,12 @@ var kinds = map[string]kind{
 	"kill":  {3, func(r *rand.Rand) step { return step{A: r.IntN(8)} }, (*world).kill},
 	"stop":  {3, func(r *rand.Rand) step { return step{A: r.IntN(8)} }, (*world).stop},
 	"start": {6, func(r *rand.Rand) step { return step{A: r.IntN(8)} }, (*world).start},
+	// The machine of the database stops: a process is killed (A even) or the power is cut (A
+	// odd), at once (B of 0), or when the next transaction is committed, or on the disk.
+	"crash": {1, func(r *rand.Rand) step { return step{A: r.IntN(2), B: r.IntN(3)} }, (*world).crash},
+	// The database is copied, and the copy is put back.
+	"backup":  {1, func(*rand.Rand) step { return step{} }, (*world).backup},
+	"restore": {1, func(*rand.Rand) step { return step{} }, (*world).restore},
 	// The streams of server A end one after the other.
 	"drain": {1, func(r *rand.Rand) step { return step{A: r.IntN(8), For: span(r)} }, (*world).drain},
 	// The credentials of client A are not valid for some time.
@@ -86,7 +92,7 @@ func faults(r *rand.Rand) step {
 func size(r *rand.Rand) int {
 	switch r.IntN(10) {
 	case 0:
-		return 20_000 + r.IntN(60_000)
+		return 10_000 + r.IntN(40_000)
 	case 1:
 		return 1000 + r.IntN(5000)
 	default:

@@ -12,7 +12,7 @@ import (
 
 // serverWindow is how many bytes wait for a client that does not read before its
 // server's writes wait, as with TCP.
-const serverWindow = 32 << 10
+const serverWindow = 16 << 10
 
 // network connects clients and servers. It is safe for concurrent use.
 type network struct {

@@ -13,6 +13,7 @@ import (
 // concurrent use.
 type points struct {
 	reached *tally
+	disk    func(fault.Point) // nil: there is none
 
 	mu    sync.Mutex // guards all below
 	rng   *rand.Rand
@@ -34,6 +35,9 @@ func (p *points) calm() {
 }
 
 func (p *points) at(point fault.Point) {
+	if p.disk != nil && (point == fault.Committed || point == fault.Synced) {
+		p.disk(point)
+	}
 	p.mu.Lock()
 	n, waits := p.rng.IntN(64), p.waits
 	d := time.Duration(p.rng.IntN(30)) * time.Millisecond

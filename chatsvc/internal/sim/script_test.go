@@ -27,6 +27,7 @@ type setup struct {
 	Cold      int64
 	Heartbeat time.Duration
 	Deadline  time.Duration // of a write
+	Disk      bool          `json:",omitempty"` // the log is an SQLite database
 }
 
 // step is one thing that happens, After the one before it. What A, B and C mean is
@@ -48,6 +49,9 @@ func newScript(seed uint64) script {
 	themes := pick(rng, [][]string{nil, {"race"}, {"flood"}, {"big", "stall", "nap"}, {"crowd"}, {"cut", "breakafter"}, {"append"}, {"read"}, {"stop", "start"}, {"rollback"}, {"revoke"}, {"stall", "nap"}})
 	for range 10 + rng.IntN(40) {
 		kind := weighted(rng)
+		if s.Setup.Disk && rng.IntN(2) == 0 {
+			kind = pick(rng, []string{"crash", "crash", "start", "start", "start", "send", "send", "race", "backup", "restore"})
+		}
 		if len(themes) > 0 && rng.IntN(3) == 0 {
 			kind = pick(rng, themes)
 		}
@@ -69,6 +73,9 @@ func newSetup(rng *rand.Rand) setup {
 		Heartbeat: pick(rng, []time.Duration{3 * time.Second, 25 * time.Second}),
 		Deadline:  pick(rng, []time.Duration{5 * time.Second, 30 * time.Second}),
 	}
+	if s.Disk = rng.IntN(8) == 0; s.Disk {
+		s.Servers = 1
+	}
 	switch rng.IntN(4) {
 	case 0:
 		s.Retention.Messages = 10 + rng.IntN(100)
@@ -76,6 +83,9 @@ func newSetup(rng *rand.Rand) setup {
 		s.Retention.Age = time.Duration(1+rng.IntN(60)) * time.Second
 	case 2:
 		s.Retention.Bytes = int64(1+rng.IntN(200)) << 10
+	}
+	if s.Disk {
+		s.Retention.Age, s.Retention.Bytes = 0, 0
 	}
 	return s
 }

@@ -32,6 +32,11 @@ type httpServer interface {
 
 // begin starts a server.
 func (w *world) begin(s *server) error {
+	if w.disk != nil {
+		if err := w.disk.open(); err != nil {
+			return err
+		}
+	}
 	s.log = newReplicaLog(w.store, w.reached)
 	service, err := chatsvc.New(
 		chatsvc.WithLog(s.log),
@@ -74,7 +79,7 @@ func (w *world) begin(s *server) error {
 }
 
 const (
-	maxContent = 128 << 10
+	maxContent = 48 << 10
 	maxStreams = 20
 )
 

@@ -97,6 +97,9 @@ func (w *world) lag(s step) {
 const longestLag = 8 * time.Second
 
 func (w *world) rollback(s step) {
+	if w.disk != nil {
+		return
+	}
 	w.reached.add("log: rollback")
 	w.store.rollback(s.A)
 }

@@ -18,7 +18,8 @@ type store struct {
 	retention chatsvc.Retention
 
 	mu       sync.Mutex // guards all below
-	log      *chatsvc.MemoryLog
+	log      chatsvc.Log
+	isDisk   bool          // log is a database: what it holds is known from those that read it
 	replaced chan struct{} // closed when log is not the log any more
 	current  *incarnation
 	past     map[string]*incarnation // by epoch, the current one too
@@ -75,8 +76,44 @@ func (s *store) rollback(lose int) {
 	s.begin(s.current.records[:max(0, len(s.current.records)-lose)])
 }
 
+// open makes a log that is a database the current one.
+func (s *store) open(log chatsvc.Log) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.replaced)
+	s.log, s.isDisk, s.replaced = log, true, make(chan struct{})
+	state, err := log.State(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	if past := s.past[state.Epoch]; past != nil {
+		s.current = past
+		return
+	}
+	s.current.ended = time.Now()
+	s.current = &incarnation{epoch: state.Epoch}
+	s.past[state.Epoch] = s.current
+	s.order = append(s.order, state.Epoch)
+}
+
+// note notes a record of a database.
+func (s *store) note(epoch string, offset uint64, r stored) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	past := s.past[epoch]
+	if past == nil || !s.isDisk || offset == 0 {
+		return
+	}
+	for uint64(len(past.records)) < offset {
+		past.records = append(past.records, stored{})
+	}
+	if past.records[offset-1].msg == nil {
+		past.records[offset-1] = r
+	}
+}
+
 // use returns the log of now, and a channel that is closed when it is no longer that.
-func (s *store) use() (*chatsvc.MemoryLog, <-chan struct{}) {
+func (s *store) use() (chatsvc.Log, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.log, s.replaced
@@ -84,6 +121,9 @@ func (s *store) use() (*chatsvc.MemoryLog, <-chan struct{}) {
 
 // append stores a record, and notes the truth.
 func (s *store) append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
+	if s.isDisk {
+		return s.appendToDisk(ctx, record, key)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	got, err := s.log.Append(ctx, record, key)
@@ -95,6 +135,16 @@ func (s *store) append(ctx context.Context, record []byte, key string) (chatsvc.
 	}
 	s.current.records = append(s.current.records, stored{messageOf(record), record, key, time.Now()})
 	return got, nil
+}
+
+// appendToDisk is append for a database. Appends share transactions.
+func (s *store) appendToDisk(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
+	log, _ := s.use()
+	got, err := log.Append(ctx, record, key)
+	if err == nil && !got.Duplicate {
+		s.note(got.Epoch, got.Offset, stored{messageOf(record), record, key, time.Now()})
+	}
+	return got, err
 }
 
 // messageOf returns the message of a record.
@@ -110,6 +160,10 @@ func messageOf(record []byte) *chatpb.ChatMessage {
 func (s *store) state() (epoch string, next uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.isDisk {
+		state, _ := s.log.State(context.Background())
+		return state.Epoch, state.Next
+	}
 	return s.current.epoch, uint64(len(s.current.records)) + 1
 }
 
@@ -121,7 +175,8 @@ func (s *store) find(epoch string, offset uint64) (stored, bool) {
 	if past == nil || offset < 1 || offset > uint64(len(past.records)) {
 		return stored{}, false
 	}
-	return past.records[offset-1], true
+	r := past.records[offset-1]
+	return r, r.msg != nil
 }
 
 // retained returns the lowest offset that the retention must have kept until now. It
@@ -136,6 +191,13 @@ func (s *store) retained(epoch string) uint64 {
 	now := past.ended
 	if now.IsZero() {
 		now = time.Now()
+	}
+	if s.isDisk { // bounded by messages alone
+		state, _ := s.log.State(context.Background())
+		if m := uint64(s.retention.Messages); m > 0 && state.Next > m {
+			return state.Next - m
+		}
+		return 1
 	}
 	var count, bytes int64
 	for i := len(past.records) - 1; i >= 0; i-- {

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
@@ -56,6 +57,7 @@ func (t *track) record(epoch string, offset uint64, msg *chatpb.ChatMessage) {
 		t.problem("record %d of %s came where %d of %s was due", offset, epoch, due, t.epoch)
 	}
 	t.next[epoch] = offset + 1
+	t.w.store.note(epoch, offset, stored{msg: msg, at: time.Now()})
 	truth, ok := t.w.store.find(epoch, offset)
 	switch {
 	case !ok:

@@ -88,9 +88,15 @@ func (w *world) checkSends() {
 		known[op.content] = op
 	}
 	places := make(map[string]map[string][]uint64) // by content and epoch
+	if w.disk != nil {
+		w.disk.checkAcknowledged()
+	}
 	for _, epoch := range w.store.order {
 		w.checkKeys(w.store.past[epoch])
 		for i, r := range w.store.past[epoch].records {
+			if r.msg == nil {
+				continue
+			}
 			content := string(r.msg.GetContent())
 			op := known[content]
 			if op == nil || op.user != r.msg.GetFrom() {

@@ -25,6 +25,7 @@ type world struct {
 	clients []*client
 	reached *tally
 	points  *points
+	disk    *disk   // nil: the log is in memory
 	output  *output // of the services' loggers
 
 	ctx        context.Context //nolint:containedctx // of all that the run begins: it ends with it
@@ -70,6 +71,10 @@ func (w *world) prompt() time.Duration { return w.setup.Heartbeat / 2 }
 func run(s script) *result {
 	w := newWorld(s)
 	defer fault.Set(nil)
+	if s.Setup.Disk {
+		w.disk = newDisk(w)
+		defer w.disk.remove()
+	}
 	for range s.Setup.Servers {
 		srv := &server{name: fmt.Sprintf("server%d", len(w.servers))}
 		w.servers = append(w.servers, srv)
@@ -82,6 +87,7 @@ func run(s script) *result {
 		pass(step.After)
 		w.reached.add("step: " + step.Do)
 		kinds[step.Do].do(w, step)
+		w.noteCrash()
 		w.checkMemory()
 	}
 	w.finish()
@@ -169,6 +175,9 @@ func (w *world) finish() {
 		c.Close()
 	}
 	w.await("servers", &w.background)
+	if w.disk != nil {
+		w.disk.close()
+	}
 }
 
 // await waits for goroutines. If one does not end, the bubble's end reports it.
@@ -188,6 +197,10 @@ func (w *world) await(what string, group *sync.WaitGroup) {
 // heal ends all faults, and starts all servers.
 func (w *world) heal() {
 	w.points.calm()
+	if w.disk != nil {
+		w.disk.disarm()
+		w.noteCrash()
+	}
 	w.network.heal()
 	for _, c := range w.clients {
 		w.users.restore(c.user)
