@@ -140,30 +140,30 @@ func (l *replicaLog) Append(ctx context.Context, record []byte, key string) (cha
 		return chatsvc.Appended{}, err
 	}
 	if !faulty {
-		return l.store.append(ctx, record, key)
+		return l.append(ctx, record, key)
 	}
 	switch f.kind {
 	case failAfter:
-		_, _ = l.store.append(ctx, record, key)
+		_, _ = l.append(ctx, record, key)
 		return chatsvc.Appended{}, errLog
 	case late: // it is on its way already: no end of the process stops it
-		time.AfterFunc(f.time, func() { _, _ = l.store.append(context.Background(), record, key) })
+		time.AfterFunc(f.time, func() { _, _ = l.append(context.Background(), record, key) })
 		return chatsvc.Appended{}, errLog
 	case slow:
 		if err := l.wait(ctx, f.time); err != nil {
 			return chatsvc.Appended{}, err
 		}
-		return l.store.append(ctx, record, key)
+		return l.append(ctx, record, key)
 	case slowAnswer:
-		got, err := l.store.append(ctx, record, key)
+		got, err := l.append(ctx, record, key)
 		if waitErr := l.wait(ctx, f.time); waitErr != nil {
 			return chatsvc.Appended{}, waitErr
 		}
 		return got, err
 	case twice:
-		got, err := l.store.append(ctx, record, key)
+		got, err := l.append(ctx, record, key)
 		if err == nil && key != "" {
-			return l.store.append(ctx, record, key)
+			return l.append(ctx, record, key)
 		}
 		return got, err
 	case refuse:
@@ -174,6 +174,22 @@ func (l *replicaLog) Append(ctx context.Context, record []byte, key string) (cha
 	default:
 		return chatsvc.Appended{}, errLog
 	}
+}
+
+// append stores a record. After the end of the process it may be stored, and nobody is told.
+func (l *replicaLog) append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
+	if !l.store.isDisk {
+		return l.store.append(ctx, record, key)
+	}
+	log, _ := l.store.use()
+	got, err := log.Append(ctx, record, key)
+	if dead := l.alive(); dead != nil {
+		return chatsvc.Appended{}, dead
+	}
+	if err == nil && !got.Duplicate {
+		l.store.note(got.Epoch, got.Offset, stored{messageOf(record), record, key, time.Now()})
+	}
+	return got, err
 }
 
 // State implements [chatsvc.Log].
@@ -224,7 +240,11 @@ func (l *replicaLog) Read(ctx context.Context, epoch string, from, to uint64, ma
 		return chatsvc.Chunk{}, err
 	}
 	log, _ := l.store.use()
-	return log.Read(ctx, epoch, from, to, maxBytes)
+	got, err := log.Read(ctx, epoch, from, to, maxBytes)
+	if dead := l.alive(); dead != nil {
+		return chatsvc.Chunk{}, dead
+	}
+	return got, err
 }
 
 // Follow implements [chatsvc.Log].
@@ -259,6 +279,9 @@ func (l *replicaLog) Follow(ctx context.Context, epoch string, from uint64, yiel
 			if err := l.wait(follow, lag); err != nil {
 				return err
 			}
+		}
+		if err := l.alive(); err != nil {
+			return err
 		}
 		return yield(c)
 	})

@@ -19,6 +19,7 @@ type store struct {
 
 	mu       sync.Mutex // guards all below
 	log      chatsvc.Log
+	next     uint64        // of a database that is closed
 	isDisk   bool          // log is a database: what it holds is known from those that read it
 	replaced chan struct{} // closed when log is not the log any more
 	current  *incarnation
@@ -86,6 +87,7 @@ func (s *store) open(log chatsvc.Log) {
 	if err != nil {
 		panic(err)
 	}
+	s.next = state.Next
 	if past := s.past[state.Epoch]; past != nil {
 		s.current = past
 		return
@@ -119,11 +121,8 @@ func (s *store) use() (chatsvc.Log, <-chan struct{}) {
 	return s.log, s.replaced
 }
 
-// append stores a record, and notes the truth.
+// append stores a record in memory, and notes the truth.
 func (s *store) append(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
-	if s.isDisk {
-		return s.appendToDisk(ctx, record, key)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	got, err := s.log.Append(ctx, record, key)
@@ -135,16 +134,6 @@ func (s *store) append(ctx context.Context, record []byte, key string) (chatsvc.
 	}
 	s.current.records = append(s.current.records, stored{messageOf(record), record, key, time.Now()})
 	return got, nil
-}
-
-// appendToDisk is append for a database. Appends share transactions.
-func (s *store) appendToDisk(ctx context.Context, record []byte, key string) (chatsvc.Appended, error) {
-	log, _ := s.use()
-	got, err := log.Append(ctx, record, key)
-	if err == nil && !got.Duplicate {
-		s.note(got.Epoch, got.Offset, stored{messageOf(record), record, key, time.Now()})
-	}
-	return got, err
 }
 
 // messageOf returns the message of a record.
@@ -161,10 +150,18 @@ func (s *store) state() (epoch string, next uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isDisk {
-		state, _ := s.log.State(context.Background())
-		return state.Epoch, state.Next
+		return s.current.epoch, s.end()
 	}
 	return s.current.epoch, uint64(len(s.current.records)) + 1
+}
+
+// end returns the next offset of a database, as it is or was when it was open last. The
+// caller holds mu.
+func (s *store) end() uint64 {
+	if state, err := s.log.State(context.Background()); err == nil {
+		s.next = state.Next
+	}
+	return s.next
 }
 
 // find returns the record at an offset, or false if there never was one.
@@ -193,9 +190,8 @@ func (s *store) retained(epoch string) uint64 {
 		now = time.Now()
 	}
 	if s.isDisk { // bounded by messages alone
-		state, _ := s.log.State(context.Background())
-		if m := uint64(s.retention.Messages); m > 0 && state.Next > m {
-			return state.Next - m
+		if m := uint64(s.retention.Messages); m > 0 && s.end() > m {
+			return s.end() - m
 		}
 		return 1
 	}
