@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -17,7 +18,9 @@ import (
 type disk struct {
 	w    *world
 	root string // of all images
-	log  *sqlitelog.Log
+	// losesPower tells that the script has power cuts, and so images are needed.
+	losesPower bool
+	log        *sqlitelog.Log
 
 	mu      sync.Mutex // guards all below
 	images  int
@@ -30,12 +33,13 @@ type disk struct {
 	next    string // what the machine begins with after a crash; empty: there was none
 }
 
-func newDisk(w *world) *disk {
+func newDisk(w *world, s script) *disk {
 	root, err := os.MkdirTemp(fastDirectory(), "sim-")
 	if err != nil {
 		panic(err)
 	}
 	d := &disk{w: w, root: root}
+	d.losesPower = slices.ContainsFunc(s.Steps, func(s step) bool { return s.Do == "crash" && s.A%2 == 1 })
 	d.dir = filepath.Join(root, "0")
 	w.points.disk = d.at
 	return d
@@ -63,7 +67,9 @@ func (d *disk) open() error {
 	}
 	d.log = log
 	d.mu.Lock()
-	d.synced = d.image()
+	if d.losesPower {
+		d.synced = d.image()
+	}
 	d.mu.Unlock()
 	d.w.store.open(log)
 	return nil
@@ -94,7 +100,7 @@ func (d *disk) at(point fault.Point) {
 	if d.next != "" {
 		return // the machine has stopped
 	}
-	if point == fault.Synced {
+	if point == fault.Synced && d.losesPower {
 		old := d.synced
 		d.synced = d.image()
 		_ = os.RemoveAll(old)

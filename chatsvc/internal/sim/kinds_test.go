@@ -23,7 +23,7 @@ var kinds = map[string]kind{
 	// Server A publishes B messages of C bytes one after the other.
 	"flood": {6, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 5 + r.IntN(60), C: r.IntN(900)} }, (*world).flood},
 	// The same with up to 8 large messages.
-	"big": {3, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 1 + r.IntN(8), C: 10_000 + r.IntN(40_000)} }, (*world).flood},
+	"big": {3, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 1 + r.IntN(5), C: 10_000 + r.IntN(40_000)} }, (*world).flood},
 	// Client A follows from a place: B says which, C is a number for it.
 	"follow": {16, func(r *rand.Rand) step { return step{A: r.IntN(8), B: r.IntN(4), C: r.IntN(60)} }, (*world).follow},
 	// A stream of server A, over face B, from C%4 until C/4.
@@ -90,7 +90,7 @@ func faults(r *rand.Rand) step {
 
 // size returns a content's size in bytes: most are small.
 func size(r *rand.Rand) int {
-	switch r.IntN(10) {
+	switch r.IntN(16) {
 	case 0:
 		return 10_000 + r.IntN(40_000)
 	case 1:

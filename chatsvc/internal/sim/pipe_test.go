@@ -75,7 +75,11 @@ func (h *half) Read(p []byte) (int, error) {
 // arrive moves what has arrived. The caller holds mu.
 func (h *half) arrive() {
 	for len(h.flying) > 0 && !h.stalled && !time.Now().Before(h.flying[0].at) {
-		h.waiting = append(h.waiting, h.flying[0].data...)
+		if len(h.waiting) == 0 {
+			h.waiting = h.flying[0].data
+		} else {
+			h.waiting = append(h.waiting, h.flying[0].data...)
+		}
 		h.flying = h.flying[1:]
 	}
 }

@@ -73,7 +73,7 @@ func newSetup(rng *rand.Rand) setup {
 		Heartbeat: pick(rng, []time.Duration{3 * time.Second, 25 * time.Second}),
 		Deadline:  pick(rng, []time.Duration{5 * time.Second, 30 * time.Second}),
 	}
-	if s.Disk = rng.IntN(8) == 0; s.Disk {
+	if s.Disk = rng.IntN(12) == 0; s.Disk {
 		s.Servers = 1
 	}
 	switch rng.IntN(4) {
@@ -90,7 +90,7 @@ func newSetup(rng *rand.Rand) setup {
 	return s
 }
 
-// pause returns the time before a step: most follow at once, and a few after an hour.
+// pause returns the time before a step: most follow at once, and a few after a long time.
 func pause(rng *rand.Rand) time.Duration {
 	switch n := rng.IntN(200); {
 	case n < 80:
@@ -102,7 +102,7 @@ func pause(rng *rand.Rand) time.Duration {
 	case n < 199:
 		return time.Duration(rng.IntN(150)) * time.Second
 	default:
-		return time.Hour
+		return 20 * time.Minute
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ func (w *world) begin(s *server) error {
 		chatsvc.WithHeartbeat(w.setup.Heartbeat),
 		chatsvc.WithWriteDeadline(w.setup.Deadline),
 		chatsvc.WithMaxContent(maxContent),
-		chatsvc.WithLogger(slog.New(slog.NewTextHandler(w.output, nil)).With("server", s.name)),
+		chatsvc.WithLogger(w.logger(s.name)),
 	)
 	if err != nil {
 		return err
@@ -76,6 +77,14 @@ func (w *world) begin(s *server) error {
 	l := w.network.listen(s.name)
 	w.background.Go(func() { _ = s.http.Serve(l) })
 	return nil
+}
+
+// logger returns a logger of a server: its output is kept if the environment has SIM_LOG.
+func (w *world) logger(server string) *slog.Logger {
+	if os.Getenv("SIM_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(w.output, nil)).With("server", server)
 }
 
 const (

@@ -72,7 +72,7 @@ func run(s script) *result {
 	w := newWorld(s)
 	defer fault.Set(nil)
 	if s.Setup.Disk {
-		w.disk = newDisk(w)
+		w.disk = newDisk(w, s)
 		defer w.disk.remove()
 	}
 	for range s.Setup.Servers {
