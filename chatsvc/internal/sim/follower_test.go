@@ -89,7 +89,15 @@ func (w *world) follow(s step) {
 		f.track.epoch = epoch
 	}
 	w.reached.add("follow: begins at " + []string{"all", "end", "last", "a record"}[s.B])
+	w.noteJoin()
 	w.watchers.Go(func() { f.run(from, isAny) })
+}
+
+// noteJoin notes a reader that begins while many messages come.
+func (w *world) noteJoin() {
+	if w.flooding.Load() > 0 {
+		w.reached.add("scenario: joins during a flood")
+	}
 }
 
 // run follows until the follower leaves. While its credentials are not valid it tries

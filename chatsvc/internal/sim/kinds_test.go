@@ -17,7 +17,11 @@ type kind struct {
 // kinds are all kinds of steps.
 var kinds = map[string]kind{
 	// Client A sends B messages of C bytes at the same time.
-	"send": {30, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 1 + r.IntN(8), C: size(r)} }, (*world).send},
+	"send": {26, func(r *rand.Rand) step { return step{A: r.IntN(8), B: 1 + r.IntN(8), C: size(r)} }, (*world).send},
+	// The same, and the client gives up after a time.
+	"abandon": {4, func(r *rand.Rand) step {
+		return step{A: r.IntN(8), B: 1 + r.IntN(8), C: size(r), For: time.Duration(r.IntN(40)) * 50 * time.Microsecond}
+	}, (*world).abandon},
 	// B clients send a message each with the same key.
 	"race": {6, func(r *rand.Rand) step { return step{B: 2 + r.IntN(3), C: r.IntN(100)} }, (*world).race},
 	// Server A publishes B messages of C bytes one after the other.
@@ -93,6 +97,8 @@ func size(r *rand.Rand) int {
 	switch r.IntN(16) {
 	case 0:
 		return 10_000 + r.IntN(40_000)
+	case 2: // at the limit, and beyond it
+		return maxContent + r.IntN(2)
 	case 1:
 		return 1000 + r.IntN(5000)
 	default:

@@ -46,7 +46,7 @@ type step struct {
 func newScript(seed uint64) script {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	s := script{Seed: seed, Setup: newSetup(rng)}
-	themes := pick(rng, [][]string{nil, {"race"}, {"flood"}, {"big", "stall", "nap"}, {"crowd"}, {"cut", "breakafter"}, {"append"}, {"read"}, {"stop", "start"}, {"rollback"}, {"revoke"}, {"stall", "nap"}})
+	themes := pick(rng, [][]string{nil, {"race"}, {"flood"}, {"big", "stall", "nap"}, {"crowd"}, {"cut", "breakafter"}, {"append"}, {"read"}, {"stop", "start"}, {"start", "stop", "follow", "read", "stream"}, {"big", "stream", "follow", "read"}, {"rollback"}, {"revoke"}, {"stall", "nap"}})
 	for range 10 + rng.IntN(40) {
 		kind := weighted(rng)
 		if s.Setup.Disk && rng.IntN(2) == 0 {

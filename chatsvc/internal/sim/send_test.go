@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -18,6 +20,8 @@ type send struct {
 	content string
 	key     string // empty: one that the client makes
 	shared  bool   // others send with the same key
+	// patience is how long the sender waits; 0: longestSend.
+	patience time.Duration
 
 	done   bool
 	epoch  string
@@ -40,6 +44,15 @@ func (w *world) send(s step) {
 	}
 }
 
+// abandon is send by a client that does not wait for long.
+func (w *world) abandon(s step) {
+	c := w.clients[s.A%len(w.clients)]
+	for range s.B {
+		c.sent++
+		w.sendOne(c, &send{user: c.user, content: string(content(c.user, c.sent, s.C)), patience: max(s.For, 1)})
+	}
+}
+
 func (w *world) race(s step) {
 	w.mu.Lock()
 	key := fmt.Sprintf("race %d", len(w.sends))
@@ -57,7 +70,11 @@ func (w *world) sendOne(c *client, op *send) {
 	w.sends = append(w.sends, op)
 	w.mu.Unlock()
 	w.senders.Go(func() {
-		ctx, cancel := context.WithTimeout(w.ctx, longestSend)
+		patience := longestSend
+		if op.patience > 0 {
+			patience = op.patience
+		}
+		ctx, cancel := context.WithTimeout(w.ctx, patience)
 		defer cancel()
 		got, err := c.Send(ctx, &chatpb.ChatMessage{Content: []byte(op.content), Type: chatpb.ChatMessage_Text}, op.key)
 		w.mu.Lock()
@@ -70,8 +87,10 @@ func (w *world) sendOne(c *client, op *send) {
 			w.reached.add("send: acknowledged")
 		case errors.Is(err, chatclient.ErrUncertain):
 			w.reached.add("send: unknown outcome")
+		case errors.Is(err, context.DeadlineExceeded):
+			w.reached.add("send: given up before it began")
 		default:
-			w.reached.add("send: refused")
+			w.reached.add("send: refused with " + connect.CodeOf(err).String())
 		}
 	})
 }
@@ -85,6 +104,8 @@ func (w *world) flood(s step) {
 	w.floods++
 	service, from := srv.service, fmt.Sprintf("flood%d", w.floods)
 	w.senders.Go(func() {
+		w.flooding.Add(1)
+		defer w.flooding.Add(-1)
 		for n := range s.B {
 			op := &send{user: "system", content: string(content(from, n, s.C)), done: true}
 			w.mu.Lock()

@@ -112,7 +112,7 @@ func runBubble(t *testing.T, s script) (got *result) {
 			got.problems = append(got.problems, fmt.Sprintf("panic: %v", value))
 		}
 	}()
-	stuck := time.AfterFunc(time.Minute, func() {
+	stuck := time.AfterFunc(5*time.Minute, func() {
 		debug.SetTraceback("all")
 		panic(fmt.Sprintf("seed %d does not end:\n%v", s.Seed, s))
 	})

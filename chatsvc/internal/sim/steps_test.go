@@ -23,6 +23,9 @@ func (w *world) cut(s step) {
 }
 
 func (w *world) cutAll(s step) {
+	if len(w.network.open("")) >= 5 {
+		w.reached.add("scenario: many resume at once")
+	}
 	for _, l := range w.network.open(w.servers[s.A%len(w.servers)].name) {
 		w.reached.add("network: cut")
 		l.cut()
@@ -169,7 +172,7 @@ func (w *world) nap(s step) {
 		w.followers[s.A%len(w.followers)].nap(s.For)
 	}
 	if s.B == 1 && len(w.streams) > 0 {
-		w.reached.add("reader: naps")
+		w.reached.add("reader: naps, and its window closes")
 		w.streams[s.A%len(w.streams)].nap(s.For)
 	}
 }

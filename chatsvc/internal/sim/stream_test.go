@@ -83,6 +83,7 @@ func (w *world) beginStream(st *stream) {
 	st.header.Set("User-Name", userName(st.face%len(w.clients)))
 	st.header.Set("User-Password", "secret")
 	w.streams = append(w.streams, st)
+	w.noteJoin()
 	w.watchers.Go(st.run)
 }
 
@@ -92,7 +93,10 @@ func (s *stream) run() {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(face.http1)
 	protocols.SetUnencryptedHTTP2(!face.http1)
-	transport := &http.Transport{Protocols: protocols, DialContext: s.w.network.dialer("10.0.1.1"), HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second}}
+	transport := &http.Transport{Protocols: protocols, DialContext: s.w.network.dialer("10.0.1.1"), HTTP2: &http.HTTP2Config{
+		SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second,
+		MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 64 << 10, // a reader that naps closes them soon
+	}}
 	defer transport.CloseIdleConnections()
 	rpc := chatconnect.NewSimpleChatClient(&http.Client{Transport: transport}, "http://"+s.server, face.opts...)
 	ctx, call := connect.NewClientContext(s.ctx)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -37,6 +38,7 @@ type world struct {
 	followers []*follower
 	streams   []*stream
 	floods    int
+	flooding  atomic.Int32 // floods that run
 	crowds    int
 
 	mu       sync.Mutex // guards all below
