@@ -205,12 +205,12 @@ func (w *world) restore(step) {
 		}
 	}
 	if err := w.begin(w.servers[0]); err != nil {
-		w.problem("after a copy was put back: %v", err)
+		w.problemf("after a copy was put back: %v", err)
 		return
 	}
 	now, _ := w.store.state()
 	if isLess := d.copyEnd < next; isLess && now == epoch {
-		w.problem("a copy that ends before %d was put back for one that ends before %d, and the epoch is still %s", d.copyEnd, next, epoch)
+		w.problemf("a copy that ends before %d was put back for one that ends before %d, and the epoch is still %s", d.copyEnd, next, epoch)
 	}
 }
 
@@ -222,18 +222,18 @@ func (d *disk) checkAcknowledged() {
 	for _, op := range d.w.sends {
 		if op.err != nil || op.epoch != epoch || op.offset < first || op.offset >= next {
 			if op.err == nil && op.epoch == epoch && op.offset >= next {
-				d.w.problem("%.40q was acknowledged as %d, and the next record is %d", op.content, op.offset, next)
+				d.w.problemf("%.40q was acknowledged as %d, and the next record is %d", op.content, op.offset, next)
 			}
 			continue
 		}
 		chunk, err := d.log.Read(context.Background(), epoch, op.offset, op.offset+1, 1<<20)
 		if err != nil || len(chunk.Entries) != 1 {
-			d.w.problem("record %d cannot be read: %v", op.offset, err)
+			d.w.problemf("record %d cannot be read: %v", op.offset, err)
 			continue
 		}
 		got := messageOf(chunk.Entries[0].Record)
-		if string(got.GetContent()) != op.content && !(op.again && op.shared) {
-			d.w.problem("%.40q was acknowledged as %d, which is %.40q", op.content, op.offset, got.GetContent())
+		if string(got.GetContent()) != op.content && (!op.again || !op.shared) {
+			d.w.problemf("%.40q was acknowledged as %d, which is %.40q", op.content, op.offset, got.GetContent())
 		}
 	}
 }

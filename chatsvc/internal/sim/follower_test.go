@@ -114,7 +114,7 @@ func (f *follower) run(from chatclient.Position, isAny bool) {
 			return
 		}
 		if connect.CodeOf(err) != connect.CodeUnauthenticated {
-			f.w.problem("%s ends: %v", f.track.name, err)
+			f.w.problemf("%s ends: %v", f.track.name, err)
 			return
 		}
 		f.w.reached.add("follow: credentials are refused")
@@ -135,7 +135,7 @@ func (f *follower) take(e chatclient.Event, isAny *bool) {
 		return
 	}
 	if isNew := t.epoch != "" && t.epoch != e.Epoch; isNew != e.NewEpoch {
-		t.problem("the epoch was %q and is %q, and NewEpoch is %t", t.epoch, e.Epoch, e.NewEpoch)
+		t.problemf("the epoch was %q and is %q, and NewEpoch is %t", t.epoch, e.Epoch, e.NewEpoch)
 	}
 	due, known := t.next[e.Epoch]
 	if !known {
@@ -146,7 +146,7 @@ func (f *follower) take(e chatclient.Event, isAny *bool) {
 		due = e.Offset
 	}
 	if !*isAny && e.Offset-e.Lost != due {
-		t.problem("it begins at %d and says that %d are lost, and %d was due", e.Offset, e.Lost, due)
+		t.problemf("it begins at %d and says that %d are lost, and %d was due", e.Offset, e.Lost, due)
 	}
 	if e.NewEpoch {
 		f.w.reached.add("follow: another epoch")

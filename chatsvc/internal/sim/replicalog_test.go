@@ -225,10 +225,10 @@ func (l *replicaLog) spoil(ctx context.Context, f mishap) error {
 func (l *replicaLog) Read(ctx context.Context, epoch string, from, to uint64, maxBytes int) (chatsvc.Chunk, error) {
 	f, faulty := l.next("read", &l.reads)
 	if faulty {
-		switch {
-		case f.kind == refuse: // a replica that has not heard of the record
+		switch f.kind {
+		case refuse: // a replica that has not heard of the record
 			return chatsvc.Chunk{From: from, Next: from, First: 1}, nil
-		case f.kind == twice: // a part
+		case twice: // a part
 			to, maxBytes = min(to, from+1), 1
 		default:
 			if err := l.spoil(ctx, f); err != nil {

@@ -12,34 +12,34 @@ import (
 
 // script is what happens in a run. All of it comes from the seed.
 type script struct {
-	Seed  uint64
-	Setup setup
-	Steps []step
+	Seed  uint64 `json:"seed"`
+	Setup setup  `json:"setup"`
+	Steps []step `json:"steps"`
 }
 
 // setup is what the run begins with.
 type setup struct {
-	Servers   int
-	Clients   int
-	Std       bool `json:",omitempty"` // net/http's HTTP/2
-	Retention chatsvc.Retention
-	Hot       int64 // bytes
-	Cold      int64
-	Heartbeat time.Duration
-	Deadline  time.Duration // of a write
-	Disk      bool          `json:",omitempty"` // the log is an SQLite database
+	Servers   int               `json:"servers"`
+	Clients   int               `json:"clients"`
+	Std       bool              `json:"std,omitempty"`  // net/http's HTTP/2
+	Disk      bool              `json:"disk,omitempty"` // the log is an SQLite database
+	Retention chatsvc.Retention `json:"retention"`
+	Hot       int64             `json:"hot"` // bytes
+	Cold      int64             `json:"cold"`
+	Heartbeat time.Duration     `json:"heartbeat"`
+	Deadline  time.Duration     `json:"deadline"` // of a write
 }
 
-// step is one thing that happens, After the one before it. What A, B and C mean is
+// step is one thing that happens, After the one before it. What A, B, C and For mean is
 // for the kind to say; numbers of servers, clients and connections are taken modulo
 // how many there are.
 type step struct {
-	After time.Duration `json:",omitempty"`
-	Do    string
-	A     int           `json:",omitempty"`
-	B     int           `json:",omitempty"`
-	C     int           `json:",omitempty"`
-	For   time.Duration `json:",omitempty"`
+	After time.Duration `json:"after,omitempty"`
+	Do    string        `json:"do"`
+	A     int           `json:"a,omitempty"`
+	B     int           `json:"b,omitempty"`
+	C     int           `json:"c,omitempty"`
+	For   time.Duration `json:"for,omitempty"`
 }
 
 // newScript returns the script of a seed.
@@ -121,17 +121,26 @@ func weighted(rng *rand.Rand) string {
 
 // String returns the script as JSON, with a step on each line.
 func (s script) String() string {
+	steps := s.Steps
+	s.Steps = nil
 	var b strings.Builder
-	setup, _ := json.Marshal(s.Setup)
-	fmt.Fprintf(&b, "{\"Seed\": %d, \"Setup\": %s, \"Steps\": [\n", s.Seed, setup)
-	for i, step := range s.Steps {
-		line, _ := json.Marshal(step)
-		b.Write(line)
-		if i < len(s.Steps)-1 {
+	head := strings.TrimSuffix(asJSON(s), `"steps":null}`)
+	fmt.Fprintf(&b, "%s\"steps\":[\n", head)
+	for i, step := range steps {
+		b.WriteString(asJSON(step))
+		if i < len(steps)-1 {
 			b.WriteByte(',')
 		}
 		b.WriteByte('\n')
 	}
-	b.WriteString("]}")
+	b.WriteString("]}\n")
 	return b.String()
+}
+
+func asJSON(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }

@@ -131,7 +131,7 @@ func (w *world) start(s step) {
 		return
 	}
 	if err := w.begin(srv); err != nil {
-		w.problem("%s does not begin again: %v", srv.name, err)
+		w.problemf("%s does not begin again: %v", srv.name, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -196,8 +197,7 @@ func (s *store) retained(epoch string) uint64 {
 		return 1
 	}
 	var count, bytes int64
-	for i := len(past.records) - 1; i >= 0; i-- {
-		r := past.records[i]
+	for i, r := range slices.Backward(past.records) {
 		count++
 		bytes += int64(len(r.record))
 		if s.retention.Messages > 0 && count > int64(s.retention.Messages) ||

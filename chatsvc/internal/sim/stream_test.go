@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -100,9 +101,7 @@ func (s *stream) run() {
 	defer transport.CloseIdleConnections()
 	rpc := chatconnect.NewSimpleChatClient(&http.Client{Transport: transport}, "http://"+s.server, face.opts...)
 	ctx, call := connect.NewClientContext(s.ctx)
-	for name, values := range s.header {
-		call.RequestHeader()[name] = values
-	}
+	maps.Copy(call.RequestHeader(), s.header)
 	err := s.read(ctx, rpc)
 	s.at.Lock()
 	defer s.at.Unlock()
@@ -146,14 +145,14 @@ func (s *stream) read(ctx context.Context, rpc chatconnect.SimpleChatClient) err
 		for _, msg := range batch {
 			s.track.record(epoch, next, msg)
 			if next++; until > 0 && next > until {
-				s.track.problem("record %d came, and the stream was to end before %d", next-1, until)
+				s.track.problemf("record %d came, and the stream was to end before %d", next-1, until)
 			}
 		}
 	}
 	if stream.Err() == nil && first {
 		s.checkMoot(stream.ResponseHeader())
 	} else if stream.Err() == nil && next < until {
-		s.track.problem("it ended with OK before record %d, and was to end before %d", next, until)
+		s.track.problemf("it ended with OK before record %d, and was to end before %d", next, until)
 	}
 	return stream.Err()
 }
@@ -161,7 +160,7 @@ func (s *stream) read(ctx context.Context, rpc chatconnect.SimpleChatClient) err
 // checkMoot checks a stream that ends with OK before its first message.
 func (s *stream) checkMoot(h http.Header) {
 	if !s.isBounded() || h.Get(chatsvc.HeaderEpoch) == s.header.Get(chatsvc.HeaderEpoch) {
-		s.track.problem("it ended with OK before its first message")
+		s.track.problemf("it ended with OK before its first message")
 	}
 }
 
@@ -173,12 +172,12 @@ func (s *stream) begin(h http.Header) (epoch string, next, until uint64) {
 	epoch = h.Get(chatsvc.HeaderEpoch)
 	next, err := strconv.ParseUint(h.Get(chatsvc.HeaderOffset), 10, 64)
 	if err != nil {
-		s.track.problem("no offset in the header: %v", err)
+		s.track.problemf("no offset in the header: %v", err)
 	}
 	if asked := s.header.Get(chatsvc.HeaderUntil); s.isBounded() {
 		until, err = strconv.ParseUint(h.Get(chatsvc.HeaderUntil), 10, 64)
 		if err != nil || asked != "end" && asked != h.Get(chatsvc.HeaderUntil) {
-			s.track.problem("until %s: the answer is %q", asked, h.Get(chatsvc.HeaderUntil))
+			s.track.problemf("until %s: the answer is %q", asked, h.Get(chatsvc.HeaderUntil))
 		}
 	}
 	exact := s.header.Get(chatsvc.HeaderEpoch) == epoch
@@ -199,7 +198,7 @@ func (s *stream) isBounded() bool { return s.header.Get(chatsvc.HeaderUntil) != 
 func (s *stream) checkEnd(err error) {
 	if err == nil {
 		if !s.isBounded() {
-			s.track.problem("a stream without an end ended with OK")
+			s.track.problemf("a stream without an end ended with OK")
 		}
 		return
 	}
@@ -209,9 +208,9 @@ func (s *stream) checkEnd(err error) {
 	switch connect.CodeOf(err) {
 	case connect.CodeUnavailable, connect.CodeUnauthenticated, connect.CodeCanceled:
 	case connect.CodeResourceExhausted, connect.CodeUnknown, connect.CodeInternal, connect.CodeDeadlineExceeded:
-		s.track.problem("it ended with %v", err)
+		s.track.problemf("it ended with %v", err)
 	default:
-		s.track.problem("it ended with %v", err)
+		s.track.problemf("it ended with %v", err)
 	}
 }
 

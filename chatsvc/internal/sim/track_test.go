@@ -21,18 +21,18 @@ func newTrack(w *world, name string) *track {
 	return &track{w: w, name: name, next: make(map[string]uint64)}
 }
 
-// begin takes the place where a stream begins: lost records were retained no longer. Any
+// begin takes the place where a stream begins: lost records were retained no longer. IsAny
 // tells that the reader has not asked for a certain record if it does not know the epoch.
-func (t *track) begin(epoch string, offset uint64, any bool) {
+func (t *track) begin(epoch string, offset uint64, isAny bool) {
 	due, known := t.next[epoch]
 	switch {
-	case !known && any:
+	case !known && isAny:
 		due = offset
 	case !known:
 		due = 1
 	}
 	if offset < due {
-		t.problem("a stream begins at %d of %s, and %d was due", offset, epoch, due)
+		t.problemf("a stream begins at %d of %s, and %d was due", offset, epoch, due)
 	}
 	t.gone(epoch, due, offset)
 	t.epoch = epoch
@@ -45,7 +45,7 @@ func (t *track) gone(epoch string, from, to uint64) {
 		return
 	}
 	if first := t.w.store.retained(epoch); to > first {
-		t.problem("records %d to %d of %s are left out, and %d is retained", from, to-1, epoch, first)
+		t.problemf("records %d to %d of %s are left out, and %d is retained", from, to-1, epoch, first)
 	}
 	t.w.reached.addN("reader: records lost to retention", int(to-from))
 }
@@ -54,22 +54,22 @@ func (t *track) gone(epoch string, from, to uint64) {
 func (t *track) record(epoch string, offset uint64, msg *chatpb.ChatMessage) {
 	due := t.next[epoch]
 	if epoch != t.epoch || offset != due {
-		t.problem("record %d of %s came where %d of %s was due", offset, epoch, due, t.epoch)
+		t.problemf("record %d of %s came where %d of %s was due", offset, epoch, due, t.epoch)
 	}
 	t.next[epoch] = offset + 1
 	t.w.store.note(epoch, offset, stored{msg: msg, at: time.Now()})
 	truth, ok := t.w.store.find(epoch, offset)
 	switch {
 	case !ok:
-		t.problem("record %d of %s came, and was never stored: %.40q", offset, epoch, msg.GetContent())
+		t.problemf("record %d of %s came, and was never stored: %.40q", offset, epoch, msg.GetContent())
 	case !equal(truth.msg, msg):
-		t.problem("record %d of %s came as %.40q from %s, and was stored as %.40q", offset, epoch, msg.GetContent(), msg.GetFrom(), truth.msg.GetContent())
+		t.problemf("record %d of %s came as %.40q from %s, and was stored as %.40q", offset, epoch, msg.GetContent(), msg.GetFrom(), truth.msg.GetContent())
 	}
 	t.w.reached.add("reader: records")
 }
 
-func (t *track) problem(format string, args ...any) {
-	t.w.problem("%s: %s", t.name, fmt.Sprintf(format, args...))
+func (t *track) problemf(format string, args ...any) {
+	t.w.problemf("%s: %s", t.name, fmt.Sprintf(format, args...))
 }
 
 // equal is proto.Equal for messages without unknown fields, which no server sends.

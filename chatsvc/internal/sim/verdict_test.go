@@ -27,14 +27,14 @@ func (w *world) checkFollowers(when string, within time.Duration) {
 	got, err := c.Send(ctx, &chatpb.ChatMessage{Content: []byte(op.content), Type: chatpb.ChatMessage_Text}, "")
 	op.epoch, op.offset, op.again, op.err = got.Epoch, got.Offset, got.Duplicate, err
 	if err != nil {
-		w.problem("%s: a send fails: %v", when, err)
+		w.problemf("%s: a send fails: %v", when, err)
 		return
 	}
 	pass(within)
 	epoch, next := w.store.state()
 	for _, f := range w.followers {
 		if f.ctx.Err() == nil && !f.has(epoch, next) {
-			w.problem("%s: %s is at %s, %v after record %d of %s", when, f.track.name, f.place(), within, next-1, epoch)
+			w.problemf("%s: %s is at %s, %v after record %d of %s", when, f.track.name, f.place(), within, next-1, epoch)
 		}
 	}
 }
@@ -60,7 +60,7 @@ func (w *world) readAll(srv *server, t *track, first uint64) {
 	c, err := chatclient.New("http://"+srv.name,
 		chatclient.WithBasicAuth(userName(0), "secret"), chatclient.WithDialer(w.network.dialer("10.0.2.1")))
 	if err != nil {
-		t.problem("%v", err)
+		t.problemf("%v", err)
 		return
 	}
 	defer c.Close()
@@ -73,7 +73,7 @@ func (w *world) readAll(srv *server, t *track, first uint64) {
 		return nil
 	})
 	if err != nil || t.next[epoch] != next {
-		t.problem("it is at %d, and the next record is %d: %v", t.next[epoch], next, err)
+		t.problemf("it is at %d, and the next record is %d: %v", t.next[epoch], next, err)
 	}
 }
 
@@ -99,7 +99,7 @@ func (w *world) checkSends() {
 			content := string(r.msg.GetContent())
 			op := known[content]
 			if op == nil || op.user != r.msg.GetFrom() {
-				w.problem("record %d of %s is one that nobody sent: %.40q from %s", i+1, epoch, content, r.msg.GetFrom())
+				w.problemf("record %d of %s is one that nobody sent: %.40q from %s", i+1, epoch, content, r.msg.GetFrom())
 				continue
 			}
 			if places[content] == nil {
@@ -117,24 +117,24 @@ func (w *world) checkSends() {
 func (w *world) checkSend(op *send, known map[string]*send, places map[string][]uint64) {
 	switch {
 	case !op.done:
-		w.problem("the send of %.40q has not ended", op.content)
+		w.problemf("the send of %.40q has not ended", op.content)
 	case op.err == nil:
 		r, ok := w.store.find(op.epoch, op.offset)
 		switch {
 		case !ok && op.again && w.disk != nil: // nobody has read it: see checkAcknowledged
 		case !ok:
-			w.problem("%.40q was acknowledged as %d of %s, and there is no such record", op.content, op.offset, op.epoch)
+			w.problemf("%.40q was acknowledged as %d of %s, and there is no such record", op.content, op.offset, op.epoch)
 		case string(r.msg.GetContent()) == op.content:
 		case op.again && op.isOf(known[string(r.msg.GetContent())]):
 		default:
-			w.problem("%.40q was acknowledged as %d of %s, which is %.40q", op.content, op.offset, op.epoch, r.msg.GetContent())
+			w.problemf("%.40q was acknowledged as %d of %s, which is %.40q", op.content, op.offset, op.epoch, r.msg.GetContent())
 		}
 	case !errors.Is(op.err, chatclient.ErrUncertain) && len(places) > 0:
-		w.problem("%.40q was refused (%v), and is stored at %v", op.content, op.err, places)
+		w.problemf("%.40q was refused (%v), and is stored at %v", op.content, op.err, places)
 	}
 	for epoch, offsets := range places {
 		if len(offsets) > 1 {
-			w.problem("%.40q is stored in %s at %v", op.content, epoch, offsets)
+			w.problemf("%.40q is stored in %s at %v", op.content, epoch, offsets)
 		}
 	}
 }
@@ -152,7 +152,7 @@ func (w *world) checkKeys(past *incarnation) {
 			continue
 		}
 		if before, ok := last[r.key]; ok && r.at.Sub(before.at) < chatsvc.KeyWindow {
-			w.problem("record %d of %s has a key that another one had %v before", i+1, past.epoch, r.at.Sub(before.at))
+			w.problemf("record %d of %s has a key that another one had %v before", i+1, past.epoch, r.at.Sub(before.at))
 		}
 		last[r.key] = r
 	}
@@ -199,15 +199,15 @@ func (w *world) checkShutdown() {
 		ended, err := s.isEnded()
 		switch {
 		case !ended:
-			s.track.problem("it has not ended 10 s after the shutdown began")
+			s.track.problemf("it has not ended 10 s after the shutdown began")
 		case !isShutdown(err):
-			s.track.problem("it ended with %v at the shutdown", err)
+			s.track.problemf("it ended with %v at the shutdown", err)
 		}
 	}
 	w.checkMemory()
 	for _, srv := range w.servers {
 		if got := srv.service.Stats(); got.Subscribers > 0 {
-			w.problem("%s holds at its end: %+v", srv.name, got)
+			w.problemf("%s holds at its end: %+v", srv.name, got)
 		}
 	}
 }
@@ -230,7 +230,7 @@ func (w *world) checkLate() {
 	w.publish(srv, 10)
 	pass(min(time.Second, w.prompt()))
 	if epoch, next := w.store.state(); l.due(epoch) != next {
-		w.problem("%s is at %d, and the next record is %d", l.track.name, l.due(epoch), next)
+		w.problemf("%s is at %d, and the next record is %d", l.track.name, l.due(epoch), next)
 	}
 	cancel()
 	reader.Wait()
@@ -247,7 +247,7 @@ func (w *world) publish(srv *server, size int) {
 	defer cancel()
 	_, err := srv.service.Publish(ctx, chatsvc.User{Name: op.user}, &chatpb.ChatMessage{Content: []byte(op.content), Type: chatpb.ChatMessage_Text})
 	if err != nil {
-		w.problem("%s: publish: %v", srv.name, err)
+		w.problemf("%s: publish: %v", srv.name, err)
 	}
 }
 
@@ -263,7 +263,7 @@ type latecomer struct {
 func (l *latecomer) read(ctx context.Context, service *chatsvc.Service) {
 	for m, err := range service.Messages(ctx, "-1") {
 		if err != nil {
-			l.track.problem("%v", err)
+			l.track.problemf("%v", err)
 			return
 		}
 		l.take(m)
@@ -293,7 +293,7 @@ func (w *world) checkMemory() {
 		got := srv.service.Stats()
 		hot, cold := max(w.setup.Hot, leastHot), max(w.setup.Cold, leastCold)
 		if got.HotBytes < 0 || got.HotBytes > hot || got.ColdBytes < 0 || got.ColdBytes > cold {
-			w.problem("%s counts %d bytes of the newest records and %d of older ones: %d and %d are allowed", srv.name, got.HotBytes, got.ColdBytes, hot, cold)
+			w.problemf("%s counts %d bytes of the newest records and %d of older ones: %d and %d are allowed", srv.name, got.HotBytes, got.ColdBytes, hot, cold)
 		}
 	}
 }

@@ -81,7 +81,7 @@ func run(s script) *result {
 		srv := &server{name: fmt.Sprintf("server%d", len(w.servers))}
 		w.servers = append(w.servers, srv)
 		if err := w.begin(srv); err != nil {
-			w.problem("a server does not begin: %v", err)
+			w.problemf("a server does not begin: %v", err)
 		}
 	}
 	w.newClients()
@@ -132,7 +132,7 @@ func (w *world) newClients() {
 			chatclient.WithDialer(w.network.dialer(fmt.Sprintf("10.0.0.%d", n+1))),
 			chatclient.WithProtocol([]chatclient.Protocol{chatclient.GRPC, chatclient.GRPCWeb, chatclient.Connect}[n%3]))
 		if err != nil {
-			w.problem("a client: %v", err)
+			w.problemf("a client: %v", err)
 			continue
 		}
 		w.clients = append(w.clients, &client{Client: c, user: userName(n)})
@@ -140,7 +140,7 @@ func (w *world) newClients() {
 }
 
 // problem notes that an invariant does not hold.
-func (w *world) problem(format string, args ...any) {
+func (w *world) problemf(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.problems) < 20 {
@@ -192,7 +192,7 @@ func (w *world) await(what string, group *sync.WaitGroup) {
 	select {
 	case <-ended:
 	case <-time.After(2 * longestSend):
-		w.problem("%s have not ended", what)
+		w.problemf("%s have not ended", what)
 	}
 }
 
@@ -211,7 +211,7 @@ func (w *world) heal() {
 		s.log.heal()
 		if !s.up {
 			if err := w.begin(s); err != nil {
-				w.problem("a server does not begin again: %v", err)
+				w.problemf("a server does not begin again: %v", err)
 			}
 		}
 	}
