@@ -87,6 +87,7 @@ func run(s script) *result {
 	w.newClients()
 	for _, step := range s.Steps {
 		pass(step.After)
+		w.noteCrash()
 		w.reached.add("step: " + step.Do)
 		kinds[step.Do].do(w, step)
 		w.noteCrash()
