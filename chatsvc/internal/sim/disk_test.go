@@ -190,6 +190,7 @@ func (w *world) restore(step) {
 	w.end(w.servers[0])
 	d.close()
 	w.reached.add("disk: a copy is put back")
+	w.wentBack = true
 	names, _ := filepath.Glob(filepath.Join(d.copied, sqlitelog.DatabaseFile+"*"))
 	old, _ := filepath.Glob(filepath.Join(d.dir, sqlitelog.DatabaseFile+"*"))
 	for _, name := range old {

@@ -11,6 +11,7 @@ import (
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/internal/linear"
 )
 
 // send is one message on its way. Its fields up to done are the run's, those below it are
@@ -66,9 +67,7 @@ func (w *world) race(s step) {
 
 // sendOne sends a message, and notes what becomes of it.
 func (w *world) sendOne(c *client, op *send) {
-	w.mu.Lock()
-	w.sends = append(w.sends, op)
-	w.mu.Unlock()
+	attempt := w.note(op)
 	w.senders.Go(func() {
 		patience := longestSend
 		if op.patience > 0 {
@@ -80,6 +79,11 @@ func (w *world) sendOne(c *client, op *send) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		op.done, op.epoch, op.offset, op.again, op.err = true, got.Epoch, got.Offset, got.Duplicate, err
+		if err == nil && !(op.again && op.shared) {
+			attempt.Return(got.Epoch, got.Offset, false)
+		} else if err != nil && !errors.Is(err, chatclient.ErrUncertain) {
+			attempt.Refuse()
+		}
 		switch {
 		case err == nil && got.Duplicate:
 			w.reached.add("send: acknowledged, its key was known")
@@ -95,6 +99,18 @@ func (w *world) sendOne(c *client, op *send) {
 	})
 }
 
+// note notes a send that begins.
+func (w *world) note(op *send) *linear.Append {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sends = append(w.sends, op)
+	key := op.key
+	if key != "" {
+		key = op.user + "/" + key
+	}
+	return w.history.Append(op.user+": "+op.content, key)
+}
+
 // flood publishes messages in a server's process.
 func (w *world) flood(s step) {
 	srv, ok := w.up(s.A)
@@ -108,15 +124,15 @@ func (w *world) flood(s step) {
 		defer w.flooding.Add(-1)
 		for n := range s.B {
 			op := &send{user: "system", content: string(content(from, n, s.C)), done: true}
-			w.mu.Lock()
-			w.sends = append(w.sends, op)
-			w.mu.Unlock()
+			attempt := w.note(op)
 			ctx, cancel := context.WithTimeout(w.ctx, longestPublish)
 			got, err := service.Publish(ctx, chatsvc.User{Name: op.user}, &chatpb.ChatMessage{Content: []byte(op.content), Type: chatpb.ChatMessage_Text})
 			cancel()
 			w.mu.Lock()
 			op.epoch, op.offset, op.err = got.Epoch, got.Offset, err
-			if err != nil {
+			if err == nil {
+				attempt.Return(got.Epoch, got.Offset, false)
+			} else {
 				op.err = fmt.Errorf("%w: %w", chatclient.ErrUncertain, err)
 			}
 			w.mu.Unlock()

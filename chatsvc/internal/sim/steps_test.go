@@ -104,6 +104,7 @@ func (w *world) rollback(s step) {
 		return
 	}
 	w.reached.add("log: rollback")
+	w.wentBack = true
 	w.store.rollback(s.A)
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+	"example.com/simplechat/internal/linear"
 )
 
 // track checks what one reader gets against the truth: each record once, in the order of
@@ -13,12 +14,13 @@ import (
 type track struct {
 	w     *world
 	name  string
-	epoch string            // the last one
+	epoch string // the last one
+	seen  *linear.Read
 	next  map[string]uint64 // by epoch: the offset that is due
 }
 
 func newTrack(w *world, name string) *track {
-	return &track{w: w, name: name, next: make(map[string]uint64)}
+	return &track{w: w, name: name, seen: w.history.Read(), next: make(map[string]uint64)}
 }
 
 // begin takes the place where a stream begins: lost records were retained no longer. IsAny
@@ -57,6 +59,7 @@ func (t *track) record(epoch string, offset uint64, msg *chatpb.ChatMessage) {
 		t.problemf("record %d of %s came where %d of %s was due", offset, epoch, due, t.epoch)
 	}
 	t.next[epoch] = offset + 1
+	t.seen.Return(epoch, offset, msg.GetFrom()+": "+string(msg.GetContent()))
 	t.w.store.note(epoch, offset, stored{msg: msg, at: time.Now()})
 	truth, ok := t.w.store.find(epoch, offset)
 	switch {

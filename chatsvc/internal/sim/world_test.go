@@ -12,6 +12,7 @@ import (
 
 	"example.com/simplechat/chatsvc/chatclient"
 	"example.com/simplechat/chatsvc/internal/fault"
+	"example.com/simplechat/internal/linear"
 )
 
 // world is one run of a script. The driver, which is the goroutine of the bubble,
@@ -25,6 +26,7 @@ type world struct {
 	servers []*server
 	clients []*client
 	reached *tally
+	history *linear.Recorder // of all sends and reads
 	points  *points
 	disk    *disk   // nil: the log is in memory
 	output  *output // of the services' loggers
@@ -38,6 +40,7 @@ type world struct {
 	followers []*follower
 	streams   []*stream
 	floods    int
+	wentBack  bool         // the log has lost records that were acknowledged
 	flooding  atomic.Int32 // floods that run
 	crowds    int
 
@@ -104,6 +107,7 @@ func newWorld(s script) *world {
 		store:   newStore(s.Setup.Retention),
 		network: newNetwork(rand.New(rand.NewPCG(s.Seed, 3))),
 		reached: newTally(),
+		history: linear.NewRecorder(),
 		output:  &output{},
 	}
 	var names []string
@@ -170,6 +174,7 @@ func (w *world) finish() {
 	w.checkFollowers("while all is well", w.prompt())
 	w.checkReadable()
 	w.checkSends()
+	w.checkHistory()
 	w.checkEpochs()
 	w.checkShutdown()
 	w.cancel()
