@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 
+	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/internal/fault"
 	"example.com/simplechat/chatsvc/sqlitelog"
 )
@@ -61,7 +62,7 @@ func (d *disk) open() error {
 	if d.log != nil {
 		return nil
 	}
-	log, err := sqlitelog.Open(context.Background(), d.dir, sqlitelog.Options{Retention: d.w.setup.Retention})
+	log, err := sqlitelog.Open(context.Background(), d.dir, sqlitelog.Options{Retention: chatsvc.Retention(d.w.setup.Retention)})
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
-
-	"example.com/simplechat/chatsvc"
 )
 
 // script is what happens in a run. All of it comes from the seed.
@@ -19,15 +17,22 @@ type script struct {
 
 // setup is what the run begins with.
 type setup struct {
-	Servers   int               `json:"servers"`
-	Clients   int               `json:"clients"`
-	Std       bool              `json:"std,omitempty"`  // net/http's HTTP/2
-	Disk      bool              `json:"disk,omitempty"` // the log is an SQLite database
-	Retention chatsvc.Retention `json:"retention"`
-	Hot       int64             `json:"hot"` // bytes
-	Cold      int64             `json:"cold"`
-	Heartbeat time.Duration     `json:"heartbeat"`
-	Deadline  time.Duration     `json:"deadline"` // of a write
+	Servers   int           `json:"servers"`
+	Clients   int           `json:"clients"`
+	Std       bool          `json:"std,omitempty"`  // net/http's HTTP/2
+	Disk      bool          `json:"disk,omitempty"` // the log is an SQLite database
+	Retention retention     `json:"retention"`
+	Hot       int64         `json:"hot"` // bytes
+	Cold      int64         `json:"cold"`
+	Heartbeat time.Duration `json:"heartbeat"`
+	Deadline  time.Duration `json:"deadline"` // of a write
+}
+
+// retention is what the log retains.
+type retention struct {
+	Messages int           `json:"messages,omitempty"`
+	Bytes    int64         `json:"bytes,omitempty"`
+	Age      time.Duration `json:"age,omitempty"`
 }
 
 // step is one thing that happens, After the one before it. What A, B, C and For mean is

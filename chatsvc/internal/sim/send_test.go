@@ -79,7 +79,7 @@ func (w *world) sendOne(c *client, op *send) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		op.done, op.epoch, op.offset, op.again, op.err = true, got.Epoch, got.Offset, got.Duplicate, err
-		if err == nil && !(op.again && op.shared) {
+		if err == nil && (!op.again || !op.shared) {
 			attempt.Return(got.Epoch, got.Offset, false)
 		} else if err != nil && !errors.Is(err, chatclient.ErrUncertain) {
 			attempt.Refuse()

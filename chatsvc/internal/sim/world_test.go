@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
 	"example.com/simplechat/chatsvc/internal/fault"
 	"example.com/simplechat/internal/linear"
@@ -104,7 +105,7 @@ func newWorld(s script) *world {
 	w := &world{
 		setup:   s.Setup,
 		rng:     rand.New(rand.NewPCG(s.Seed, 2)),
-		store:   newStore(s.Setup.Retention),
+		store:   newStore(chatsvc.Retention(s.Setup.Retention)),
 		network: newNetwork(rand.New(rand.NewPCG(s.Seed, 3))),
 		reached: newTally(),
 		history: linear.NewRecorder(),
