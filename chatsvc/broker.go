@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"example.com/simplechat/chatsvc/internal/fault"
 )
 
 const (
@@ -104,6 +106,7 @@ func newBroker(log Log, state State, memory memoryBounds, replay Replay, logger 
 
 // publish takes the log's next chunk.
 func (b *broker) publish(c Chunk) error {
+	fault.At(fault.Publishing)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	due := b.hot.next
@@ -253,6 +256,7 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 		}
 		b.quit(s)
 		b.mu.Unlock()
+		fault.At(fault.GoingCold)
 		return b.readCold(s, end)
 	}
 	defer b.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/internal/fault"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -95,6 +96,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	if res.isDone = res.isAgain && (o.isMoot() || o.from >= o.until); res.isDone {
 		return nil
 	}
+	fault.At(fault.Opened)
 	o.setHeader(out.ResponseHeader())
 	out.ResponseHeader().Set(HeaderHeartbeat, strconv.FormatFloat(s.heartbeat.Seconds(), 'f', -1, 64))
 	if err := out.Conn().Send(nil); err != nil { // the headers
@@ -182,9 +184,11 @@ func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, to *str
 		if err != nil && (!first || !errors.Is(err, errUntil)) {
 			return err
 		}
+		fault.At(fault.Writing)
 		if err := to.send(next); err != nil {
 			return err
 		}
+		fault.At(fault.Written)
 		if first {
 			beat.start(s.heartbeat)
 		}
@@ -205,6 +209,7 @@ func (b *broker) nextBatch(ctx context.Context, revoked <-chan struct{}, sub *su
 			return batch{}, errRevoked
 		default:
 		}
+		fault.At(fault.Reading)
 		next, more, err := b.read(sub)
 		if err != nil || next.count > 0 || first && sub.piece == nil {
 			return next, err
@@ -212,6 +217,7 @@ func (b *broker) nextBatch(ctx context.Context, revoked <-chan struct{}, sub *su
 		if sub.leaving && sub.piece == nil {
 			return batch{}, errShutdown
 		}
+		fault.At(fault.Waiting)
 		select {
 		case <-more:
 		case <-done:

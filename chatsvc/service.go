@@ -13,6 +13,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/internal/fault"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -149,6 +150,7 @@ func (s *Service) end() {
 		_ = b.await(ctx, b.acknowledged.Load())
 	case <-ctx.Done():
 	}
+	fault.At(fault.Closing)
 	s.broker.Load().close(errShutdown)
 	s.streams.Wait()
 	<-sent
@@ -206,6 +208,7 @@ func (s *Service) follow(ctx context.Context) {
 	for {
 		b := s.broker.Load()
 		from := b.next()
+		fault.At(fault.Following)
 		err := s.log.Follow(ctx, b.epoch, from, b.publish)
 		if ctx.Err() != nil {
 			return
@@ -228,6 +231,8 @@ func (s *Service) follow(ctx context.Context) {
 // replaced finds out whether the log has another epoch. Then subscribers are told
 // so by the end of their streams, and the history is the log's as it is now.
 func (s *Service) replaced(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, logTime) // a log that does not answer is asked again
+	defer cancel()
 	state, err := s.log.State(ctx)
 	if err != nil {
 		return false // Follow will fail too, or go on where it was
@@ -236,6 +241,7 @@ func (s *Service) replaced(ctx context.Context) bool {
 		s.logger.Error("the log's state", "error", err)
 		return false
 	}
+	fault.At(fault.Replacing)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.broker.Load()

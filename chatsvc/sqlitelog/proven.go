@@ -69,7 +69,7 @@ func (s *scanner) end(conn *sqlite.Conn, mark evidence, hasMark bool) (last row,
 			return last, 0, false, err
 		}
 		isLast := err == nil && isThere && checksum == mark.Checksum
-		if isLast || !found && (mark.Closed || mark.Empty) { // or all were removed by age
+		if isLast || !found && mark.Empty { // or all were removed by age
 			next, last.checksum = mark.Offset+1, mark.Checksum
 		}
 	}

@@ -1,9 +1,12 @@
 package sqlitelog
 
 import (
+	"os"
 	"time"
 
 	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc/internal/fault"
 )
 
 // flight is a transaction that is committed, and on its way to the disk.
@@ -19,6 +22,7 @@ type flight struct {
 // without the switch to another goroutine.
 func (w *writer) launch(f *flight) {
 	w.flight = f
+	fault.At(fault.Committed)
 	if w.log.interval > 0 {
 		w.land(nil)
 		return
@@ -28,10 +32,19 @@ func (w *writer) launch(f *flight) {
 	case err != nil:
 		w.land(err)
 	case len(f.batch) < gatherFrom:
-		w.land(w.log.system.sync(wal))
+		w.land(w.syncWAL(wal))
 	default:
-		go func() { w.synced <- w.log.system.sync(wal) }()
+		go func() { w.synced <- w.syncWAL(wal) }()
 	}
+}
+
+// syncWAL syncs a transaction.
+func (w *writer) syncWAL(wal *os.File) error {
+	err := w.log.system.sync(wal)
+	if err == nil {
+		fault.At(fault.Synced)
+	}
+	return err
 }
 
 // settle waits until no sync is under way.
