@@ -20,8 +20,8 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/linear"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/linear"
 )
 
 func diskIsFull(t *testing.T, says *promise) {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"sync"
 
+	"example.com/simplechat/chatsvc/linear"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/linear"
 )
 
 // said is a chat message as a value: two are equal if every field is.

@@ -9,8 +9,8 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/linear"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/linear"
 )
 
 // sendRecorded sends a message of a user once, and records what the user is told.

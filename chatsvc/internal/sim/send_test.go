@@ -10,8 +10,8 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/linear"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/linear"
 )
 
 // send is one message on its way. Its fields up to done are the run's, those below it are

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"example.com/simplechat/chatsvc/linear"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
-	"example.com/simplechat/internal/linear"
 )
 
 // track checks what one reader gets against the truth: each record once, in the order of

@@ -13,7 +13,7 @@ import (
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
 	"example.com/simplechat/chatsvc/internal/fault"
-	"example.com/simplechat/internal/linear"
+	"example.com/simplechat/chatsvc/linear"
 )
 
 // world is one run of a script. The driver, which is the goroutine of the bubble,
