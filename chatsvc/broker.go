@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"example.com/simplechat/chatsvc/internal/fault"
 )
 
 const (
@@ -85,6 +87,7 @@ func newBroker(log Log, state State, memory memoryBounds, replay Replay, logger 
 
 // publish adds the log's next chunk.
 func (b *broker) publish(c Chunk) error {
+	fault.At(fault.Publishing)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	due := b.hot.next

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"example.com/simplechat/chatsvc/internal/fault"
 )
 
 // grant starts the waiting reads for which there is room. After the end it starts all of
@@ -70,6 +72,7 @@ func (c *coldCache) makeRoom(bytes int64) bool {
 // load reads p from the log.
 func (c *coldCache) load(p *piece) {
 	chunk, next, err := c.read(p)
+	fault.At(fault.ColdRead)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p.stale && err == nil {

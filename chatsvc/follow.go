@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"example.com/simplechat/chatsvc/internal/fault"
 )
 
 // startFollowing starts the goroutine that moves records from the log to the
@@ -22,6 +24,7 @@ func (s *Service) follow(ctx context.Context) {
 	for {
 		b := s.broker.Load()
 		from := b.next()
+		fault.At(fault.Following)
 		err := s.log.Follow(ctx, b.epoch, from, b.publish)
 		if ctx.Err() != nil {
 			return
@@ -44,6 +47,8 @@ func (s *Service) follow(ctx context.Context) {
 // adoptEpoch starts a new broker if the log has another epoch, and reports whether it has.
 // The streams of the old epoch end.
 func (s *Service) adoptEpoch(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, logTime) // a log that does not answer is asked again
+	defer cancel()
 	state, err := s.log.State(ctx)
 	if err != nil {
 		return false // Follow fails too, or continues
@@ -52,6 +57,7 @@ func (s *Service) adoptEpoch(ctx context.Context) bool {
 		s.logger.Error("the log's state", "error", err)
 		return false
 	}
+	fault.At(fault.Replacing)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.broker.Load()

@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/internal/fault"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -94,6 +95,7 @@ func (s rpcs) MessageList(ctx context.Context, _ *chatpb.None, out *connect.Serv
 	if res.isDone = res.isAgain && (o.endsAtOnce() || o.from >= o.until); res.isDone {
 		return nil
 	}
+	fault.At(fault.Opened)
 	o.setHeader(out.ResponseHeader())
 	out.ResponseHeader().Set(HeaderHeartbeat, strconv.FormatFloat(s.heartbeat.Seconds(), 'f', -1, 64))
 	if err := out.Conn().Send(nil); err != nil { // the headers
@@ -181,9 +183,11 @@ func (s *Service) serve(ctx context.Context, b *broker, sub *subscriber, to *str
 		if err != nil && (!first || !errors.Is(err, errUntil)) {
 			return err
 		}
+		fault.At(fault.Writing)
 		if err := to.send(next); err != nil {
 			return err
 		}
+		fault.At(fault.Written)
 		if first {
 			beat.start(s.heartbeat)
 		}

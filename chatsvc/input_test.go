@@ -57,7 +57,7 @@ func TestBadInput(t *testing.T) {
 		{"offset -0", header("Chat-Offset", "-0"), nil, connect.CodeInvalidArgument, "Chat-Offset must be N"},
 		{"offset +1", header("Chat-Offset", "+1"), nil, connect.CodeInvalidArgument, "Chat-Offset must be N"},
 		{"offset of 65 bits", header("Chat-Offset", "18446744073709551616"), nil, connect.CodeInvalidArgument, "Chat-Offset must be N"},
-		{"offset twice", twice("Chat-Offset", "1"), nil, connect.CodeInvalidArgument, "there 2 times"},
+		{"offset twice", twice("Chat-Offset", "1"), nil, connect.CodeInvalidArgument, "occurs 2 times"},
 		{"epoch too long", header("Chat-Epoch", strings.Repeat("x", 129)), nil, connect.CodeInvalidArgument, "Chat-Epoch"},
 		{"epoch with a space", header("Chat-Epoch", "a b"), nil, connect.CodeInvalidArgument, "Chat-Epoch"},
 		{"idempotency key too long", header("Idempotency-Key", strings.Repeat("x", 129)), text("x"), connect.CodeInvalidArgument, "Idempotency-Key"},

@@ -7,6 +7,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/internal/fault"
 	"example.com/simplechat/chatsvc/internal/record"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
@@ -60,6 +61,7 @@ func (s *Service) store(ctx context.Context, encoded []byte, key string) (Append
 	defer s.sends.Done()
 	began := time.Now()
 	stored, err := s.log.Append(ctx, encoded, key)
+	fault.At(fault.Appended)
 	s.observe(time.Since(began), err)
 	if err != nil {
 		return Appended{}, s.appendError(ctx, err)

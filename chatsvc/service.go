@@ -12,6 +12,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/internal/fault"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -146,6 +147,7 @@ func (s *Service) end() {
 		_ = b.await(ctx, b.acknowledged.Load())
 	case <-ctx.Done():
 	}
+	fault.At(fault.Closing)
 	s.broker.Load().close(errShutdown)
 	s.streams.Wait()
 	<-sent

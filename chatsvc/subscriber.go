@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"example.com/simplechat/chatsvc/internal/fault"
 )
 
 // subscriber is a position in the log. It is guarded by the broker's mu.
@@ -72,6 +74,7 @@ func (b *broker) read(s *subscriber) (batch, <-chan struct{}, error) {
 		}
 		b.quit(s)
 		b.mu.Unlock()
+		fault.At(fault.GoingCold)
 		return b.readCold(s, end)
 	}
 	defer b.mu.Unlock()
@@ -177,6 +180,7 @@ func (b *broker) nextBatch(ctx context.Context, revoked <-chan struct{}, sub *su
 			return batch{}, errRevoked
 		default:
 		}
+		fault.At(fault.Reading)
 		next, more, err := b.read(sub)
 		if err != nil || next.count > 0 || first && sub.piece == nil {
 			return next, err
@@ -184,6 +188,7 @@ func (b *broker) nextBatch(ctx context.Context, revoked <-chan struct{}, sub *su
 		if sub.leaving && sub.piece == nil {
 			return batch{}, errShutdown
 		}
+		fault.At(fault.Waiting)
 		select {
 		case <-more:
 		case <-done:

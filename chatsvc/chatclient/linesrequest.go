@@ -35,7 +35,7 @@ type linesRequest struct {
 	client *Client
 	server replica
 	body   []byte
-	wrote  atomic.Bool // a header was written: set by the transport
+	wrote  atomic.Int64 // headers that were written: counted by the transport
 }
 
 // add appends a message's line to the body.
@@ -92,7 +92,7 @@ func (r *linesRequest) run(ctx context.Context, answered func(epoch string, a li
 
 // post sends the request.
 func (r *linesRequest) post(ctx context.Context) (*http.Response, error) {
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { r.wrote.Store(true) }})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { r.wrote.Add(1) }})
 	url := strings.TrimSuffix(r.server.url, "/") + chatconnect.SimpleChatSendMessageProcedure
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(r.body))
 	if err != nil {

@@ -50,13 +50,17 @@ func isFinal(err error) bool {
 
 // mayBeStored reports whether a message may have been stored although the
 // attempt to send it ended with err: not if there was no connection, or the
-// server refused to look at it. The error alone does not tell whether a request
-// was written: net/http repeats one that has an idempotency key by itself.
-func mayBeStored(err error, wrote bool) bool {
+// server refused to look at it. The error alone does not tell what became of all
+// requests that were written: net/http repeats one that has an idempotency key by
+// itself when its connection breaks, and the error is that of the last one.
+func mayBeStored(err error, requests int) bool {
 	var dial *net.OpError
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &dial) && dial.Op == "dial" || errors.As(err, &certificate) {
-		return wrote
+		return requests > 0
+	}
+	if requests > 1 {
+		return true
 	}
 	if _, isLimited := retryAfter(err); isLimited {
 		return false // the message came to no log

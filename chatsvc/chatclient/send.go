@@ -93,11 +93,11 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 	pause := s.client.backoff()
 	for {
 		began := time.Now()
-		sent, wrote, err := s.attempt(ctx)
+		sent, requests, err := s.attempt(ctx)
 		if err == nil {
 			return sent, nil
 		}
-		if s.uncertain.IsZero() && mayBeStored(err, wrote) {
+		if s.uncertain.IsZero() && mayBeStored(err, requests) {
 			s.uncertain = began
 		}
 		if isFinal(err) {
@@ -118,10 +118,10 @@ func (s *sending) timeout() time.Duration {
 	return s.client.timeout + time.Duration(len(s.msg.GetContent()))*time.Second/slowestUpload
 }
 
-// attempt sends the message once, and reports whether a request was written.
-func (s *sending) attempt(ctx context.Context) (_ Sent, wrote bool, _ error) {
-	var headers atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { headers.Store(true) }})
+// attempt sends the message once, and returns how many requests were written for that.
+func (s *sending) attempt(ctx context.Context) (_ Sent, requests int, _ error) {
+	var wrote atomic.Int64
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Add(1) }})
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	server, failures := s.client.replica()
@@ -134,12 +134,12 @@ func (s *sending) attempt(ctx context.Context) (_ Sent, wrote bool, _ error) {
 			s.client.logger.Warn("send", slog.String("url", server.url), slog.Any("error", err))
 			s.client.onRetry(server.url, err)
 		}
-		return Sent{}, headers.Load(), err
+		return Sent{}, int(wrote.Load()), err
 	}
 	epoch, offset, _, err := readPosition(call.ResponseHeader())
 	if err != nil {
-		return Sent{}, true, err
+		return Sent{}, int(wrote.Load()), err
 	}
 	duplicate := call.ResponseHeader().Get(chatsvc.HeaderDuplicate) == "true"
-	return Sent{Epoch: epoch, Offset: offset, Duplicate: duplicate}, true, nil
+	return Sent{Epoch: epoch, Offset: offset, Duplicate: duplicate}, int(wrote.Load()), nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -234,4 +235,47 @@ func TestSendIsUncertainAfterARepeatedRequest(t *testing.T) {
 	if _, err := client.SendText(ctx, "b"); !errors.Is(err, chatclient.ErrUncertain) {
 		t.Errorf("it was written, and the error is %v", err)
 	}
+}
+
+// Nor is it certain after a refusal that nothing is stored, if that was the answer to a
+// request that net/http has repeated: the first one may have been stored.
+func TestSendIsUncertainAfterARepeatedRequestIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		svc, err := chatsvc.New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = svc.Shutdown(context.Background()) }()
+		_, handler := svc.Handler()
+		var calls atomic.Int64
+		stop := n.serve("chat", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch calls.Add(1) {
+			case 1:
+				handler.ServeHTTP(w, r)
+			case 2: // it is stored, and the answer is lost
+				handler.ServeHTTP(httptest.NewRecorder(), r)
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = conn.Close()
+			default: // the user was removed
+				r.Header.Del("Authorization")
+				handler.ServeHTTP(w, r)
+			}
+		}))
+		defer stop()
+		client := n.client(t, "http://chat", chatclient.WithProtocol(chatclient.Connect))
+		sendAll(testContext(t), t, client, "a")
+		_, err = client.SendText(testContext(t), "b")
+		if connect.CodeOf(err) != connect.CodeUnauthenticated || calls.Load() != 3 {
+			t.Fatalf("after %d calls: %v", calls.Load(), err)
+		}
+		if !errors.Is(err, chatclient.ErrUncertain) {
+			t.Errorf("it was stored, and the error is %v", err)
+		}
+	})
 }

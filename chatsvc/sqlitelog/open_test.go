@@ -574,3 +574,22 @@ func TestRetentionFreesTheDisk(t *testing.T) {
 		t.Errorf("%d bytes of a write-ahead log are left", is.Size())
 	}
 }
+
+// A database from the time before the first message, in the place of one with messages, is not
+// taken for one whose messages have expired.
+func TestOlderDatabaseWithoutMessages(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	log := openLog(t, dir, Options{})
+	before := stateOf(t, log)
+	closeLog(t, log)
+	older := copyFiles(t, dir)
+	log = openLog(t, dir, Options{})
+	addMany(t, log, 1, 6)
+	closeLog(t, log)
+	restore(t, older, dir, DatabaseFile)
+	log = openLog(t, dir, Options{})
+	if got := stateOf(t, log); got.Epoch == before.Epoch || got.Next != 1 {
+		t.Errorf("state %+v, before %+v", got, before)
+	}
+}

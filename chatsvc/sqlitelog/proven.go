@@ -68,7 +68,7 @@ func (s *scanner) end(conn *sqlite.Conn, ev evidence, hasEvidence bool) (last ro
 			return last, 0, false, err
 		}
 		isLast := err == nil && isThere && checksum == ev.Checksum
-		if isLast || !found && (ev.Closed || ev.Empty) { // or all were removed by age
+		if isLast || !found && ev.Empty { // or all were removed by age
 			next, last.checksum = ev.Offset+1, ev.Checksum
 		}
 	}

@@ -1,9 +1,11 @@
 package sqlitelog
 
 import (
+	"os"
 	"time"
 
 	"connectrpc.com/connect"
+	"example.com/simplechat/chatsvc/internal/fault"
 )
 
 // pendingSync is a committed transaction that is being written to the disk.
@@ -19,6 +21,7 @@ type pendingSync struct {
 // another goroutine.
 func (w *writer) startSync(f *pendingSync) {
 	w.pendingSync = f
+	fault.At(fault.Committed)
 	if w.log.interval > 0 {
 		w.finishSync(nil)
 		return
@@ -28,10 +31,19 @@ func (w *writer) startSync(f *pendingSync) {
 	case err != nil:
 		w.finishSync(err)
 	case len(f.batch) < gatherFrom:
-		w.finishSync(w.log.system.sync(wal))
+		w.finishSync(w.syncWAL(wal))
 	default:
-		go func() { w.synced <- w.log.system.sync(wal) }()
+		go func() { w.synced <- w.syncWAL(wal) }()
 	}
+}
+
+// syncWAL syncs the write-ahead log.
+func (w *writer) syncWAL(wal *os.File) error {
+	err := w.log.system.sync(wal)
+	if err == nil {
+		fault.At(fault.Synced)
+	}
+	return err
 }
 
 // awaitSync waits until no sync is running.

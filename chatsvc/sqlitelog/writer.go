@@ -165,6 +165,7 @@ func (w *writer) evidenceNow() evidence {
 		Offset:   w.next - 1,
 		Checksum: w.last,
 		Interval: w.log.interval > 0,
+		Empty:    w.next > 1 && w.floor.offset >= w.next,
 		Clock:    w.clock.reading(w.log.system.boot()),
 	}
 }

@@ -97,6 +97,32 @@ func (s system) launch(ctx context.Context, simplechat, dir, listen string, more
 	return c, nil
 }
 
+// relaunch starts the system where another one was, and returns when it listens. It tries
+// again when the address is in use: the system may have lent the port to a client in
+// between.
+func (s system) relaunch(ctx context.Context, simplechat, dir, listen string, more ...string) (*child, error) {
+	for deadline := time.Now().Add(childStart); ; bench.Wait(ctx, portTime) {
+		c, err := s.launch(ctx, simplechat, dir, listen, more...)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case addr := <-c.listens:
+			if addr != "" {
+				return c, nil
+			}
+		case <-time.After(childStart):
+		}
+		c.stop()
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return nil, fmt.Errorf("%s: %w", c.cmd, errChildStart)
+		}
+	}
+}
+
+// portTime is the time between two attempts to listen.
+const portTime = 100 * time.Millisecond
+
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
 // stop ends the process.

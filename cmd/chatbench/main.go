@@ -3,12 +3,15 @@
 // it by the book, a core NATS server, and the floor, which is one write per
 // delivery. It also measures what it costs to keep messages on the disk instead
 // of in memory, what a server does with a long history, and what a few slow clients
-// cost the others.
+// cost the others, and how clients return that lost their connections.
 //
 //	chatbench run --addr 127.0.0.1:65002 --subscribers 1000 --rate 1000
 //	chatbench compare
 //	chatbench storage
 //	chatbench slow
+//	chatbench jitter
+//	chatbench restart
+//	chatbench soak
 //	chatbench pipe --addr 127.0.0.1:65002
 //
 // Publishers send numbered messages that carry the time when they were due, so
@@ -40,6 +43,9 @@ type commands struct {
 	Compare compareCmd     `cmd:"" help:"Run the same workloads on simplechat and on its peers, and report the ratios."`
 	Storage storageCmd     `cmd:"" help:"Run the same workloads on simplechat with its messages on the disk and in memory, measure it with a history of 2 million messages, and report what is required and what was reached."`
 	Slow    slowCmd        `cmd:"" help:"Measure what clients that close and reopen their windows cost the others, and report what is required and what was reached."`
+	Jitter  jitterCmd      `cmd:"" help:"Cut the connections of a crowd again and again, and report what its clients lose and how long they take to catch up, on simplechat and on grpc-go."`
+	Restart restartCmd     `cmd:"" help:"Restart simplechat under a crowd, and report how long its clients take to return."`
+	Soak    soakCmd        `cmd:"" help:"Load simplechat for a long time over all protocols, with restarts, backups and slow readers, and report whether its memory, descriptors, goroutines and files grow."`
 	Pipe    pipeCmd        `cmd:"" help:"Send many messages in each of a few requests, and report how many a running server stores in a second."`
 	Peer    peer.Cmd       `cmd:"" hidden:"" help:"Run a peer that compare measures."`
 	Version cli.VersionCmd `cmd:"" help:"Print the version."`

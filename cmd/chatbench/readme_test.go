@@ -32,6 +32,12 @@ func TestREADMECommands(t *testing.T) {
 			args = append(args, "--subscribers", "4", "--warmup", "0s", "--duration", "200ms", "--settle", "0s")
 		case "pipe":
 			args = append(args, "--warmup", "0s", "--duration", "200ms")
+		case "jitter", "restart", "soak":
+			code, _, stderr := chatbench(t, append(args, "--clients", "0")...)
+			if code != 2 || !strings.Contains(stderr, "--clients and --rate must be positive") {
+				t.Errorf("%s: exit code %d, %s", command, code, stderr)
+			}
+			continue
 		default:
 			code, _, stderr := chatbench(t, append(args, "--rounds", "0")...)
 			if code != 2 || !strings.Contains(stderr, "--rounds and --duration must be positive") {
@@ -43,7 +49,7 @@ func TestREADMECommands(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s%s", command, code, stdout, stderr)
 		}
 	}
-	for _, command := range []string{"run", "pipe", "compare", "storage", "slow"} {
+	for _, command := range []string{"run", "pipe", "compare", "storage", "slow", "jitter", "restart", "soak"} {
 		if !seen[command] {
 			t.Errorf("README.md does not show %q", command)
 		}

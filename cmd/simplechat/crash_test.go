@@ -45,6 +45,7 @@ func crash(t *testing.T, rounds int, args ...string) []string {
 	l.startCrowd(front.url(), func() int { return 100 })
 	l.startWatcher("left", front.url)
 	l.startFollower("right", front.url())
+	l.startProber(front.url())
 	for range rounds {
 		cmd := exec.Command(simplechat(t), args...)
 		p := startProcess(t, cmd, cmd.Start)

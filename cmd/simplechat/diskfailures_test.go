@@ -19,20 +19,23 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc/linear"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
 func diskIsFull(t *testing.T, says *promise) {
 	ctx := testContext(t)
 	p, ballast := startOnSmallDisk(t)
-	client := p.client("user1")
-	sub := subscribe(ctx, t, client)
+	sub := subscribe(ctx, t, p.client("user1"))
 
-	var taken []string
-	for code := connect.Code(0); code != connect.CodeResourceExhausted; {
-		content := fmt.Sprint(len(taken), strings.Repeat("x", 1<<19))
-		_, err := client.SendMessage(ctx, text(content))
+	recorder := linear.NewRecorder()
+	var taken []said
+	for code, n := connect.Code(0), 0; code != connect.CodeResourceExhausted; n++ {
+		m := newSaid("user1", n, 1<<19)
+		err := sendRecorded(t, recorder, p, m)
 		if err == nil {
-			taken = append(taken, content)
+			taken = append(taken, m)
 			continue
 		}
 		// What was under way when it was found out may get another answer.
@@ -44,20 +47,26 @@ func diskIsFull(t *testing.T, says *promise) {
 	awaitHealth(t, p, notServing)
 	says.isKept(`health checks say "not serving"`)
 	for _, other := range []*subscription{sub, subscribe(ctx, t, p.client("user2"))} {
-		for i, content := range taken {
-			if got := string(other.next().GetContent()); got != content {
-				t.Fatalf("message %.10q where %.10q was due, the one with number %d", got, content, i)
+		for i, m := range taken {
+			if got := saidOf(other.next()); got != m {
+				t.Fatalf("message %v where %v was due, the one with number %d", got, m, i)
 			}
 		}
 	}
+	readRecorded(t, recorder, p)
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
 	awaitHealth(t, p, serving)
-	send(ctx, t, client, text("there is room"))
+	room := said{"user1", "there is room", chatpb.ChatMessage_Text, 1}
+	if err := sendRecorded(t, recorder, p, room); err != nil {
+		t.Error(err)
+	}
+	readRecorded(t, recorder, p)
+	checkRecorded(t, recorder)
 	says.isKept("The server recovers by itself when the disk has room.")
-	if got := string(sub.next().GetContent()); got != "there is room" {
-		t.Errorf("message %.10q on the stream that was open", got)
+	if got := saidOf(sub.next()); got != room {
+		t.Errorf("message %v on the stream that was open", got)
 	}
 	says.isKept("streams continue")
 	p.stop()
@@ -374,13 +383,11 @@ func TestFileSizeLimit(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `ulimit -f 6144 && exec "$0" serve --listen 127.0.0.1:0 --data "$1"`, simplechat(t), dir)
 	p := startProcess(t, cmd, cmd.Start)
 	p.awaitListening()
-	client := p.client("user1")
-	var taken []string
-	for refused := 0; refused < 3; {
-		content := fmt.Sprint(len(taken)+refused, strings.Repeat("x", 1<<18))
-		_, err := client.SendMessage(testContext(t), text(content))
+	recorder := linear.NewRecorder()
+	for sent, refused := 0, 0; refused < 3; sent++ {
+		err := sendRecorded(t, recorder, p, newSaid("user1", sent, 1<<18))
 		if err == nil {
-			if taken = append(taken, content); len(taken) > 100 {
+			if sent > 100 {
 				t.Fatal("no write was refused")
 			}
 			continue
@@ -389,12 +396,9 @@ func TestFileSizeLimit(t *testing.T) {
 			t.Errorf("a send whose write fails: %v", err)
 		}
 	}
-	if got := history(t, p); !slices.Equal(got, taken) {
-		t.Errorf("%d messages are served, %d were acknowledged", len(got), len(taken))
-	}
+	readRecorded(t, recorder, p)
 	p.signal(syscall.SIGKILL)
 	p.wait(patience)
-	if got := history(t, startServer(t, "--data", dir)); !slices.Equal(got, taken) {
-		t.Errorf("%d messages are there after another start, %d were acknowledged", len(got), len(taken))
-	}
+	readRecorded(t, recorder, startServer(t, "--data", dir))
+	checkRecorded(t, recorder)
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 
+	"example.com/simplechat/chatsvc/linear"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -34,6 +36,11 @@ func (s said) message() *chatpb.ChatMessage {
 	return &chatpb.ChatMessage{Content: []byte(s.content), Type: s.kind, Timestamp: s.timestamp}
 }
 
+// record returns a short text that no other message has, for the recorder.
+func (s said) record() string {
+	return fmt.Sprintf("%s: %.40q, %v, %d, %08x", s.from, s.content, s.kind, s.timestamp, crc32.ChecksumIEEE([]byte(s.content)))
+}
+
 // String shows who said what, cut to a length that fits on a line.
 func (s said) String() string { return fmt.Sprintf("%.40q of %s", s.content, s.from) }
 
@@ -56,11 +63,15 @@ type ledger struct {
 	// fall. See until.
 	position func() int
 
+	// recorder has every call: the order in which calls begin and end.
+	recorder *linear.Recorder
+
 	mu      sync.Mutex            // guards all below
 	sent    map[said]bool         // all that a sender tried to send
 	acked   []observed            // what a sender was told is stored, each sender's in its order
 	watched map[string][]observed // what each watcher saw, in its order
 	blamed  []string              // what clients found wrong at once
+	known   []instant             // when clients learned something, in order
 }
 
 // observed is what a client learned at a moment.
@@ -70,8 +81,14 @@ type observed struct {
 	moment int
 }
 
+// instant is a moment, and the recorder's last event then.
+type instant struct {
+	moment int
+	event  int64
+}
+
 func newLedger() *ledger {
-	return &ledger{sent: map[said]bool{}, watched: map[string][]observed{}}
+	return &ledger{recorder: linear.NewRecorder(), sent: map[said]bool{}, watched: map[string][]observed{}}
 }
 
 // send notes a message before its sender sends it for the first time.
@@ -103,7 +120,9 @@ func (l *ledger) moment() int {
 	if l.position == nil {
 		return 0
 	}
-	return l.position()
+	now := l.position()
+	l.known = append(l.known, instant{now, l.recorder.Now()})
+	return now
 }
 
 // until returns the ledger as it was at a moment, but for what had been sent: all
@@ -113,6 +132,13 @@ func (l *ledger) until(moment int) *ledger {
 	defer l.mu.Unlock()
 	later := func(o observed) bool { return o.moment > moment }
 	past := newLedger()
+	event := int64(0)
+	for _, at := range l.known {
+		if at.moment <= moment {
+			event = max(event, at.event)
+		}
+	}
+	past.recorder = l.recorder.Until(event)
 	past.sent = maps.Clone(l.sent)
 	past.acked = slices.DeleteFunc(slices.Clone(l.acked), later)
 	for watcher, seen := range l.watched {
@@ -169,7 +195,7 @@ func (l *ledger) count() int {
 // there exactly once and where its sender was told, in one order for all, each
 // sender's own messages in the order in which it sent them; nothing may be there
 // that nobody sent; and each watcher must have seen the same from its first
-// message to the last one.
+// message to the last one. One order of all calls must explain what each was told.
 func (l *ledger) check(history []placed) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -178,7 +204,16 @@ func (l *ledger) check(history []placed) []string {
 		l.checkHistory(history),
 		l.checkAcknowledged(history),
 		l.checkWatched(history),
+		l.checkCalls(),
 	)
+}
+
+// checkCalls checks the order in which calls began and ended.
+func (l *ledger) checkCalls() []string {
+	if err := l.recorder.Check(); err != nil {
+		return []string{"calls: " + err.Error()}
+	}
+	return nil
 }
 
 // checkHistory checks that the history is one log's, without a gap, and holds

@@ -62,7 +62,8 @@ type load struct {
 	*ledger
 
 	tb       testing.TB
-	ctx      context.Context //nolint:containedctx // done when everybody is to stop: a load ends with its test
+	options  []chatclient.Option // of all programs that use chatclient
+	ctx      context.Context     //nolint:containedctx // done when everybody is to stop: a load ends with its test
 	stop     context.CancelFunc
 	senders  sync.WaitGroup
 	stopped  chan struct{} // closed when senders are to stop
@@ -107,12 +108,14 @@ func (l *load) startClient(user, urls string, size func() int) {
 		for n := 0; !l.done(); n++ {
 			m := newSaid(user, n, size())
 			l.send(m)
+			attempts := l.recorder.Append(m.record(), m.record())
 			sent, err := client.Send(l.ctx, m.message(), "")
 			switch {
 			case l.ctx.Err() != nil:
 			case err != nil:
 				l.blamef("%s sent %v: %v", user, m, err)
 			default:
+				attempts.Return(sent.Epoch, sent.Offset, sent.Duplicate)
 				l.acknowledge(m, place{sent.Epoch, sent.Offset})
 			}
 		}
@@ -123,12 +126,14 @@ func (l *load) startClient(user, urls string, size func() int) {
 func (l *load) startFollower(name, urls string) {
 	l.see(name)
 	client := l.chatclient("user5", urls)
+	read := l.recorder.Read()
 	l.watchers.Go(func() {
 		err := client.Follow(l.ctx, chatclient.All(), func(e chatclient.Event) error {
 			if e.Lost > 0 || e.NewEpoch {
 				l.blamef("follower %s: %d records lost, new epoch %v, at %s %d", name, e.Lost, e.NewEpoch, e.Epoch, e.Offset)
 			}
 			if e.Message != nil {
+				read.Return(e.Epoch, e.Offset, saidOf(e.Message).record())
 				l.see(name, placed{place{e.Epoch, e.Offset}, saidOf(e.Message)})
 			}
 			return nil
@@ -141,7 +146,8 @@ func (l *load) startFollower(name, urls string) {
 
 func (l *load) chatclient(user, urls string) *chatclient.Client {
 	l.tb.Helper()
-	client, err := chatclient.New(urls, chatclient.WithBasicAuth(user, "qwerty"), chatclient.WithBackoff(pause, 10*pause))
+	options := append([]chatclient.Option{chatclient.WithBasicAuth(user, "qwerty"), chatclient.WithBackoff(pause, 10*pause)}, l.options...)
+	client, err := chatclient.New(urls, options...)
 	if err != nil {
 		l.tb.Fatal(err)
 	}
@@ -183,9 +189,12 @@ func (l *load) try(client chatconnect.SimpleChatClient, m said, key string, keye
 	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
 	defer cancel()
 	ctx, call := connect.NewClientContext(ctx)
+	recorded := ""
 	if keyed {
 		call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, key)
+		recorded = m.from + " " + key
 	}
+	attempt := l.recorder.Append(m.record(), recorded)
 	_, err := client.SendMessage(ctx, m.message())
 	switch {
 	case l.ctx.Err() != nil:
@@ -195,6 +204,7 @@ func (l *load) try(client chatconnect.SimpleChatClient, m said, key string, keye
 		if err != nil {
 			l.blamef("%s sent %v: %v", m.from, m, err)
 		}
+		attempt.Return(p.epoch, p.offset, call.ResponseHeader().Get(chatsvc.HeaderDuplicate) == "true")
 		l.acknowledge(m, p)
 		return true
 	case connect.IsWireError(err) && connect.CodeOf(err) != connect.CodeUnavailable:
@@ -238,6 +248,7 @@ func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *pla
 	if next.epoch != "" {
 		call.RequestHeader().Set(chatsvc.HeaderEpoch, next.epoch)
 	}
+	read := l.recorder.Read()
 	stream, err := client.MessageList(ctx, &chatpb.None{})
 	if err != nil {
 		return err
@@ -255,11 +266,49 @@ func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *pla
 			*next = p
 		}
 		for _, m := range stream.Msg().GetMessages() {
+			read.Return(next.epoch, next.offset, saidOf(m).record())
 			l.see(name, placed{*next, saidOf(m)})
 			next.offset++
 		}
 	}
 	return stream.Err()
+}
+
+// startProber asks the server at url again and again where the log ends, until the
+// senders have stopped.
+func (l *load) startProber(url string) {
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user5", newTransport(l.tb, true)}}, url, connect.WithGRPC())
+	l.senders.Go(func() {
+		for !l.done() {
+			_ = l.probe(client)
+			l.wait(pause)
+		}
+	})
+}
+
+// probe asks for the end of the log once.
+func (l *load) probe(client chatconnect.SimpleChatClient) error {
+	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
+	defer cancel()
+	ctx, call := connect.NewClientContext(ctx)
+	call.RequestHeader().Set(chatsvc.HeaderOffset, "end")
+	call.RequestHeader().Set(chatsvc.HeaderUntil, "end")
+	read := l.recorder.Read()
+	stream, err := client.MessageList(ctx, &chatpb.None{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }()
+	if !stream.Receive() {
+		return stream.Err()
+	}
+	end, err := strconv.ParseUint(stream.ResponseHeader().Get(chatsvc.HeaderUntil), 10, 64)
+	if err != nil {
+		l.blamef("the end of the log: %v in %v", err, stream.ResponseHeader())
+		return err
+	}
+	read.End(stream.ResponseHeader().Get(chatsvc.HeaderEpoch), end)
+	return nil
 }
 
 // awaitMore waits for n more acknowledgements.
@@ -279,7 +328,11 @@ func (l *load) finish(url string) []string {
 	l.tb.Helper()
 	l.stopSenders()
 	end := l.sendLast(url)
+	read := l.recorder.Read()
 	history := readHistory(l.tb, url, end)
+	for _, m := range history {
+		read.Return(m.epoch, m.offset, m.record())
+	}
 	l.awaitWatchers(end)
 	l.end()
 	return l.check(history)

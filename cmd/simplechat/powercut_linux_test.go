@@ -79,6 +79,7 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 	front := newProxy(t, "")
 	l.startCrowd(front.url(), func() int { return 50 << rand.IntN(11) })
 	l.startWatcher("watcher", front.url)
+	l.startProber(front.url())
 	for i := range loads {
 		cmd := exec.Command(simplechat(t), append(args, "--data", filepath.Join(tr.root, "data"))...)
 		var ended <-chan error

@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // proxy passes TCP connections on, and can be told to stop. It stands for an
@@ -12,6 +13,7 @@ import (
 type proxy struct {
 	addr     string // HOST:PORT
 	listener net.Listener
+	delay    func() time.Duration // of each piece that passes, nil: none; set before there are connections
 
 	mu      sync.Mutex // guards all below
 	backend string     // empty while there is none: connections end at once
@@ -159,6 +161,9 @@ func (p *proxy) pass(from, to net.Conn) {
 		<-open
 		if err != nil {
 			return
+		}
+		if p.delay != nil {
+			time.Sleep(p.delay()) // the network takes that long; nothing waits for it
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return

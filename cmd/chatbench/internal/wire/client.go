@@ -57,6 +57,7 @@ type Call struct {
 	Addr                string // HOST:PORT
 	User, Password      string
 	History             string // where subscribers begin
+	Offset              uint64 // Chat-Offset instead, unless it is 0
 }
 
 // readBuffer is what one read takes at most, in bytes.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 )
 
 // Protocols.
@@ -170,7 +171,11 @@ func (d dialect) header(c Call, stream bool) [][2]string {
 		{"user-password", c.Password},
 	}
 	fields = append(fields, d.fields...)
-	if offset := offsets[c.History]; stream && offset != "" {
+	offset := offsets[c.History]
+	if c.Offset > 0 {
+		offset = strconv.FormatUint(c.Offset, 10)
+	}
+	if stream && offset != "" {
 		fields = append(fields, [2]string{"chat-offset", offset})
 	}
 	return fields

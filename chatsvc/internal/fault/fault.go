@@ -1,0 +1,50 @@
+// Package fault names places in the code where it matters which goroutine is next, so
+// that a simulation can decide that. A point costs a load of a pointer while no simulation runs.
+package fault
+
+import "sync/atomic"
+
+// Point is a place in the code. Its name says what has just happened there.
+type Point string
+
+// The points, in the order of a message's path. No lock is held at any of them.
+const (
+	Committed  Point = "a transaction is committed, and not on the disk"
+	Synced     Point = "a transaction is on the disk, and its senders do not know"
+	Appended   Point = "the log has stored, and the sender does not know"
+	Following  Point = "the service is about to follow the log"
+	Publishing Point = "a record has come from the log, and the broker does not have it"
+	Opened     Point = "a subscriber has its place, and has not been told"
+	Reading    Point = "a subscriber is about to read"
+	Waiting    Point = "a subscriber has read all, and is about to wait"
+	GoingCold  Point = "a subscriber needs the log, and has not asked the cache"
+	ColdRead   Point = "the log was read, and the cache does not have it"
+	Writing    Point = "a batch is about to be written"
+	Written    Point = "a batch was written"
+	Replacing  Point = "the log has another epoch, and streams do not know"
+	Closing    Point = "sends have ended, and streams do not know of the shutdown"
+)
+
+// Points returns all of them.
+func Points() []Point {
+	return []Point{Committed, Synced, Appended, Following, Publishing, Opened, Reading, Waiting, GoingCold, ColdRead, Writing, Written, Replacing, Closing}
+}
+
+var hook atomic.Pointer[func(Point)]
+
+// At calls the hook, if there is one: the caller holds no lock, as the hook may wait.
+func At(p Point) {
+	if h := hook.Load(); h != nil {
+		(*h)(p)
+	}
+}
+
+// Set sets what [At] calls from now on in the whole process; nil for nothing. Only
+// simulations use it.
+func Set(h func(Point)) {
+	if h == nil {
+		hook.Store(nil)
+		return
+	}
+	hook.Store(&h)
+}

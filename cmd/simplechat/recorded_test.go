@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/linear"
+	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
+)
+
+// sendRecorded sends a message of a user once, and records what the user is told.
+func sendRecorded(tb testing.TB, r *linear.Recorder, p *process, m said) error {
+	tb.Helper()
+	ctx, call := connect.NewClientContext(testContext(tb))
+	attempt := r.Append(m.record(), "")
+	_, err := p.client(m.from).SendMessage(ctx, m.message())
+	switch {
+	case err == nil:
+		at, err := placeOf(call.ResponseHeader())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		attempt.Return(at.epoch, at.offset, false)
+	case connect.IsWireError(err) && strings.Contains(err.Error(), "was not stored"):
+		attempt.Refuse()
+	}
+	return err
+}
+
+// readRecorded reads everything to the end of the log, and records it.
+func readRecorded(tb testing.TB, r *linear.Recorder, p *process) {
+	tb.Helper()
+	ctx, call := connect.NewClientContext(testContext(tb))
+	call.RequestHeader().Set(chatsvc.HeaderOffset, "1")
+	call.RequestHeader().Set(chatsvc.HeaderUntil, "end")
+	read := r.Read()
+	stream, err := p.client("user1").MessageList(ctx, &chatpb.None{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = stream.Close() }()
+	var next, end place
+	for first := true; stream.Receive(); first = false {
+		if first {
+			next, err = placeOf(stream.ResponseHeader())
+			until, invalid := strconv.ParseUint(stream.ResponseHeader().Get(chatsvc.HeaderUntil), 10, 64)
+			if err := errors.Join(err, invalid); err != nil {
+				tb.Fatal(err)
+			}
+			end = place{next.epoch, until}
+		}
+		for _, m := range stream.Msg().GetMessages() {
+			read.Return(next.epoch, next.offset, saidOf(m).record())
+			next.offset++
+		}
+	}
+	if err := stream.Err(); err != nil || next != end {
+		tb.Fatalf("the history ended before %v, the end of the log is %v: %v", next, end, err)
+	}
+	read.End(end.epoch, end.offset)
+}
+
+// checkRecorded fails the test if no order explains what was recorded.
+func checkRecorded(tb testing.TB, r *linear.Recorder) {
+	tb.Helper()
+	if err := r.Check(); err != nil {
+		tb.Error(err)
+	}
+}

@@ -1,0 +1,71 @@
+//go:build unix
+
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/simplechat/chatsvc/chatclient"
+)
+
+// roughDelay returns how long a piece of a connection takes: most times a few
+// milliseconds, sometimes much longer, as where packets are lost and sent again.
+func roughDelay() time.Duration {
+	if rand.IntN(50) == 0 {
+		return 200 * time.Millisecond
+	}
+	return rand.N(5 * time.Millisecond)
+}
+
+// Through nginx and haproxy, over networks that delay, swallow everything for a while
+// and cut connections, on either side of the proxy, programs lose nothing and get
+// nothing twice.
+func TestRoughNetworkBehindProxies(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(tb testing.TB, block string) func(port, cert, key, both string) *exec.Cmd{"nginx": nginx, "haproxy": haproxy} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			chance := newChance(t)
+			server := startServer(t, "--trusted-proxy=127.0.0.1/32", "--ops-listen=127.0.0.1:0", "--heartbeat=1s", "--retain-bytes=0", "--replay-messages=0", "--replay-bytes=0")
+			inner, outer := newProxy(t, server.addr), newProxy(t, "")
+			inner.delay, outer.delay = roughDelay, roughDelay
+			ops := strings.TrimPrefix(server.ops(), "http://127.0.0.1:")
+			front := newTLSProxy(t, start(t, strings.NewReplacer("127.0.0.1:65002", inner.addr, "65010", ops).Replace(fenceOf(t, name))))
+			behind := strings.TrimPrefix(front.url, "https://")
+			outer.to(behind)
+
+			l := newLoad(t, newLedger())
+			l.options = []chatclient.Option{chatclient.WithTLS(&tls.Config{RootCAs: front.roots}), chatclient.WithSilence(3 * time.Second), chatclient.WithTimeout(5 * time.Second)}
+			url := "https://" + outer.addr
+			for i := range 4 {
+				l.startClient(fmt.Sprintf("user%d", i+1), url, func() int { return 10 << rand.IntN(12) })
+			}
+			l.startFollower("left", url)
+			l.startFollower("right", url)
+			l.startWatcher("direct", func() string { return server.url("") })
+			l.awaitMore(10)
+			for range 8 {
+				link, backend := inner, server.addr
+				if chance.IntN(2) == 0 {
+					link, backend = outer, behind
+				}
+				if chance.IntN(2) == 0 {
+					link.to(backend) // all connections end
+				} else {
+					link.cut()
+					l.wait(time.Duration(chance.IntN(1500)) * time.Millisecond)
+					link.heal()
+				}
+				l.awaitMore(10)
+			}
+			report(t, l.finish(server.url("")))
+			t.Logf("%d messages acknowledged", l.count())
+		})
+	}
+}
