@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+
 	"example.com/simplechat/chatsvc/internal/fault"
 )
 

@@ -19,7 +19,7 @@ type chatCmd struct {
 }
 
 // Help is what --help says below the flags.
-func (chatCmd) Help() string {
+func (*chatCmd) Help() string {
 	return `Examples:
   simplechat chat
   simplechat chat --user ada --server https://chat.example.com
