@@ -1,23 +1,20 @@
-import { send, type Credentials } from './api';
+import type { Credentials } from './api';
 import { Conversation } from './conversation';
 import type { Link } from './link';
 import { isMessage, type Message, type Row } from './message';
 import { Crowd } from './crowd';
-import { Draft } from './draft';
-import { maxContent } from './limit';
-import { Outbox, type Pending, type Send } from './outbox';
-import { prepare } from './shrink';
+import { doubting } from './doubt';
+import type { Draft } from './draft';
+import type { Outbox, Pending } from './outbox';
 import { Notifier } from './notify';
-import { drafts, forgetUser, rememberedUser, rememberUser } from './store';
+import { forgetUser, rememberedUser, rememberUser } from './store';
 import type { Status } from './stream';
 import { Unread } from './unread';
 import type { FromHub, Place } from './wire';
+import { Writing } from './writing';
 
 /** Why the login form is there again, or what was wrong with the last try. */
 export type LoginProblem = 'credentials' | 'unreachable' | 'expired' | 'crowded';
-
-/** Milliseconds after which a send without progress makes one doubt the connection. */
-const slowSend = 4_000;
 
 /** What the user of this tab sees, before it is drawn. */
 export class Tab {
@@ -36,13 +33,13 @@ export class Tab {
   /** What a screen reader is to say: the newest messages of others. */
   said: Message[] = [];
 
-  private outbox: Outbox | undefined;
-  /** Messages of users whose session has ended before they were sent. */
-  private readonly outboxes = new Map<string, Outbox>();
+  private readonly writing = new Writing(
+    doubting(() => this.link.postMessage({ type: 'doubt' })),
+    () => this.changed(),
+  );
   private fetching = false;
   private rejoined = false;
   private crowd: Crowd | undefined;
-  private readonly drafts = new Map<string, Draft>();
   /** Where the stream is that the rows have come by. */
   private at: Place = { epoch: '', next: 0 };
   private readonly listeners = new Set<() => void>();
@@ -59,7 +56,7 @@ export class Tab {
       if (event.persisted) this.join(rememberedUser());
     });
     addEventListener('beforeunload', event => {
-      if (this.unsent > 0 || [...this.outboxes.values()].some(box => box.unsent > 0)) event.preventDefault();
+      if (this.unsent > 0 || this.writing.isUnsent) event.preventDefault();
     });
   }
 
@@ -74,21 +71,11 @@ export class Tab {
 
   /** The draft of the user who is logged in. */
   get draft(): Draft {
-    const name = this.user!;
-    let draft = this.drafts.get(name);
-    if (!draft) {
-      const limit = maxContent();
-      draft = new Draft(
-        name,
-        drafts,
-        file => prepare(file, limit),
-        limit,
-        () => this.changed(),
-      );
-      this.drafts.set(name, draft);
-      void draft.restore();
-    }
-    return draft;
+    return this.writing.draftOf(this.user!);
+  }
+
+  private get outbox(): Outbox | undefined {
+    return this.writing.outbox;
   }
 
   get box(): Outbox {
@@ -133,7 +120,7 @@ export class Tab {
     const name = this.user;
     this.link.postMessage({ type: 'logout' });
     this.reset();
-    if (name !== undefined) this.outboxes.delete(name);
+    if (name !== undefined) this.writing.forget(name);
     forgetUser();
     this.changed();
   }
@@ -223,25 +210,6 @@ export class Tab {
     if (this.user === undefined && !this.busy && this.others.includes(name)) this.join(name);
   }
 
-  /** Sends, and has the hub look after the connection if that fails or takes long. */
-  private readonly send: Send = async (credentials, msg, progress, signal) => {
-    const doubt = (): void => this.link.postMessage({ type: 'doubt' });
-    let timer = setTimeout(doubt, slowSend);
-    const onProgress = (part: number): void => {
-      clearTimeout(timer);
-      timer = setTimeout(doubt, slowSend);
-      progress(part);
-    };
-    try {
-      return await send(credentials, msg, onProgress, signal);
-    } catch (err) {
-      if (!signal.aborted) doubt();
-      throw err;
-    } finally {
-      clearTimeout(timer);
-    }
-  };
-
   private enter(credentials: Credentials): void {
     if (this.outbox && sameCredentials(this.outbox.credentials, credentials)) {
       this.conversation = new Conversation(); // the hub is another one, the user is not
@@ -251,21 +219,13 @@ export class Tab {
     const { name } = credentials;
     this.user = name;
     rememberUser(name);
-    this.outbox = this.outboxes.get(name) ?? new Outbox(this.send, credentials, () => this.changed());
-    this.outboxes.set(name, this.outbox);
-    this.outbox.reopen(credentials);
     if (this.crowd) this.crowd.streaming = true;
-    this.draft.sink = (type, bytes) => {
-      this.unread.clear(); // one who answers has read
-      this.outbox?.add(type, bytes);
-    };
+    this.writing.open(credentials, () => this.unread.clear()); // one who answers has read
   }
 
   private reset(): void {
     if (this.crowd) this.crowd.streaming = false;
-    this.outbox?.close();
-    this.outbox = undefined;
-    if (this.user !== undefined) this.draft.sink = undefined;
+    this.writing.close(this.user);
     this.user = undefined;
     this.busy = false;
     this.problem = undefined;
