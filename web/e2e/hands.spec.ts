@@ -1,5 +1,6 @@
+import type { Page } from '@playwright/test';
 import { ChatMessage_ContentType as Type } from '../src/gen/qtgrpc/examples/chat/simplechat_pb';
-import { bubbles, expect, field, login, sent, test } from './harness';
+import { bubbles, expect, field, login, sent, test, type Server } from './harness';
 
 // What hands do: keys, pointers and fingers.
 
@@ -48,26 +49,142 @@ test.describe('on a touch screen', () => {
   });
 });
 
-test('a message can be copied and saved', async ({ page, server, context }) => {
-  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
-  await login(page, server);
+/** Returns a PNG of a size. */
+async function draw(page: Page, width: number, height: number): Promise<Buffer> {
+  const bytes = await page.evaluate(
+    async ([width, height]) => {
+      const canvas = new OffscreenCanvas(width, height);
+      canvas.getContext('2d')!.fillRect(0, 0, 9, 9);
+      return [...new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer())];
+    },
+    [width, height] as const,
+  );
+  return Buffer.from(bytes);
+}
+
+/** Has user2 send a text and an image. */
+async function sendBoth(page: Page, server: Server): Promise<void> {
   const client = server.client('user2');
   await client.text('to be `copied`');
-  const drawn = await page.evaluate(async () => {
-    const canvas = new OffscreenCanvas(30, 20);
-    canvas.getContext('2d')!.fillRect(0, 0, 9, 9);
-    return [...new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer())];
+  await client.send(Type.Image, await draw(page, 30, 20));
+  await expect(bubbles(page).locator('img')).toBeVisible();
+}
+
+const copied = (page: Page) => page.evaluate(() => navigator.clipboard.readText());
+const copiedTypes = (page: Page) => page.evaluate(async () => (await navigator.clipboard.read())[0]!.types);
+const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true });
+
+test.describe('a message can be copied and saved', () => {
+  test.beforeEach(async ({ page, server, context }) => {
+    await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+    await login(page, server);
+    await sendBoth(page, server);
   });
-  await client.send(Type.Image, Buffer.from(drawn));
+
+  test('by the keyboard', async ({ page }) => {
+    const region = page.getByRole('region', { name: 'Conversation' });
+    await region.focus();
+    await page.keyboard.press('Tab');
+    await expect(page.locator('.row').last()).toBeFocused();
+    await page.keyboard.press('Tab');
+    await expect(button(page, 'Copy image')).toBeFocused();
+    await page.keyboard.press('Enter');
+    await expect(button(page, 'Copied')).toBeFocused();
+    expect(await copiedTypes(page)).toEqual(['image/png']);
+    const saved = page.waitForEvent('download');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    expect((await saved).suggestedFilename()).toMatch(/\.png$/);
+    await page.keyboard.press('Shift+Tab');
+    await page.keyboard.press('Shift+Tab');
+    await page.keyboard.press('ArrowUp');
+    await expect(page.locator('.row').first()).toBeFocused();
+    await page.keyboard.press('Tab');
+    await expect(button(page, 'Copy text')).toBeFocused();
+    await page.keyboard.press('Space');
+    await expect.poll(() => copied(page)).toBe('to be `copied`');
+    await page.keyboard.press('Shift+Tab');
+    await page.evaluate(() => navigator.clipboard.writeText('other'));
+    await page.keyboard.press('ControlOrMeta+C');
+    await expect.poll(() => copied(page)).toBe('to be `copied`');
+  });
+
+  test('after a long press', async ({ page }) => {
+    const press = (nth: number) =>
+      bubbles(page).nth(nth).dispatchEvent('pointerdown', { pointerType: 'touch', clientX: 9, clientY: 9 });
+    await press(0);
+    await button(page, 'Copy text').click();
+    await expect.poll(() => copied(page)).toBe('to be `copied`');
+    await page.locator('header').dispatchEvent('pointerdown', { pointerType: 'touch', bubbles: true });
+    await press(1);
+    await button(page, 'Copy image').click();
+    await expect.poll(() => copiedTypes(page)).toEqual(['image/png']);
+    const saved = page.waitForEvent('download');
+    await page.getByRole('link', { name: 'Save image' }).click();
+    expect((await saved).suggestedFilename()).toMatch(/\.png$/);
+  });
+});
+
+test('the browser’s own menu is about the picture, not the small copy in the list', async ({
+  page,
+  server,
+}) => {
+  await login(page, server);
+  await server.client('user2').send(Type.Image, await draw(page, 1600, 1200));
+  const image = bubbles(page).locator('img');
+  const width = () => image.evaluate(el => (el as HTMLImageElement).naturalWidth);
+  await expect.poll(width).toBeGreaterThan(0);
+  expect(await width()).toBeLessThan(1600);
+  await image.click({ button: 'right' });
+  await expect.poll(width).toBe(1600);
+});
+
+test('the search has the focus, also when a message had it', async ({ page, server }) => {
+  await login(page, server);
+  await server.client('user2').text('found');
+  await expect(bubbles(page)).toHaveCount(1);
+  await page.locator('.row').focus();
+  await page.keyboard.press('Control+f');
+  await page.keyboard.type('fou');
+  await expect(page.getByRole('searchbox')).toHaveValue('fou');
+});
+
+test('what can be done with a message hides neither its text nor the day above it', async ({
+  page,
+  server,
+}) => {
+  await login(page, server);
+  const client = server.client('user2');
+  await client.text('The first message of a day, which is as wide as a bubble can be. '.repeat(3));
+  for (const width of [390, 1280]) {
+    await page.setViewportSize({ width, height: 800 });
+    await page.mouse.move(0, 0);
+    await bubbles(page).hover();
+    const box = (await page.locator('.actions').boundingBox())!;
+    for (const part of ['.day span', '.text']) {
+      const other = (await page.locator(`.row ${part}`).boundingBox())!;
+      const apart =
+        box.y >= other.y + other.height ||
+        box.y + box.height <= other.y ||
+        box.x >= other.x + other.width ||
+        box.x + box.width <= other.x;
+      expect(apart, `${part} at ${width}`).toBe(true);
+    }
+  }
+});
+
+test('a message can be copied and saved with the mouse', async ({ page, server, context }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  await login(page, server);
+  await sendBoth(page, server);
   await bubbles(page).first().hover();
   await page.getByRole('button', { name: 'Copy text' }).click();
   await expect(page.getByRole('button', { name: 'Copied' })).toBeVisible();
-  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('to be `copied`');
+  expect(await copied(page)).toBe('to be `copied`');
   await bubbles(page).last().hover();
   await page.getByRole('button', { name: 'Copy image' }).click();
   await expect(page.getByRole('button', { name: 'Copied' })).toBeVisible();
-  const types = () => page.evaluate(async () => (await navigator.clipboard.read())[0]!.types);
-  expect(await types()).toEqual(['image/png']);
+  expect(await copiedTypes(page)).toEqual(['image/png']);
   const saved = page.waitForEvent('download');
   await page.getByRole('link', { name: 'Save image' }).click();
   expect((await saved).suggestedFilename()).toMatch(/^simplechat-.*\.png$/);

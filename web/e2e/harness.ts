@@ -9,6 +9,8 @@ export class Wire {
   /** The connections that are open. */
   readonly open = new Set<Socket>();
   private readonly ends = new Set<Socket>();
+  /** Connections that were made while nothing came through: as a network does, mend lets them through. */
+  private waiting: Socket[] = [];
   private isDown = false;
   private isStalled = false;
   private readonly listener: NetServer;
@@ -38,14 +40,16 @@ export class Wire {
     for (const there of this.ends) there.pause().unpipe();
   }
 
-  /** Lets new connections through. Those that were stalled stay so. */
+  /** Lets new connections through. Those that were open when they were stalled stay so. */
   mend(): void {
     this.isDown = false;
     this.isStalled = false;
+    for (const socket of this.waiting.splice(0)) this.accept(socket);
   }
 
   close(): void {
     this.cut();
+    for (const socket of this.waiting) socket.destroy();
     this.listener.close();
   }
 
@@ -54,7 +58,11 @@ export class Wire {
       socket.destroy();
       return;
     }
-    if (this.isStalled) return;
+    if (this.isStalled) {
+      socket.pause().on('error', () => undefined);
+      this.waiting.push(socket);
+      return;
+    }
     const [host, port] = this.server.address.split(':');
     const there = connect(Number(port), host);
     this.open.add(socket);

@@ -17,6 +17,13 @@ export async function copyText(text: string): Promise<void> {
   if (!done) throw new Error('the browser does not copy');
 }
 
+/** Copies the text of the message that has the focus, by the browser's own key, unless something is selected. */
+export function copyFocused(event: ClipboardEvent, text: string): void {
+  if (event.target !== event.currentTarget || !getSelection()?.isCollapsed) return;
+  event.clipboardData?.setData('text/plain', text);
+  event.preventDefault();
+}
+
 /** Whether images can be copied here. */
 export function canCopyImages(): boolean {
   return typeof ClipboardItem === 'function' && hasClipboard();

@@ -36,6 +36,7 @@ export function forgetUser(): void {
 /** The drafts of this tab. */
 export const drafts: DraftStore = {
   async load(name) {
+    void attempt(open)?.catch(() => undefined); // it takes a while, and an image should be stored at once
     const text = attempt(() => sessionStorage.getItem(textKey(name))) ?? '';
     const hasImages = attempt(() => sessionStorage.getItem(countKey(name)));
     const images = hasImages ? await loadImages(name).catch(() => []) : [];
@@ -80,14 +81,16 @@ async function saveImages(name: string, images: Prepared[]): Promise<void> {
     images: images.map(({ blob, width, height, changed, note }) => ({ blob, width, height, changed, note })),
   };
   await inStore('readwrite', store => {
-    deleteOld(store);
     const request: IDBRequest =
       images.length === 0 ? store.delete(keyOf(name)) : store.put(entry, keyOf(name));
+    // Otherwise the browser waits for what this page may still ask for, and a reload takes the image away.
+    store.transaction.commit();
     return request;
   });
+  await inStore('readwrite', deleteOld);
 }
 
-function deleteOld(store: IDBObjectStore): void {
+function deleteOld(store: IDBObjectStore): IDBRequest {
   const cursor = store.openCursor();
   cursor.onsuccess = () => {
     const at = cursor.result;
@@ -95,6 +98,7 @@ function deleteOld(store: IDBObjectStore): void {
     if ((at.value as Entry).saved < Date.now() - maxAge) at.delete();
     at.continue();
   };
+  return cursor;
 }
 
 /** Returns the key of this tab's images. */
@@ -106,17 +110,21 @@ function keyOf(name: string): string {
 
 let database: Promise<IDBDatabase> | undefined;
 
-async function inStore<T>(
-  mode: IDBTransactionMode,
-  work: (store: IDBObjectStore) => IDBRequest<T>,
-): Promise<T> {
+function open(): Promise<IDBDatabase> {
   database ??= new Promise((resolve, reject) => {
     const request = indexedDB.open('simplechat');
     request.onupgradeneeded = () => request.result.createObjectStore('drafts');
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(new Error('the browser stores nothing here'));
   });
-  const transaction = (await database).transaction('drafts', mode);
+  return database;
+}
+
+async function inStore<T>(
+  mode: IDBTransactionMode,
+  work: (store: IDBObjectStore) => IDBRequest<T>,
+): Promise<T> {
+  const transaction = (await open()).transaction('drafts', mode);
   const request = work(transaction.objectStore('drafts'));
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve(request.result);

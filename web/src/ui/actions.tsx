@@ -13,7 +13,7 @@ const doneTime = 1500;
 
 const icons = { ready: 'copy', done: 'sent', failed: 'alert' } as const;
 
-/** Whether the user points at an element, or has pressed long on it, with the handlers that tell. */
+/** Whether the user points at a message, has pressed long on it or has the focus in it, with the handlers that tell. */
 export function usePointedAt() {
   const [at, setAt] = useState(false);
   const press = useRef<{ timer: ReturnType<typeof setTimeout>; x: number; y: number }>(undefined);
@@ -31,7 +31,7 @@ export function usePointedAt() {
     addEventListener('pointerdown', away);
     return () => removeEventListener('pointerdown', away);
   }, [at]);
-  const handlers = {
+  const pointer = {
     onPointerEnter: (event: PointerEvent) => event.pointerType === 'mouse' && setAt(true),
     onPointerLeave: (event: PointerEvent) => event.pointerType === 'mouse' && setAt(false),
     onPointerDown: ({ pointerType, clientX: x, clientY: y }: PointerEvent) => {
@@ -44,13 +44,15 @@ export function usePointedAt() {
     },
     onPointerUp: release,
     onPointerCancel: release,
+  };
+  const focus = {
     onFocusIn: () => setAt(true),
     onFocusOut: ({ currentTarget, relatedTarget }: FocusEvent) => {
       // Not from one button to the next, which would be gone before the click.
       if (!(currentTarget as Element).contains(relatedTarget as Node | null)) setAt(false);
     },
   };
-  return { at, handlers };
+  return { at, pointer, focus };
 }
 
 /** What can be done with a message. */

@@ -1,13 +1,15 @@
 import { Component, createRef, type RefObject, type VNode } from 'preact';
-import { dayOf, topKey } from '../conversation';
+import { dayOf } from '../conversation';
 import { isMessage, type Message, type Row } from '../message';
 import type { Pending } from '../outbox';
 import { firstKey, Items, type Range } from './items';
 import { Bubble, NoticeRow, type Marks } from './rows';
+import { moveFocus } from './rove';
 import type { News } from '../unread';
 import type { Standout } from './marked';
 import { FloatingDay, Jumps } from './overlay';
 import type { Picture } from './viewer';
+import { Viewport } from './viewport';
 
 interface Props {
   /** Gets the list itself. */
@@ -35,18 +37,14 @@ interface State extends Range {
   stuck: boolean;
   /** Where the first unread message is, if it has not been in sight yet. */
   line: 'above' | 'below' | 'seen';
+  /** The key of the message that had the focus last. */
+  focus: string;
 }
 
 /** Pixels above and below what is seen that are drawn as well. */
 const margin = 800;
 /** Pixels from the first row within which older ones are asked for. */
 const nearTop = 2000;
-/** Pixels from the end within which the list stays at the end. */
-const sticky = 32;
-/** Milliseconds without a scroll event after which a scroll is over, in browsers that do not say when it is. */
-const scrollPause = 150;
-/** The same in those that do, lest their word never comes. */
-const scrollEnd = 2000;
 
 /**
  * The conversation. Only the rows around what is seen are in the document. The list stays at its end, unless
@@ -54,23 +52,16 @@ const scrollEnd = 2000;
  * at the end is not looked at before the user comes near it.
  */
 export class List extends Component<Props, State> {
-  override state: State = { first: 0, last: 0, stuck: true, line: 'seen' };
+  override state: State = { first: 0, last: 0, stuck: true, line: 'seen', focus: '' };
 
-  private readonly scroller = createRef<HTMLDivElement>();
-  private readonly above = createRef<HTMLDivElement>();
-  private readonly below = createRef<HTMLDivElement>();
   private readonly day = createRef<FloatingDay>();
   private readonly items = new Items();
+  private readonly view: Viewport = new Viewport(
+    this.items,
+    () => this.range(),
+    () => this.updateRange(),
+  );
   private readonly observer = new ResizeObserver(entries => this.onResize(entries));
-  private height = 0;
-  /** Where the window was when it was last looked at. */
-  private top = 0;
-  /** The item that keeps its place, and where its top is. */
-  private anchor = { key: '', top: 0 };
-  /** How far the rows are from where their heights would put them, while the user scrolls. */
-  private drift = 0;
-  /** The timer that runs while the user scrolls. */
-  private scrolling: ReturnType<typeof setTimeout> | undefined;
   /** What is in the document, and what it was made of: it is made again only if that has changed. */
   private drawn: { list: VNode; of: readonly unknown[] } | undefined;
   /** The list for which all is in its place. */
@@ -81,16 +72,17 @@ export class List extends Component<Props, State> {
 
   override componentDidMount(): void {
     this.props.handle.current = this;
-    this.items.resize(this.scroller.current!.clientWidth);
+    const { element } = this.view;
+    this.items.resize(element.clientWidth);
     this.items.layOut();
-    this.observer.observe(this.scroller.current!);
-    this.scroller.current!.addEventListener('scrollend', this.onScrolled);
+    this.observer.observe(element);
+    this.view.mount();
     this.settle();
   }
 
   override componentWillUnmount(): void {
     this.observer.disconnect();
-    clearTimeout(this.scrolling);
+    this.view.unmount();
   }
 
   override componentWillMount(): void {
@@ -112,16 +104,17 @@ export class List extends Component<Props, State> {
   /** Takes in all rows, and returns which of them belong into the document now. */
   private take({ rows, pending }: Props): Range {
     const { first, last, stuck } = this.state;
+    if (!stuck) this.view.anchor.yieldTo(rows, pending);
     const shift = this.items.take(rows, pending, firstKey(this.items, this.state));
     const { total } = this.items.heights;
-    if (stuck) return this.items.range(total - this.height - margin, total);
+    if (stuck) return this.items.range(total - this.view.height - margin, total);
     return { first: Math.max(0, first + shift), last: Math.max(0, last + shift) };
   }
 
   /** Returns what has the focus in the list. */
   override getSnapshotBeforeUpdate(): HTMLElement | null {
     const focused = document.activeElement;
-    return this.scroller.current!.contains(focused) ? (focused as HTMLElement) : null;
+    return this.view.element.contains(focused) ? (focused as HTMLElement) : null;
   }
 
   override componentDidUpdate(before: Props, { stuck, line }: State, focused: HTMLElement | null): void {
@@ -146,80 +139,29 @@ export class List extends Component<Props, State> {
 
   /** Gives the focus back to what lost it by a move in the document, or to the list if it has left. */
   private keepFocus(focused: HTMLElement | null): void {
-    if (!focused || document.activeElement === focused) return;
-    (focused.isConnected ? focused : this.scroller.current!).focus({ preventScroll: true });
+    // Not where something else has taken the focus, such as the search.
+    if (!focused || document.activeElement !== document.body) return;
+    (focused.isConnected ? focused : this.view.element).focus({ preventScroll: true });
   }
 
   /** Scrolls to where the list should be, and draws what is seen there. */
   private settle(): void {
-    const view = this.scroller.current!;
     if (this.settled !== this.drawn?.list)
-      for (const el of view.querySelectorAll('[data-key]')) this.observer.observe(el);
+      for (const el of this.view.element.querySelectorAll('[data-key]')) this.observer.observe(el);
     this.settled = this.drawn?.list;
-    if (this.state.stuck) {
-      this.drift = 0;
-      this.space();
-      const end = view.scrollHeight - view.clientHeight;
-      if (end - view.scrollTop > 1) view.scrollTop = end;
-      this.top = view.scrollTop;
-    } else {
-      this.keepPlace();
-    }
+    if (this.state.stuck) this.view.toEnd();
+    else this.view.keepPlace();
     this.updateRange();
   }
-
-  /** Leaves the anchor where it is in the window, though what is above it may have another height now. */
-  private keepPlace(): void {
-    const view = this.scroller.current!;
-    const index = this.items.keys.indexOf(this.anchor.key);
-    // Not what the user has scrolled since, only what heights have changed.
-    const shift = index < 0 ? 0 : this.items.heights.top(index) + this.drift - this.anchor.top;
-    if (this.scrolling !== undefined) {
-      // To set the place would end a scroll that is under way: the rows move instead, as far as they can.
-      this.drift -= Math.min(shift, this.firstTop());
-      this.space();
-      this.noteAnchor();
-    } else {
-      this.space();
-      this.anchor.top += shift;
-      if (Math.abs(shift) > 1) view.scrollTop += shift;
-    }
-  }
-
-  /** Makes the space above and below the rows as high as the rows that are not there. */
-  private space(): void {
-    const { total } = this.items.heights;
-    this.above.current!.style.height = `${Math.max(0, this.firstTop())}px`;
-    this.below.current!.style.height = `${total - this.items.heights.top(this.range().last)}px`;
-  }
-
-  private firstTop(): number {
-    const { first } = this.range();
-    return first === 0 && this.scrolling === undefined ? 0 : this.items.heights.top(first) + this.drift;
-  }
-
-  /** Puts the rows where they belong after a scroll, and the window with them. */
-  private readonly onScrolled = (): void => {
-    const view = this.scroller.current!;
-    clearTimeout(this.scrolling);
-    this.scrolling = undefined;
-    const wasAtTop = view.scrollTop <= 0 && this.range().first === 0;
-    const { drift } = this;
-    this.drift = 0;
-    this.space();
-    if (drift !== 0) view.scrollTop = wasAtTop ? 0 : view.scrollTop - drift;
-    this.noteAnchor();
-    this.updateRange();
-  };
 
   /** Draws other rows when what is seen comes near the end of those that are drawn. */
   private updateRange(): void {
-    const view = this.scroller.current!;
-    const top = this.state.stuck ? this.items.heights.total - view.clientHeight : view.scrollTop - this.drift;
-    const bottom = top + view.clientHeight;
+    const { clientHeight } = this.view.element;
+    const top = this.state.stuck ? this.items.heights.total - clientHeight : this.view.y;
+    const bottom = top + clientHeight;
     const range = (around: number) => this.items.range(top - around, bottom + around);
     if (this.items.count > 0 && !this.props.loading && top < nearTop) this.props.onTop();
-    this.lookForLine(top, view.clientHeight);
+    this.lookForLine(top, clientHeight);
     const { first, last } = this.state;
     const needed = range(margin / 2);
     const most = range(margin * 2);
@@ -241,10 +183,10 @@ export class List extends Component<Props, State> {
     let news = false;
     for (const { target } of entries) {
       const el = target as HTMLElement;
-      if (el === this.scroller.current) {
+      if (el === this.view.element) {
         news = true;
         this.items.resize(el.clientWidth);
-        this.height = el.clientHeight;
+        this.view.height = el.clientHeight;
       } else if (el.isConnected) {
         news = this.items.heights.measure(el.dataset.key!, el.getBoundingClientRect().height) || news;
       } else {
@@ -257,16 +199,8 @@ export class List extends Component<Props, State> {
   }
 
   private readonly onScroll = (): void => {
-    const view = this.scroller.current!;
-    clearTimeout(this.scrolling);
-    this.scrolling = setTimeout(this.onScrolled, 'onscrollend' in view ? scrollEnd : scrollPause);
-    const gap = view.scrollHeight - view.scrollTop - view.clientHeight;
-    // Only a scroll upwards leaves the end: a list that grows or changes its height goes on following it.
-    const left = view.scrollTop < this.top - 1 && view.clientHeight === this.height && gap >= sticky;
-    const stuck = this.state.stuck ? !left : gap < sticky;
-    this.top = view.scrollTop;
-    this.noteAnchor();
-    const at = this.items.heights.at(view.scrollTop - this.drift);
+    const stuck = this.view.scrolled(this.state.stuck);
+    const at = this.items.heights.at(this.view.y);
     const row = this.items.rows[at];
     const before = this.items.before(at);
     // Not where the rows say it themselves, nor when the list only follows its end.
@@ -279,19 +213,17 @@ export class List extends Component<Props, State> {
 
   /** The browser would glide to where the ends were thought to be, and heights change on the way. */
   private readonly onKeyDown = (event: KeyboardEvent): void => {
+    if (moveFocus(event)) return;
     if (event.key !== 'Home' && event.key !== 'End') return;
     event.preventDefault();
     if (event.key === 'End') this.toLast();
-    else this.scroller.current!.scrollTop = 0;
+    else this.view.element.scrollTop = 0;
   };
 
-  private noteAnchor(): void {
-    const { scrollTop } = this.scroller.current!;
-    let index = this.items.heights.at(scrollTop - this.drift);
-    // Older messages come between the notice above the first one and that one: only the latter keeps its place.
-    if (this.items.keys[index] === topKey && this.items.count > 1) index++;
-    this.anchor = { key: this.items.keys[index] ?? '', top: this.items.heights.top(index) + this.drift };
-  }
+  private readonly onFocusIn = ({ target }: FocusEvent): void => {
+    const key = (target as Element).closest<HTMLElement>('[data-key]')?.dataset.key;
+    if (key !== undefined && key !== this.state.focus) this.setState({ focus: key });
+  };
 
   /** The items that are in the document, of those that there are. */
   private range(): Range {
@@ -313,8 +245,8 @@ export class List extends Component<Props, State> {
 
   /** Scrolls by a part of what is seen. */
   scrollBy(part: number): void {
-    const view = this.scroller.current!;
-    view.scrollBy({ top: part * view.clientHeight });
+    const { element } = this.view;
+    element.scrollBy({ top: part * element.clientHeight });
   }
 
   /** Brings a message into sight, and opens it if its text is cut short. */
@@ -326,16 +258,8 @@ export class List extends Component<Props, State> {
 
   /** Heights are estimates until rows are drawn, so that it may take some tries to get there. */
   private bring(key: string, tries: number): void {
-    const view = this.scroller.current;
-    const index = this.items.keys.indexOf(key);
-    if (!view || index < 0) return;
-    const margin = view.clientHeight / 4;
-    const row = view.querySelector(`[data-key="${CSS.escape(key)}"]`);
-    const gap = row
-      ? row.getBoundingClientRect().top - view.getBoundingClientRect().top
-      : this.items.heights.top(index) + this.drift - view.scrollTop;
-    view.scrollTop += gap - margin;
-    this.anchor = { key, top: this.items.heights.top(index) + this.drift };
+    if (!this.view.scroller.current || !this.items.keys.includes(key)) return;
+    this.view.bring(key);
     this.updateRange();
     if (tries > 0) requestAnimationFrame(() => this.bring(key, tries - 1));
   }
@@ -347,7 +271,7 @@ export class List extends Component<Props, State> {
     return (
       <div class="list-frame">
         <div
-          ref={this.scroller}
+          ref={this.view.scroller}
           class="list"
           tabIndex={0}
           role="region"
@@ -355,10 +279,11 @@ export class List extends Component<Props, State> {
           aria-busy={loading}
           onScroll={this.onScroll}
           onKeyDown={this.onKeyDown}
+          onFocusIn={this.onFocusIn}
         >
-          <div ref={this.above} class="space" />
+          <div ref={this.view.above} class="space" />
           {count > 0 && this.draw()}
-          <div ref={this.below} class="space" />
+          <div ref={this.view.below} class="space" />
           {count === 0 && <p class="empty">{loading ? 'Loading…' : 'Nothing has been said yet.'}</p>}
         </div>
         <FloatingDay handle={this.day} />
@@ -377,16 +302,24 @@ export class List extends Component<Props, State> {
   private draw(): VNode {
     const { first, last } = this.range();
     const { user, standout, news } = this.props;
-    const of = [this.items.rows, first, last, user, standout, news?.key];
+    const stop = this.tabStop(first, last);
+    const of = [this.items.rows, first, last, user, standout, news?.key, stop];
     if (!this.drawn || this.items.isPending || of.some((value, i) => value !== this.drawn!.of[i])) {
       const shown = [];
-      for (let i = first; i < last; i++) shown.push(this.item(i));
+      for (let i = first; i < last; i++) shown.push(this.item(i, stop));
       this.drawn = { list: <ol>{shown}</ol>, of };
     }
     return this.drawn.list;
   }
 
-  private item(i: number) {
+  /** Returns the key of the one message in the document that Tab leads to; arrow keys lead to the others. */
+  private tabStop(first: number, last: number): string {
+    const { focus } = this.state;
+    const keys = this.items.keys.slice(first, last);
+    return keys.includes(focus) ? focus : (keys.at(-1) ?? '');
+  }
+
+  private item(i: number, stop: string) {
     const { user, standout, news, onRetry, onDiscard, onPicture } = this.props;
     const item = this.items.at(i);
     // Not within the spread: the runtime ignores it there, and rows would take over each other's state.
@@ -394,7 +327,14 @@ export class List extends Component<Props, State> {
     const place = { index: i, count: this.items.count };
     if ('notice' in item) return <NoticeRow key={key} {...place} row={item} />;
     const previous = this.items.before(i);
-    const kept = { previous, user, marks: this.marks, standout, isNew: key === news?.key };
+    const kept = {
+      previous,
+      user,
+      marks: this.marks,
+      standout,
+      isNew: key === news?.key,
+      isStop: key === stop,
+    };
     return <Bubble key={key} {...place} {...kept} item={item} {...{ onRetry, onDiscard, onPicture }} />;
   }
 }

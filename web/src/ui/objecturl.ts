@@ -12,10 +12,14 @@ export function useObjectURL(blob: Blob | undefined): string | undefined {
   return url;
 }
 
-/** Returns a URL for a picture in a list, or for a small copy of it if it is large: undefined until that is made. */
+/**
+ * Returns a URL for a picture in a list: of a small copy if the picture is large, undefined until that is made, unless
+ * original asks for the picture itself.
+ */
 export function usePictureURL(
   content: Extract<Content, { kind: 'image' }>,
   shown: { width: number; height: number },
+  original: boolean,
   onBroken: () => void,
 ): string | undefined {
   const isLarge = needsThumbnail(content, shown);
@@ -30,5 +34,5 @@ export function usePictureURL(
     return () => control.abort();
   }, [content.blob, isLarge]);
   const small = copy?.of === content.blob ? copy.blob : undefined;
-  return useObjectURL(isLarge ? small : content.blob);
+  return useObjectURL(isLarge && !original ? small : content.blob);
 }

@@ -4,6 +4,7 @@ import { type Content, type Message, type Notice, type Row } from '../message';
 import type { Pending } from '../outbox';
 import { Actions, usePointedAt } from './actions';
 import { dayName, fileName, fullTimeOf, hueOf, isoTimeOf, sizeName, timeOf } from './format';
+import { copyFocused } from '../copy';
 import { Icon } from './icons';
 import { useObjectURL, usePictureURL } from './objecturl';
 import type { Standout } from './marked';
@@ -90,6 +91,8 @@ interface BubbleProps extends Place {
   standout: Standout;
   /** A line above it says that what follows is new. */
   isNew: boolean;
+  /** Tab leads to it. */
+  isStop: boolean;
   onRetry: (key: string) => void;
   onDiscard: (key: string) => void;
   onPicture: (picture: Picture) => void;
@@ -99,8 +102,9 @@ const sender = (item: Message | Pending, user: string): string => ('from' in ite
 const day = (item: Message | Pending): number => dayOf(item as Message);
 
 export function Bubble(props: BubbleProps) {
-  const { item, previous, user, marks, standout, isNew, index, count, onRetry, onDiscard, onPicture } = props;
-  const { at, handlers } = usePointedAt();
+  const { item, previous, user, marks, standout, isNew, isStop, index, count } = props;
+  const { onRetry, onDiscard, onPicture } = props;
+  const { at, pointer, focus } = usePointedAt();
   const from = sender(item, user);
   const own = from === user;
   const pending = 'state' in item ? item : undefined;
@@ -118,6 +122,9 @@ export function Bubble(props: BubbleProps) {
       class={`row ${own ? 'own' : 'other'} ${joined ? 'joined' : ''}`}
       aria-setsize={count}
       aria-posinset={index + 1}
+      tabIndex={isStop ? 0 : -1}
+      onCopy={event => content.kind === 'text' && copyFocused(event, content.text)}
+      {...focus}
     >
       {newDay && (
         <p class="day">
@@ -131,7 +138,7 @@ export function Bubble(props: BubbleProps) {
       )}
       <div
         class={`bubble is-${content.kind} ${isMention ? 'mention' : ''} ${pending ? `pending ${pending.state}` : ''}`}
-        {...handlers}
+        {...pointer}
       >
         {at && content.kind !== 'file' && (
           <Actions content={content} name={fileName(content, item.timestamp)} />
@@ -150,12 +157,14 @@ export function Bubble(props: BubbleProps) {
       {pending?.state === 'failed' && (
         <p class="failure">
           <span>Not sent. {pending.error}</span>
-          <button type="button" onClick={() => onRetry(item.key)}>
-            Retry
-          </button>
-          <button type="button" onClick={() => onDiscard(item.key)}>
-            Discard
-          </button>
+          <span class="remedies">
+            <button type="button" onClick={() => onRetry(item.key)}>
+              Retry
+            </button>
+            <button type="button" onClick={() => onDiscard(item.key)}>
+              Discard
+            </button>
+          </span>
         </p>
       )}
     </li>
@@ -233,9 +242,18 @@ interface PictureProps {
 function PictureButton({ content, alt, onPicture, onBroken }: PictureProps) {
   const [turned, setTurned] = useState(false);
   const { width, height } = pictureSize(turned ? { width: content.height, height: content.width } : content);
-  const url = usePictureURL(content, pictureSize(content), onBroken);
+  // The browser's own menu saves what is shown here.
+  const [original, setOriginal] = useState(false);
+  const url = usePictureURL(content, pictureSize(content), original, onBroken);
   return (
-    <button type="button" class="picture" aria-label={`${alt}: enlarge`} onClick={onPicture}>
+    <button
+      type="button"
+      class="picture"
+      aria-label={`${alt}: enlarge`}
+      onClick={onPicture}
+      onPointerDown={({ pointerType, button }) => pointerType === 'mouse' && setOriginal(button === 2)}
+      onContextMenu={() => setOriginal(true)}
+    >
       <img
         src={url}
         alt=""

@@ -63,8 +63,8 @@ export function Viewer({ picture, rows, user, onPicture, onClose }: Props) {
     >
       <div class="viewer-bar">
         <span>{picture.alt}</span>
-        <Tool icon="minus" words="Zoom out" off={zoom <= 1} onClick={() => by(1 / zoomStep)} />
-        <Tool icon="plus" words="Zoom in" off={zoom >= maxZoom} onClick={() => by(zoomStep)} />
+        <Tool icon="minus" words="Zoom out" kind="zoom" off={zoom <= 1} onClick={() => by(1 / zoomStep)} />
+        <Tool icon="plus" words="Zoom in" kind="zoom" off={zoom >= maxZoom} onClick={() => by(zoomStep)} />
         {canCopyImages() && <CopyButton words="Copy image" copy={() => copyImage(picture.blob)} />}
         <a class="button quiet" href={url} download={picture.name} aria-label="Save" title="Save">
           <Icon name="save" />
@@ -78,8 +78,10 @@ export function Viewer({ picture, rows, user, onPicture, onClose }: Props) {
         onZoom={setZoom}
         onClose={() => dialog.current?.close()}
       />
-      {earlier && <Tool icon="left" words="Previous image" side="left" onClick={() => turn(earlier)} />}
-      {later && <Tool icon="right" words="Next image" side="right" onClick={() => turn(later)} />}
+      {earlier && (
+        <Tool icon="left" words="Previous image" kind="viewer-turn left" onClick={() => turn(earlier)} />
+      )}
+      {later && <Tool icon="right" words="Next image" kind="viewer-turn right" onClick={() => turn(later)} />}
     </dialog>
   );
 }
@@ -88,16 +90,15 @@ interface ToolProps {
   icon: Parameters<typeof Icon>[0]['name'];
   words: string;
   off?: boolean;
-  side?: 'left' | 'right';
+  kind?: 'zoom' | 'viewer-turn left' | 'viewer-turn right';
   onClick: () => void;
 }
 
-function Tool({ icon, words, off = false, side, onClick }: ToolProps) {
-  const aside = side ? `viewer-turn ${side}` : '';
+function Tool({ icon, words, off = false, kind, onClick }: ToolProps) {
   return (
     <button
       type="button"
-      class={`quiet ${aside}`}
+      class={`quiet ${kind ?? ''}`}
       aria-label={words}
       title={words}
       disabled={off}
