@@ -218,7 +218,7 @@ test('a network that goes is noticed at once, and one that says nothing by a sen
   await expect(status).toHaveText('Connected', { timeout: 3_000 });
   wire.stall();
   await say(page, 'into the void');
-  await expect(status).toHaveText('Reconnecting…', { timeout: 20_000 });
+  await expect(status).toHaveText('Reconnecting…', { timeout: 40_000 });
   await expect(page.getByRole('button', { name: 'Try now' })).toBeVisible();
   wire.mend();
   await expect(status).toHaveText('Connected', { timeout: 30_000 });

@@ -139,6 +139,23 @@ test('the browser’s own menu is about the picture, not the small copy in the l
   await expect.poll(width).toBe(1600);
 });
 
+test('arrow keys lead to messages out of sight, and back', async ({ page, server }) => {
+  const client = server.client('user2');
+  for (let i = 1; i <= 60; i++) await client.text(`message ${i}`);
+  await login(page, server);
+  const row = (n: number) => page.locator('.row', { has: page.getByText(`message ${n}`, { exact: true }) });
+  await expect(row(60)).toBeInViewport();
+  await row(60).focus();
+  for (let n = 59; n >= 25; n--) {
+    await page.keyboard.press('ArrowUp');
+    await expect(row(n)).toBeFocused();
+    await expect(row(n)).toBeInViewport();
+  }
+  await expect(row(60)).not.toBeInViewport();
+  await page.keyboard.press('ArrowDown');
+  await expect(row(26)).toBeFocused();
+});
+
 test('the search has the focus, also when a message had it', async ({ page, server }) => {
   await login(page, server);
   await server.client('user2').text('found');

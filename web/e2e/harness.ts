@@ -156,23 +156,20 @@ export const sent = (page: Page): Locator => page.locator('.row.own .bubble:not(
 
 /** Scrolls through the whole conversation, and returns the text of every message in it, in order. */
 export async function allTexts(page: Page): Promise<string[]> {
-  const found = new Map<number, string>();
-  const list = page.getByRole('region', { name: 'Conversation' });
-  for (let top = 0, height = 1; top < height; top += 400) {
-    height = await list.evaluate(async (el, top) => {
-      el.scrollTop = top;
-      await new Promise(requestAnimationFrame);
-      await new Promise(requestAnimationFrame);
-      return el.scrollHeight;
-    }, top);
-    const rows = await page
-      .locator('.row')
-      .evaluateAll(all =>
-        all.map(row => [Number(row.ariaPosInSet), row.querySelector('div.text')?.textContent] as const),
-      );
-    for (const [place, text] of rows) if (text !== undefined) found.set(place, text);
-  }
-  return [...found].sort(([a], [b]) => a - b).map(([, text]) => text);
+  const found = await page.getByRole('region', { name: 'Conversation' }).evaluate(async list => {
+    const texts = new Map<number, string>();
+    // The list draws as much again above and below what is seen.
+    for (let top = 0; top < list.scrollHeight; top += 800) {
+      list.scrollTop = top;
+      for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+      for (const row of list.querySelectorAll('.row')) {
+        const text = row.querySelector('div.text')?.textContent;
+        if (text !== undefined) texts.set(Number(row.ariaPosInSet), text);
+      }
+    }
+    return [...texts];
+  });
+  return found.sort(([a], [b]) => a - b).map(([, text]) => text);
 }
 
 /** What the list knows itself to be: the number of its items, drawn or not. */

@@ -221,6 +221,8 @@ export class List extends Component<Props, State> {
   };
 
   private readonly onFocusIn = ({ target }: FocusEvent): void => {
+    // The browser has brought what gets the focus into sight: the list must not go back to its end.
+    if (this.view.hasScrolled) this.onScroll();
     const key = (target as Element).closest<HTMLElement>('[data-key]')?.dataset.key;
     if (key !== undefined && key !== this.state.focus) this.setState({ focus: key });
   };

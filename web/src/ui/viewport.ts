@@ -45,6 +45,11 @@ export class Viewport {
     return this.element.scrollTop - this.drift;
   }
 
+  /** Whether a scroll event is still to come. */
+  get hasScrolled(): boolean {
+    return Math.abs(this.element.scrollTop - this.top) > 1;
+  }
+
   mount(): void {
     this.element.addEventListener('scrollend', this.endScroll);
   }
