@@ -20,7 +20,6 @@ export function usePictureURL(
   content: Extract<Content, { kind: 'image' }>,
   shown: { width: number; height: number },
   original: boolean,
-  onBroken: () => void,
 ): string | undefined {
   const isLarge = needsThumbnail(content, shown);
   const [copy, setCopy] = useState<{ of: Blob; blob: Blob }>();
@@ -29,7 +28,8 @@ export function usePictureURL(
     const control = new AbortController();
     thumbnailOf(content, shown, control.signal).then(
       blob => !control.signal.aborted && setCopy({ of: content.blob, blob }),
-      () => !control.signal.aborted && onBroken(),
+      // A browser that is short of something makes none, and may show the picture all the same.
+      () => !control.signal.aborted && setCopy({ of: content.blob, blob: content.blob }),
     );
     return () => control.abort();
   }, [content.blob, isLarge]);

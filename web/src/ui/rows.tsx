@@ -244,7 +244,7 @@ function PictureButton({ content, alt, onPicture, onBroken }: PictureProps) {
   const { width, height } = pictureSize(turned ? { width: content.height, height: content.width } : content);
   // The browser's own menu saves what is shown here.
   const [original, setOriginal] = useState(false);
-  const url = usePictureURL(content, pictureSize(content), original, onBroken);
+  const url = usePictureURL(content, pictureSize(content), original);
   return (
     <button
       type="button"
