@@ -3,6 +3,7 @@ package chatclient
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http/httptrace"
@@ -93,7 +94,8 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 	pause := s.client.backoff()
 	for {
 		began := time.Now()
-		sent, requests, err := s.attempt(ctx)
+		server, failures := s.client.replica()
+		sent, requests, err := s.attempt(ctx, server)
 		if err == nil {
 			return sent, nil
 		}
@@ -103,14 +105,25 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 		if isFinal(err) {
 			return Sent{}, err
 		}
-		pause.wait(ctx, err)
+		s.client.failed(failures)
+		s.client.logger.Warn("send", slog.String("url", server.url), slog.Any("error", err))
+		s.client.pause(ctx, pause, Retry{Server: server.url, Err: err})
 		switch {
 		case ctx.Err() != nil:
-			return Sent{}, fmt.Errorf("%w; the last attempt: %w", context.Cause(ctx), err)
+			return Sent{}, gaveUp(ctx, err)
 		case keyPassed(s.uncertain, s.timeout()):
 			return Sent{}, fmt.Errorf("the server may have forgotten the key, and would store the message again; the last attempt: %w", err)
 		}
 	}
+}
+
+// gaveUp returns why no further attempt is made after ctx is done, with the error of the last
+// one unless that is the end of ctx, too.
+func gaveUp(ctx context.Context, last error) error {
+	if errors.Is(last, ctx.Err()) {
+		return fmt.Errorf("%w; the last attempt got no answer", context.Cause(ctx))
+	}
+	return fmt.Errorf("%w; the last attempt: %w", context.Cause(ctx), last)
 }
 
 // timeout bounds one attempt.
@@ -119,21 +132,15 @@ func (s *sending) timeout() time.Duration {
 }
 
 // attempt sends the message once, and returns how many requests were written for that.
-func (s *sending) attempt(ctx context.Context) (_ Sent, requests int, _ error) {
+func (s *sending) attempt(ctx context.Context, server replica) (_ Sent, requests int, _ error) {
 	var wrote atomic.Int64
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Add(1) }})
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
-	server, failures := s.client.replica()
 	ctx, call := s.client.newCall(ctx)
 	call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, s.key)
 	_, err := server.rpc.SendMessage(ctx, s.msg)
 	if err != nil {
-		if !isFinal(err) {
-			s.client.failed(failures)
-			s.client.logger.Warn("send", slog.String("url", server.url), slog.Any("error", err))
-			s.client.onRetry(server.url, err)
-		}
 		return Sent{}, int(wrote.Load()), err
 	}
 	epoch, offset, _, err := readPosition(call.ResponseHeader())

@@ -101,6 +101,27 @@ func TestSendWaitsForAServer(t *testing.T) {
 	})
 }
 
+// Where a server without TLS is called with TLS, or the caller is told of no retry because the
+// time is over, nothing was stored or is tried again.
+func TestSendToTheWrongScheme(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		server := n.serveScript(t, "chat", answer{epoch: "E", first: 1})
+		var told []chatclient.Retry
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		client := n.client(t, "https://chat:80", chatclient.WithRetryObserver(func(r chatclient.Retry) { told = append(told, r) }))
+		_, err := client.SendText(ctx, "a")
+		if !errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, chatclient.ErrUncertain) || len(server.asked()) > 0 {
+			t.Errorf("%v", err)
+		}
+		if len(told) == 0 || told[0].IsFollow || told[0].Server != "https://chat:80" || !errors.Is(told[0].Err, http.ErrSchemeMismatch) {
+			t.Errorf("told %v", told)
+		}
+	})
+}
+
 // A context that ends in the middle of an attempt leaves it open whether the
 // message is stored.
 func TestSendEndsWithItsContext(t *testing.T) {
@@ -110,8 +131,9 @@ func TestSendEndsWithItsContext(t *testing.T) {
 		n.serveScript(t, "chat", answer{hang: true})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		_, err := n.client(t, "http://chat").SendText(ctx, "a")
-		if !errors.Is(err, context.Canceled) || !errors.Is(err, chatclient.ErrUncertain) {
+		client := n.client(t, "http://chat", chatclient.WithRetryObserver(func(r chatclient.Retry) { t.Errorf("told of %v", r) }))
+		_, err := client.SendText(ctx, "a")
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, chatclient.ErrUncertain) || !strings.HasSuffix(err.Error(), "got no answer") {
 			t.Errorf("%v", err)
 		}
 	})
