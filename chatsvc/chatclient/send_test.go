@@ -104,24 +104,26 @@ func TestSendWaitsForAServer(t *testing.T) {
 // Where a server without TLS is called with TLS, nothing can be stored.
 func TestSendToTheWrongScheme(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		server := n.serveScript(t, "chat", answer{epoch: "E", first: 1})
-		var told []chatclient.Retry
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		client := n.client(t, "https://chat:80", chatclient.WithRetryObserver(func(r chatclient.Retry) {
-			told = append(told, r)
-			cancel() // in the pause
-		}))
-		_, err := client.SendText(ctx, "a")
-		if !errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, chatclient.ErrUncertain) || len(server.asked()) > 0 {
-			t.Errorf("%v", err)
-		}
-		if len(told) != 1 || told[0].IsFollow || told[0].Server != "https://chat:80" || !errors.Is(told[0].Err, http.ErrSchemeMismatch) {
-			t.Errorf("told %v", told)
-		}
-	})
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	url := "https" + strings.TrimPrefix(server.URL, "http")
+	var told []chatclient.Retry
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	client, err := chatclient.New(url, chatclient.WithBasicAuth("user1", "qwerty"), chatclient.WithRetryObserver(func(r chatclient.Retry) {
+		told = append(told, r)
+		cancel() // in the pause
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.SendText(ctx, "a"); !errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, chatclient.ErrUncertain) {
+		t.Errorf("%v", err)
+	}
+	if len(told) != 1 || told[0].IsFollow || told[0].Server != url || !errors.Is(told[0].Err, http.ErrSchemeMismatch) {
+		t.Errorf("told %v", told)
+	}
 }
 
 // A context that ends in the middle of an attempt leaves it open whether the
