@@ -54,7 +54,10 @@ func isFinal(err error) bool {
 // server refused to look at it. The error alone does not tell what became of all
 // requests that were written: net/http repeats one that has an idempotency key by
 // itself when its connection breaks, and the error is that of the last one.
-func mayBeStored(err error, requests int) bool {
+func (c *Client) mayBeStored(err error, requests int) bool {
+	if requests == 0 && c.isTraced {
+		return false
+	}
 	var dial *net.OpError
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &dial) && dial.Op == "dial" || errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch) {

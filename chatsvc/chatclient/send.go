@@ -99,7 +99,7 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 		if err == nil {
 			return sent, nil
 		}
-		if s.uncertain.IsZero() && mayBeStored(err, requests) {
+		if s.uncertain.IsZero() && s.client.mayBeStored(err, requests) {
 			s.uncertain = began
 		}
 		if isFinal(err) {
@@ -121,10 +121,17 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 // one unless that is the end of ctx, too.
 func gaveUp(ctx context.Context, last error) error {
 	if errors.Is(last, ctx.Err()) {
-		return fmt.Errorf("%w; the last attempt got no answer", context.Cause(ctx))
+		return &noAnswerError{context.Cause(ctx), last}
 	}
 	return fmt.Errorf("%w; the last attempt: %w", context.Cause(ctx), last)
 }
+
+// noAnswerError is the end of an attempt by that of its context. The text of last would say the
+// same as that of cause.
+type noAnswerError struct{ cause, last error }
+
+func (e *noAnswerError) Error() string   { return e.cause.Error() + "; the last attempt got no answer" }
+func (e *noAnswerError) Unwrap() []error { return []error{e.cause, e.last} }
 
 // timeout bounds one attempt.
 func (s *sending) timeout() time.Duration {

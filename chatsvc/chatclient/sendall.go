@@ -120,7 +120,7 @@ func (s *sendingAll) attempt(ctx context.Context, server replica) error {
 	if errors.Is(err, io.EOF) {
 		err = errEnded
 	}
-	if mayBeStored(err, int(request.wrote.Load())) {
+	if s.client.mayBeStored(err, int(request.wrote.Load())) {
 		for i := s.done; i < end; i++ {
 			if s.uncertain[i].IsZero() {
 				s.uncertain[i] = began
