@@ -29,6 +29,42 @@ type BatchLog interface {
 	AppendBatch(ctx context.Context, records []NewRecord) []Outcome
 }
 
+// OrderedLog is a [Log] that takes many records at a time, and none after one that was not
+// stored. A [Service] uses it for requests with [HeaderOrdered]; to other logs it appends
+// one record after the other then.
+type OrderedLog interface {
+	Log
+
+	// AppendOrdered appends records as [BatchLog.AppendBatch] does until one of them
+	// fails: no record after that one is stored. It returns an outcome for each record
+	// as far as the one that failed, at least one if there are records, and is as safe
+	// for concurrent use.
+	AppendOrdered(ctx context.Context, records []NewRecord) []Outcome
+}
+
+// appendOrdered appends records to any log until one of them has an error that passes. It
+// returns their outcomes as far as that one.
+func appendOrdered(ctx context.Context, log Log, records []NewRecord, passes func(error) bool) []Outcome {
+	outcomes := make([]Outcome, 0, len(records))
+	for len(outcomes) < len(records) {
+		outcomes = append(outcomes, appendUntilError(ctx, log, records[len(outcomes):])...)
+		if err := outcomes[len(outcomes)-1].Err; err != nil && passes(err) {
+			break
+		}
+	}
+	return outcomes
+}
+
+// appendUntilError appends at least the first of records. No record after one that failed
+// is stored.
+func appendUntilError(ctx context.Context, log Log, records []NewRecord) []Outcome {
+	if ordered, ok := log.(OrderedLog); ok {
+		return ordered.AppendOrdered(ctx, records)
+	}
+	appended, err := log.Append(ctx, records[0].Record, records[0].Key)
+	return []Outcome{{appended, err}}
+}
+
 // appendBatch appends records to any log.
 func appendBatch(ctx context.Context, log Log, records []NewRecord) []Outcome {
 	if batch, ok := log.(BatchLog); ok {

@@ -45,6 +45,13 @@ func TestKeysAreBounded(t *testing.T) {
 		if _, err := put(""); err != nil {
 			t.Errorf("without a key: %v", err)
 		}
+		ordered := l.AppendOrdered(context.Background(), []NewRecord{{[]byte("x"), "8"}, {[]byte("x"), "one more"}, {[]byte("x"), ""}})
+		if len(ordered) != 2 || !ordered[0].Appended.Duplicate || ordered[1].Err == nil {
+			t.Errorf("in order: %+v", ordered)
+		}
+		if state, _ := l.State(context.Background()); state.Next != keys+2 {
+			t.Errorf("the next offset is %d after records in order", state.Next)
+		}
 		time.Sleep(KeyWindow + time.Second) // of the bubble's clock
 		if _, err := put("one more"); err != nil {
 			t.Errorf("later: %v", err)

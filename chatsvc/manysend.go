@@ -157,7 +157,7 @@ func (m *manySend) store(batch *lineBatch) (isReplaced bool) {
 		return true
 	}
 	began := time.Now()
-	outcomes := appendBatch(m.ctx, m.log, records)
+	outcomes := m.append(records)
 	took := time.Since(began)
 	for _, o := range outcomes {
 		m.observe(took, o.Err)
@@ -179,6 +179,18 @@ func (m *manySend) store(batch *lineBatch) (isReplaced bool) {
 		}
 	}
 	return isReplaced
+}
+
+// append appends records. Where the order matters, there are no outcomes after an error that
+// passes, and those records are not stored.
+func (m *manySend) append(records []NewRecord) []Outcome {
+	if !m.ordered {
+		return appendBatch(m.ctx, m.log, records)
+	}
+	return appendOrdered(m.ctx, m.log, records, func(err error) bool {
+		coded, isCoded := errors.AsType[*connect.Error](err)
+		return !isCoded || newLineError(coded).passes() // others become unavailable
+	})
 }
 
 // write answers a batch.

@@ -31,8 +31,9 @@ type MemoryLog struct {
 }
 
 var (
-	_ SizedLog = (*MemoryLog)(nil)
-	_ BatchLog = (*MemoryLog)(nil)
+	_ SizedLog   = (*MemoryLog)(nil)
+	_ BatchLog   = (*MemoryLog)(nil)
+	_ OrderedLog = (*MemoryLog)(nil)
 )
 
 // storedRecord is an entry with the sum of the sizes of all records before it.
@@ -73,6 +74,16 @@ func (l *MemoryLog) Append(ctx context.Context, record []byte, key string) (Appe
 
 // AppendBatch implements [BatchLog]; it fails like Append.
 func (l *MemoryLog) AppendBatch(ctx context.Context, records []NewRecord) []Outcome {
+	return l.appendAll(ctx, records, false)
+}
+
+// AppendOrdered implements [OrderedLog]; it fails like Append.
+func (l *MemoryLog) AppendOrdered(ctx context.Context, records []NewRecord) []Outcome {
+	return l.appendAll(ctx, records, true)
+}
+
+// appendAll stores records, in order as [OrderedLog] says or as [BatchLog] does.
+func (l *MemoryLog) appendAll(ctx context.Context, records []NewRecord, inOrder bool) []Outcome {
 	outcomes := make([]Outcome, len(records))
 	hashes := make([]keyHash, len(records))
 	for i, r := range records {
@@ -91,6 +102,10 @@ func (l *MemoryLog) AppendBatch(ctx context.Context, records []NewRecord) []Outc
 	l.forgetKeys(now)
 	for i, r := range records {
 		outcomes[i] = l.append(r, hashes[i], now)
+		if inOrder && outcomes[i].Err != nil {
+			outcomes = outcomes[:i+1]
+			break
+		}
 	}
 	if l.next > before {
 		l.trim(now)

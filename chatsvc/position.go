@@ -44,7 +44,8 @@ const (
 	// HeaderOrdered is "true" on a request for sendMessage with a message on each line
 	// of its body if the order matters more than the rest: the first line that was not
 	// stored, for a reason that passes, is the last one that is answered. The client sends
-	// it and those behind it again. A line that is refused for good ends nothing.
+	// it and those behind it, which were not stored, again. A line that is refused for good
+	// ends nothing.
 	HeaderOrdered = "Chat-Ordered"
 )
 

@@ -20,6 +20,7 @@ import (
 type Client struct {
 	config
 
+	isTraced bool // http reports each request that it writes, as net/http does
 	replicas []replica
 	failures atomic.Uint64 // the current replica is replicas[failures % len(replicas)]
 }
@@ -42,7 +43,7 @@ func New(urls string, opts ...Option) (*Client, error) {
 		return nil, fmt.Errorf("chatclient: %w", err)
 	}
 	if c.http == nil {
-		c.http = &http.Client{Transport: c.newTransport()}
+		c.http, c.isTraced = &http.Client{Transport: c.newTransport()}, true
 	}
 	for i, one := range strings.Split(urls, ",") {
 		one = strings.TrimSpace(one)

@@ -58,7 +58,7 @@ func (f *follower) run(ctx context.Context) error {
 	c := f.client
 	pause := c.backoff()
 	for {
-		err := f.stream(ctx, pause)
+		server, err := f.stream(ctx, pause)
 		var stopped *yieldError
 		switch {
 		case errors.As(err, &stopped):
@@ -70,11 +70,7 @@ func (f *follower) run(ctx context.Context) error {
 		case isFinal(err):
 			return fmt.Errorf("follow from %v: %w", f.position, err)
 		}
-		next := pause.after(err)
-		if !f.isBounded {
-			c.interrupted(err, next)
-		}
-		sleep(ctx, next)
+		c.pause(ctx, pause, Retry{Server: server, Err: err, IsFollow: !f.isBounded})
 	}
 }
 
@@ -101,29 +97,26 @@ func newFollower(c *Client, from Position, yield func(Event) error) *follower {
 	return &follower{client: c, position: from, due: make(map[string]uint64), yield: yield}
 }
 
-// stream opens a stream and hands on what comes, until it ends. It always
-// returns an error.
-func (f *follower) stream(ctx context.Context, pause *backoff) error {
+// stream opens a stream and hands on what comes, until it ends. It returns the server's
+// URL and always an error.
+func (f *follower) stream(ctx context.Context, pause *backoff) (url string, err error) {
 	c := f.client
 	streamCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silenceTimer := newSilenceTimer(c.http, func() { cancel(errSilent) })
 	defer silenceTimer.stop()
 	server, failures := c.replica()
-	err := f.receive(streamCtx, c.newRPC(silenceTimer, server.url), silenceTimer, pause)
+	err = f.receive(streamCtx, c.newRPC(silenceTimer, server.url), silenceTimer, pause)
 	var stopped *yieldError
 	if ctx.Err() != nil || errors.As(err, &stopped) || errors.Is(err, errDone) {
-		return err
+		return server.url, err
 	}
 	if errors.Is(context.Cause(streamCtx), errSilent) {
 		err = errSilent
 	}
 	c.failed(failures)
 	c.logger.Warn("stream ended", slog.String("url", server.url), slog.Any("position", f.position), slog.Any("error", err))
-	if !isFinal(err) {
-		c.onRetry(server.url, err)
-	}
-	return err
+	return server.url, err
 }
 
 // receive opens a stream and hands on what comes.

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -93,8 +94,8 @@ func (r *linesRequest) run(ctx context.Context, answered func(epoch string, a li
 // post sends the request.
 func (r *linesRequest) post(ctx context.Context) (*http.Response, error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { r.wrote.Add(1) }})
-	url := strings.TrimSuffix(r.server.url, "/") + chatconnect.SimpleChatSendMessageProcedure
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(r.body))
+	procedure := strings.TrimSuffix(r.server.url, "/") + chatconnect.SimpleChatSendMessageProcedure
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, procedure, bytes.NewReader(r.body))
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +104,9 @@ func (r *linesRequest) post(ctx context.Context) (*http.Response, error) {
 	req.Header.Set(chatsvc.HeaderOrdered, "true")
 	res, err := r.client.http.Do(req)
 	if err != nil {
+		if wrapped := new(url.Error); errors.As(err, &wrapped) {
+			err = wrapped.Err // callers name the server themselves
+		}
 		return nil, connect.NewError(connect.CodeUnavailable, err)
 	}
 	return res, nil

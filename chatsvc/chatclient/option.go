@@ -72,8 +72,7 @@ type config struct {
 	hasSilence        bool          // the caller has set silence
 	shortest, longest time.Duration // pauses between attempts
 	logger            *slog.Logger
-	interrupted       func(err error, pause time.Duration)
-	onRetry           func(server string, err error)
+	onRetry           func(Retry)
 	clientOptions     []connect.ClientOption
 	invalid           []error // of options that found their value not valid
 }
@@ -88,9 +87,7 @@ func defaults() config {
 		shortest: shortestPause,
 		longest:  longestPause,
 		logger:   slog.New(slog.DiscardHandler),
-
-		interrupted: func(error, time.Duration) {},
-		onRetry:     func(string, error) {},
+		onRetry:  func(Retry) {},
 	}
 }
 
@@ -197,19 +194,25 @@ func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) { c.logger = l })
 }
 
-// WithInterrupted calls f whenever a stream of [Client.Follow] could not be opened or has
-// ended, with the reason and the pause before the next attempt. An [Event] without a message
-// tells that a stream is open. Follow calls f from its caller's own goroutine, and waits
-// for it.
-func WithInterrupted(f func(err error, pause time.Duration)) Option {
-	return optionFunc(func(c *config) { c.interrupted = f })
+// Retry is an attempt that has failed, and will be made again.
+type Retry struct {
+	// Server is the URL of the server that failed. The next attempt goes to the next
+	// one, if there are several.
+	Server string
+	// Err is the reason.
+	Err error
+	// Pause is the time until the next attempt.
+	Pause time.Duration
+	// IsFollow tells that a stream of [Client.Follow] has ended or could not be opened.
+	// Otherwise it was an attempt to send, or a stream of [Client.Read].
+	IsFollow bool
 }
 
-// WithRetryObserver calls f when an attempt to send failed or a stream ended, and another
-// attempt is due: with the server's URL and the reason. F must return soon, and be safe
-// for concurrent use if the client is used like that. An event of [Client.Follow] or the
-// return of [Client.Send] tells that an attempt has succeeded.
-func WithRetryObserver(f func(server string, err error)) Option {
+// WithRetryObserver calls f before the pause between an attempt that has failed and the next
+// one. An event of [Client.Follow], or the return of [Client.Send], tells that an attempt
+// has succeeded. The call that makes the attempts waits for f, which must be safe for
+// concurrent use if several calls run at a time.
+func WithRetryObserver(f func(Retry)) Option {
 	return optionFunc(func(c *config) { c.onRetry = f })
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -53,10 +54,13 @@ func isFinal(err error) bool {
 // server refused to look at it. The error alone does not tell what became of all
 // requests that were written: net/http repeats one that has an idempotency key by
 // itself when its connection breaks, and the error is that of the last one.
-func mayBeStored(err error, requests int) bool {
+func (c *Client) mayBeStored(err error, requests int) bool {
+	if requests == 0 && c.isTraced {
+		return false
+	}
 	var dial *net.OpError
 	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &dial) && dial.Op == "dial" || errors.As(err, &certificate) {
+	if errors.As(err, &dial) && dial.Op == "dial" || errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch) {
 		return requests > 0
 	}
 	if requests > 1 {
@@ -125,8 +129,16 @@ func (b *backoff) after(err error) time.Duration {
 	return pause
 }
 
-// wait pauses until the next attempt after err is due, or ctx is done.
-func (b *backoff) wait(ctx context.Context, err error) { sleep(ctx, b.after(err)) }
+// pause announces the next attempt after r, whose pause b knows, and returns when it is due or
+// ctx is done. After the end of ctx there is no next attempt, and r is not announced.
+func (c *Client) pause(ctx context.Context, b *backoff, r Retry) {
+	if ctx.Err() != nil {
+		return
+	}
+	r.Pause = b.after(r.Err)
+	c.onRetry(r)
+	sleep(ctx, r.Pause)
+}
 
 // sleep returns after a pause, or when ctx is done.
 func sleep(ctx context.Context, pause time.Duration) {

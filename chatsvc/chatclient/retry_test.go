@@ -61,19 +61,19 @@ func TestBackoffIsBounded(t *testing.T) {
 	})
 }
 
-// The caller is told of each interruption, with the reason and the pause that follows it.
-func TestInterrupted(t *testing.T) {
+// The caller is told of each attempt that failed, with the reason and the pause that follows.
+func TestRetryObserver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		server := n.serveScript(t, "chat", answer{err: errUnavailable}, answer{epoch: "E", first: 1, batch: []string{"a"}, err: errUnavailable},
 			answer{epoch: "E", first: 2, batch: []string{"b"}})
 		var due []time.Time
-		follow(testContext(t), t, n.client(t, "http://chat", chatclient.WithInterrupted(func(err error, pause time.Duration) {
-			if connect.CodeOf(err) != connect.CodeUnavailable {
-				t.Errorf("the reason is %v", err)
+		follow(testContext(t), t, n.client(t, "http://chat", chatclient.WithRetryObserver(func(r chatclient.Retry) {
+			if connect.CodeOf(r.Err) != connect.CodeUnavailable || r.Server != "http://chat" || !r.IsFollow {
+				t.Errorf("told %+v", r)
 			}
-			due = append(due, time.Now().Add(pause))
+			due = append(due, time.Now().Add(r.Pause))
 		})), chatclient.All(), 2)
 		calls := server.asked()
 		if len(calls) != 3 || len(due) != 2 || !calls[1].at.Equal(due[0]) || !calls[2].at.Equal(due[1]) {

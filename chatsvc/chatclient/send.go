@@ -3,6 +3,7 @@ package chatclient
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http/httptrace"
@@ -93,25 +94,44 @@ func (s *sending) run(ctx context.Context) (Sent, error) {
 	pause := s.client.backoff()
 	for {
 		began := time.Now()
-		sent, requests, err := s.attempt(ctx)
+		server, failures := s.client.replica()
+		sent, requests, err := s.attempt(ctx, server)
 		if err == nil {
 			return sent, nil
 		}
-		if s.uncertain.IsZero() && mayBeStored(err, requests) {
+		if s.uncertain.IsZero() && s.client.mayBeStored(err, requests) {
 			s.uncertain = began
 		}
 		if isFinal(err) {
 			return Sent{}, err
 		}
-		pause.wait(ctx, err)
+		s.client.failed(failures)
+		s.client.logger.Warn("send", slog.String("url", server.url), slog.Any("error", err))
+		s.client.pause(ctx, pause, Retry{Server: server.url, Err: err})
 		switch {
 		case ctx.Err() != nil:
-			return Sent{}, fmt.Errorf("%w; the last attempt: %w", context.Cause(ctx), err)
+			return Sent{}, gaveUp(ctx, err)
 		case keyPassed(s.uncertain, s.timeout()):
 			return Sent{}, fmt.Errorf("the server may have forgotten the key, and would store the message again; the last attempt: %w", err)
 		}
 	}
 }
+
+// gaveUp returns why no further attempt is made after ctx is done, with the error of the last
+// one unless that is the end of ctx, too.
+func gaveUp(ctx context.Context, last error) error {
+	if errors.Is(last, ctx.Err()) {
+		return &noAnswerError{context.Cause(ctx), last}
+	}
+	return fmt.Errorf("%w; the last attempt: %w", context.Cause(ctx), last)
+}
+
+// noAnswerError is the end of an attempt by that of its context. The text of last would say the
+// same as that of cause.
+type noAnswerError struct{ cause, last error }
+
+func (e *noAnswerError) Error() string   { return e.cause.Error() + "; the last attempt got no answer" }
+func (e *noAnswerError) Unwrap() []error { return []error{e.cause, e.last} }
 
 // timeout bounds one attempt.
 func (s *sending) timeout() time.Duration {
@@ -119,21 +139,15 @@ func (s *sending) timeout() time.Duration {
 }
 
 // attempt sends the message once, and returns how many requests were written for that.
-func (s *sending) attempt(ctx context.Context) (_ Sent, requests int, _ error) {
+func (s *sending) attempt(ctx context.Context, server replica) (_ Sent, requests int, _ error) {
 	var wrote atomic.Int64
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Add(1) }})
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
-	server, failures := s.client.replica()
 	ctx, call := s.client.newCall(ctx)
 	call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, s.key)
 	_, err := server.rpc.SendMessage(ctx, s.msg)
 	if err != nil {
-		if !isFinal(err) {
-			s.client.failed(failures)
-			s.client.logger.Warn("send", slog.String("url", server.url), slog.Any("error", err))
-			s.client.onRetry(server.url, err)
-		}
 		return Sent{}, int(wrote.Load()), err
 	}
 	epoch, offset, _, err := readPosition(call.ResponseHeader())

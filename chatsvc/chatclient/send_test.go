@@ -101,6 +101,31 @@ func TestSendWaitsForAServer(t *testing.T) {
 	})
 }
 
+// Where a server without TLS is called with TLS, nothing can be stored.
+func TestSendToTheWrongScheme(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	url := "https" + strings.TrimPrefix(server.URL, "http")
+	var told []chatclient.Retry
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	client, err := chatclient.New(url, chatclient.WithBasicAuth("user1", "qwerty"), chatclient.WithRetryObserver(func(r chatclient.Retry) {
+		told = append(told, r)
+		cancel() // in the pause
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.SendText(ctx, "a"); !errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, chatclient.ErrUncertain) {
+		t.Errorf("%v", err)
+	}
+	if len(told) != 1 || told[0].IsFollow || told[0].Server != url || !errors.Is(told[0].Err, http.ErrSchemeMismatch) {
+		t.Errorf("told %v", told)
+	}
+}
+
 // A context that ends in the middle of an attempt leaves it open whether the
 // message is stored.
 func TestSendEndsWithItsContext(t *testing.T) {
@@ -110,8 +135,9 @@ func TestSendEndsWithItsContext(t *testing.T) {
 		n.serveScript(t, "chat", answer{hang: true})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		_, err := n.client(t, "http://chat").SendText(ctx, "a")
-		if !errors.Is(err, context.Canceled) || !errors.Is(err, chatclient.ErrUncertain) {
+		client := n.client(t, "http://chat", chatclient.WithRetryObserver(func(r chatclient.Retry) { t.Errorf("told of %v", r) }))
+		_, err := client.SendText(ctx, "a")
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, chatclient.ErrUncertain) || !strings.HasSuffix(err.Error(), "got no answer") {
 			t.Errorf("%v", err)
 		}
 	})

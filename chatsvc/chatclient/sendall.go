@@ -88,11 +88,10 @@ func (s *sendingAll) run(ctx context.Context) error {
 			s.client.failed(failures)
 		}
 		s.client.logger.Warn("send", slog.String("url", server.url), slog.Any("error", err))
-		s.client.onRetry(server.url, err)
-		pause.wait(ctx, err)
+		s.client.pause(ctx, pause, Retry{Server: server.url, Err: err})
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("%w; the last attempt: %w", context.Cause(ctx), err)
+			return gaveUp(ctx, err)
 		case keyPassed(s.uncertain[s.done], s.client.timeout):
 			return fmt.Errorf("the server may have forgotten the key, and would store the message again; the last attempt: %w", err)
 		}
@@ -121,7 +120,7 @@ func (s *sendingAll) attempt(ctx context.Context, server replica) error {
 	if errors.Is(err, io.EOF) {
 		err = errEnded
 	}
-	if mayBeStored(err, int(request.wrote.Load())) {
+	if s.client.mayBeStored(err, int(request.wrote.Load())) {
 		for i := s.done; i < end; i++ {
 			if s.uncertain[i].IsZero() {
 				s.uncertain[i] = began

@@ -30,6 +30,7 @@ func Log(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener) {
 		"duplicates":        testDuplicates,
 		"racing duplicates": testRacingDuplicates,
 		"batches":           testBatches,
+		"ordered":           testOrdered,
 		"cancel":            testCancel,
 		"sizes":             testSizes,
 		"reopen":            testReopen,

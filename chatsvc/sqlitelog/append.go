@@ -49,3 +49,33 @@ func (l *Log) AppendBatch(ctx context.Context, records []chatsvc.NewRecord) []ch
 	}
 	return outcomes
 }
+
+// AppendOrdered implements [chatsvc.OrderedLog]; it fails like Append. The records are in
+// one transaction.
+func (l *Log) AppendOrdered(ctx context.Context, records []chatsvc.NewRecord) []chatsvc.Outcome {
+	outcomes := make([]chatsvc.Outcome, 0, len(records))
+	waiting := make([]*pendingAppend, 0, len(records))
+	last := ctx.Err() // of the record after those that wait
+	for i := 0; i < len(records) && last == nil; i++ {
+		var p *pendingAppend
+		if p, last = newPending(records[i]); last == nil {
+			p.inOrder = i > 0
+			waiting = append(waiting, p)
+		}
+	}
+	if err := l.appends.add(waiting...); err != nil {
+		waiting, last = nil, err
+	}
+	for _, p := range waiting {
+		outcomes = append(outcomes, p.wait(ctx))
+	}
+	if last != nil {
+		outcomes = append(outcomes, chatsvc.Outcome{Err: last})
+	}
+	for i, o := range outcomes {
+		if o.Err != nil {
+			return outcomes[:i+1]
+		}
+	}
+	return outcomes
+}

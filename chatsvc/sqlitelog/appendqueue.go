@@ -17,6 +17,7 @@ type pendingAppend struct {
 	message record.Message
 	key     keyHash
 	hasKey  bool
+	inOrder bool          // stored only if the one before it in the queue is, in the same transaction
 	done    chan struct{} // receives a value when the result is known
 
 	result chatsvc.Appended

@@ -40,6 +40,17 @@ func TestKeysAreBounded(t *testing.T) {
 	if got := add(t, log, "x", ""); got.Offset != keys+1 {
 		t.Errorf("without a key: %+v", got)
 	}
+	ordered := log.AppendOrdered(t.Context(), []chatsvc.NewRecord{{Record: newRecord("x"), Key: "8"}, {Record: newRecord("x"), Key: "one more"}, {Record: newRecord("x")}})
+	if len(ordered) != 2 || !ordered[0].Appended.Duplicate || ordered[1].Err == nil {
+		t.Errorf("in order: %+v", ordered)
+	}
+	invalid := log.AppendOrdered(t.Context(), []chatsvc.NewRecord{{Record: []byte("no record")}, {Record: newRecord("x")}})
+	if len(invalid) != 1 || connect.CodeOf(invalid[0].Err) != connect.CodeInvalidArgument {
+		t.Errorf("after bytes that are no record: %+v", invalid)
+	}
+	if got := stateOf(t, log); got.Next != keys+2 {
+		t.Errorf("state %+v after records in order", got)
+	}
 	machine.mono.Add(100_001)
 	add(t, log, "x", "") // forgets the keys
 	if got := add(t, log, "x", "one more"); got.Offset != keys+3 {

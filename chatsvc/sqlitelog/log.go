@@ -73,8 +73,9 @@ type Log struct {
 }
 
 var (
-	_ chatsvc.SizedLog = (*Log)(nil)
-	_ chatsvc.BatchLog = (*Log)(nil)
+	_ chatsvc.SizedLog   = (*Log)(nil)
+	_ chatsvc.BatchLog   = (*Log)(nil)
+	_ chatsvc.OrderedLog = (*Log)(nil)
 )
 
 // Open opens the log in a directory, and creates both if they are missing. Only one

@@ -64,7 +64,11 @@ func (w *writer) insert(t *transaction, batch []*pendingAppend) error {
 	}
 	var seen map[keyHash]uint64 // keys of this batch
 	epoch := w.epochs[len(w.epochs)-1].epoch
-	for _, p := range batch {
+	for i, p := range batch {
+		if p.inOrder && batch[i-1].err != nil {
+			p.err = batch[i-1].err
+			continue
+		}
 		if p.hasKey {
 			offset, ok := w.keys.find(p.key, t.now)
 			if !ok {

@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// maxCommit and maxCommitBytes bound what one transaction stores.
+	// maxCommit and maxCommitBytes bound what one transaction stores, apart from the rest of
+	// the records that AppendOrdered was given.
 	maxCommit      = 4096
 	maxCommitBytes = 4 << 20
 	// tickTime is the time between two checks of the writer for other work while no
@@ -117,7 +118,7 @@ func (w *writer) serve() {
 	w.served = len(batch)
 	for len(batch) > 0 {
 		n, bytes := 0, 0
-		for n < len(batch) && n < maxCommit && bytes < maxCommitBytes {
+		for n < len(batch) && (n < maxCommit && bytes < maxCommitBytes || batch[n].inOrder) {
 			bytes += len(batch[n].record)
 			n++
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"time"
 
 	"golang.org/x/term"
 
@@ -40,8 +39,8 @@ func (c *chatCmd) Run(ctx context.Context) error {
 		Server:   c.Server,
 		Name:     user,
 		Password: password,
-		Login: func(ctx context.Context, name, password string, interrupted func(error, time.Duration)) (tui.Conversation, error) {
-			client, err := c.ClientOf(name, password, chatclient.WithInterrupted(interrupted))
+		Login: func(ctx context.Context, name, password string, onRetry func(chatclient.Retry)) (tui.Conversation, error) {
+			client, err := c.ClientOf(name, password, chatclient.WithRetryObserver(onRetry))
 			if err != nil {
 				return nil, err
 			}

@@ -156,9 +156,20 @@ func TestTailNewEpoch(t *testing.T) {
 	if got := c.result(); got.code != 0 || !slices.Equal(textsOf(t, got.stdout), []string{"1", "2", "a", "b"}) || !strings.Contains(got.stderr, "the log has a new epoch") {
 		t.Errorf("%+v", got)
 	}
+	stored, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(state, []byte("9"+string(stored)), 0o600); err != nil { // NUMBER@EPOCH
+		t.Fatal(err)
+	}
+	got := runCommand(t, env, "", "tail", "--no-follow", "--state", state)
+	if got.code != 0 || !slices.Equal(textsOf(t, got.stdout), []string{"a", "b"}) || !strings.Contains(got.stderr, "the log went back") {
+		t.Errorf("a position beyond the end: %+v", got)
+	}
 	s.restart()
 	runCommand(t, env, "c\n", "send")
-	got := runCommand(t, env, "", "tail", "--no-follow", "--state", state)
+	got = runCommand(t, env, "", "tail", "--no-follow", "--state", state)
 	if got.code != 0 || !slices.Equal(textsOf(t, got.stdout), []string{"c"}) || !strings.Contains(got.stderr, "the log has a new epoch") {
 		t.Errorf("%+v", got)
 	}

@@ -1,8 +1,11 @@
 package login
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 
 	"connectrpc.com/connect"
 	"github.com/alecthomas/kong"
@@ -44,15 +47,31 @@ func Explain(err error) error {
 	if err == nil || errors.As(err, &coded) {
 		return err
 	}
-	switch code := CodeOf(err); code {
-	case ExitUnknown:
+	switch code := CodeOf(err); {
+	case code == ExitUnknown:
 		return Exit(code, fmt.Errorf("%w. The message may have been stored: look for it before you send it again", err))
-	case ExitUnauthenticated:
+	case code == ExitUnauthenticated:
 		return Exit(code, fmt.Errorf("%w: check SIMPLECHAT_USER (or --user), and SIMPLECHAT_PASSWORD or SIMPLECHAT_PASSWORD_FILE", err))
-	case ExitUnreachable:
+	case code == ExitUnreachable:
 		return Exit(code, fmt.Errorf("%w: check --server, and whether the server runs", err))
+	case code == ExitRefused && connect.CodeOf(err) == connect.CodeUnimplemented:
+		return Exit(code, fmt.Errorf("%w: check --server, SimpleChat is not at this address", err))
 	default:
 		return Exit(code, err)
+	}
+}
+
+// Hint returns what to do about the error of an attempt that is repeated, or nothing.
+func Hint(err error) string {
+	switch certificate := new(tls.CertificateVerificationError); {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "; the server does not use TLS: begin --server with http://"
+	case errors.As(err, &certificate):
+		return "; --ca names the certificates to trust"
+	case strings.Contains(err.Error(), "http2: frame too large"): // net/http exports no such error
+		return "; it does not speak HTTP/2: check --server"
+	default:
+		return ""
 	}
 }
 

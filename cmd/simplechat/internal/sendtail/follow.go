@@ -37,6 +37,7 @@ type tail struct {
 	notices  *notices
 	patience *patience
 
+	epoch    string              // of the last event, or of the state
 	handled  chatclient.Position // behind the last event that was handled
 	isOpened bool                // there was an event
 }
@@ -44,6 +45,7 @@ type tail struct {
 // run hands on messages until ctx is done or, without follow, there are no more. What
 // was received but not handled is not counted in the state.
 func (t *tail) run(ctx context.Context, from chatclient.Position) error {
+	t.epoch, _, _ = from.Offset()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events, result := make(chan chatclient.Event, eventsAhead), make(chan error, 1)
@@ -142,8 +144,12 @@ func (t *tail) handle(ctx context.Context, e chatclient.Event) error {
 
 // opened tells what is gone.
 func (t *tail) opened(e chatclient.Event) {
+	defer func() { t.epoch = e.Epoch }()
 	t.notices.success()
-	if e.NewEpoch {
+	switch {
+	case e.NewEpoch && e.Epoch == t.epoch:
+		t.notices.tellf("the log went back, as after it was restored from a copy: all that it holds follows, from message %d on", e.Offset)
+	case e.NewEpoch:
 		t.notices.tellf("the log has a new epoch, %s: all that it holds follows, from message %d on", e.Epoch, e.Offset)
 	}
 	if e.Lost > 0 {

@@ -5,7 +5,9 @@ import (
 	"io"
 	"sync"
 
+	"example.com/simplechat/chatsvc/chatclient"
 	"example.com/simplechat/chatsvc/visible"
+	"example.com/simplechat/cmd/simplechat/internal/login"
 )
 
 // notices are what a person should know while a command runs: lines on standard error.
@@ -19,12 +21,12 @@ type notices struct {
 func newNotices(w io.Writer) *notices { return &notices{w: w} }
 
 // retry tells that an attempt has failed, the first time until one succeeds.
-func (n *notices) retry(server string, err error) {
+func (n *notices) retry(r chatclient.Retry) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.again {
 		n.again = true
-		n.printf("%s: %v; trying again", server, err)
+		n.printf("%s: %v%s; trying again", r.Server, r.Err, login.Hint(r.Err))
 	}
 }
 

@@ -151,7 +151,7 @@ func (p *pipe) send(ctx context.Context, b batch) error {
 	case ctx.Err() != nil:
 		return p.interrupted(len(b.msgs) - done)
 	case err != nil:
-		return login.Explain(fmt.Errorf("line %d, after %s: %w", b.numbers[done], p.counts(), err))
+		return login.Explain(fmt.Errorf("line %d (%s before): %w", b.numbers[done], p.counts(), err))
 	}
 	return nil
 }
@@ -204,7 +204,11 @@ func (p *pipe) interrupted(unknown int) error {
 
 // counts says how many lines have an outcome.
 func (p *pipe) counts() string {
-	text := fmt.Sprintf("%d lines were acknowledged", p.acknowledged)
+	lines := "lines were"
+	if p.acknowledged == 1 {
+		lines = "line was"
+	}
+	text := fmt.Sprintf("%d %s acknowledged", p.acknowledged, lines)
 	if p.refused > 0 {
 		text += fmt.Sprintf(" and %d refused", p.refused)
 	}

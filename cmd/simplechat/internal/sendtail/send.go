@@ -134,6 +134,9 @@ func readImage(path string) (*chatpb.ChatMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--image: %w", err)
 	}
+	if len(content) == 0 {
+		return nil, fmt.Errorf("--image: %s is empty: nothing was sent", path)
+	}
 	kind := mime.TypeByExtension(strings.ToLower(filepath.Ext(path)))
 	if !strings.HasPrefix(kind, "image/") && !strings.HasPrefix(http.DetectContentType(content), "image/") {
 		return nil, fmt.Errorf("--image: %s is not an image: give a PNG, JPEG, GIF or WebP file", path)

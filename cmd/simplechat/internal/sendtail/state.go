@@ -12,6 +12,9 @@ import (
 	"example.com/simplechat/chatsvc/chatclient"
 )
 
+// maxState bounds the size of a state in bytes. A position is far smaller.
+const maxState = 4096
+
 // state is a file with a position, which one process has at a time. The zero value keeps
 // nothing.
 type state struct {
@@ -23,6 +26,10 @@ type state struct {
 
 // openState opens the state in a file, which may be missing. The caller closes it.
 func openState(path string) (*state, error) {
+	// A device would be read for ever, and replaced by a file.
+	if info, err := os.Stat(path); err == nil && (!info.Mode().IsRegular() || info.Size() > maxState) {
+		return nil, fmt.Errorf("%s is not a file with a position: name another one", path)
+	}
 	s := &state{path: path, lock: flock.New(path + ".lock")} // the file itself is replaced
 	switch locked, err := s.lock.TryLock(); {
 	case err != nil:

@@ -50,3 +50,21 @@ func TestBadStates(t *testing.T) {
 		}
 	}
 }
+
+// What is no file is neither read nor replaced, and no lock is left beside it.
+func TestStateIsAFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	large := filepath.Join(dir, "large")
+	if err := os.WriteFile(large, []byte(strings.Repeat(" ", maxState+1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{os.DevNull, filepath.Join(dir, "."), large} {
+		if _, err := openState(path); err == nil || !strings.Contains(err.Error(), "name another one") {
+			t.Errorf("%s: %v", path, err)
+		}
+		if _, err := os.Stat(path + ".lock"); err == nil {
+			t.Errorf("%s has a lock", path)
+		}
+	}
+}

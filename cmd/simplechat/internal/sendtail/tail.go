@@ -90,8 +90,8 @@ func (c *TailCmd) Run(ctx context.Context, out *cli.Output) error {
 	defer cancel(nil)
 	patience := newPatience(c.Timeout, !c.NoFollow, func() { cancel(errNoServer) })
 	defer patience.stop()
-	client, err := c.Client(ctx, chatclient.WithRetryObserver(func(server string, err error) {
-		notices.retry(server, err)
+	client, err := c.Client(ctx, chatclient.WithRetryObserver(func(r chatclient.Retry) {
+		notices.retry(r)
 		patience.failed()
 	}))
 	if err != nil {

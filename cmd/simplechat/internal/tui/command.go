@@ -122,7 +122,9 @@ func writeMessage(path string, msg *chatpb.ChatMessage) tea.Cmd {
 		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the user has named it
 		if err == nil {
 			_, err = file.Write(msg.GetContent())
-			err = errors.Join(err, file.Close())
+			if err = errors.Join(err, file.Close()); err != nil {
+				_ = os.Remove(path) // a part of an image is none
+			}
 		}
 		name := cleanLine(path, 100)
 		switch {

@@ -90,7 +90,7 @@ func (c *composer) paste(text string) error {
 		return nil
 	}
 	c.pasted++
-	word := fmt.Sprintf("[paste %d: %d lines, %s]", c.pasted, lines, visible.Size(len(text)))
+	word := fmt.Sprintf("[paste %d: %s, %s]", c.pasted, plural(lines, "line"), visible.Size(len(text)))
 	c.pastes[word] = text
 	c.area.InsertString(word)
 	return nil

@@ -78,7 +78,7 @@ func TestTooLong(t *testing.T) {
 	s.send(tea.PasteMsg{Content: strings.Repeat("y", 700<<10)})
 	s.press("enter")
 	s.await("the message has 1.4 MiB")
-	s.await("[paste 2: 1 lines, 700 KiB]")
+	s.await("[paste 2: 1 line, 700 KiB]")
 	s.press("backspace")
 	s.until("an edited word is text", func() bool { return len(s.m.composer.text()) < 800<<10 })
 }

@@ -203,8 +203,8 @@ func (s *server) options() Options {
 
 // loginTo returns the LoginFunc for a server.
 func loginTo(url string) LoginFunc {
-	return func(ctx context.Context, name, password string, interrupted func(error, time.Duration)) (Conversation, error) {
-		client, err := chatclient.New(url, chatclient.WithBasicAuth(name, password), chatclient.WithInterrupted(interrupted))
+	return func(ctx context.Context, name, password string, onRetry func(chatclient.Retry)) (Conversation, error) {
+		client, err := chatclient.New(url, chatclient.WithBasicAuth(name, password), chatclient.WithRetryObserver(onRetry))
 		if err != nil {
 			return nil, err
 		}

@@ -68,8 +68,10 @@ var errNewEpoch = errors.New("the log is another one")
 func newSession(ctx context.Context, login LoginFunc, name, password string) (*session, error) {
 	s := &session{name: name, inbox: make(chan any, inboxSize)}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	chat, err := login(s.ctx, name, password, func(err error, pause time.Duration) {
-		s.put(interruption{err, time.Now().Add(pause)})
+	chat, err := login(s.ctx, name, password, func(r chatclient.Retry) {
+		if r.IsFollow { // the state of the stream is what the screen shows
+			s.put(interruption{r.Err, time.Now().Add(r.Pause)})
+		}
 	})
 	if err != nil {
 		s.cancel()

@@ -16,15 +16,16 @@ import (
 	"errors"
 	"os/signal"
 	"syscall"
-	"time"
 
 	tea "charm.land/bubbletea/v2"
+
+	"example.com/simplechat/chatsvc/chatclient"
 )
 
 // LoginFunc connects as a user. It must not wait for the server: whether that accepts the
-// password is known when the conversation is followed. Interrupted must be called as
-// [chatclient.WithInterrupted] says. The connection is used until ctx is done.
-type LoginFunc func(ctx context.Context, name, password string, interrupted func(err error, pause time.Duration)) (Conversation, error)
+// password is known when the conversation is followed. OnRetry must be called as
+// [chatclient.WithRetryObserver] says. The connection is used until ctx is done.
+type LoginFunc func(ctx context.Context, name, password string, onRetry func(chatclient.Retry)) (Conversation, error)
 
 // Options are what [Run] needs.
 type Options struct {
