@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -22,11 +23,11 @@ import (
 func serverFails(t *testing.T, says *promise) {
 	chance := newChance(t)
 	c := startCluster(t)
-	l := newLoad(t, newLedger())
+	l := newLoad(t, ledger.New())
 	c.startClients(l)
 	l.awaitMore(100)
 	for _, n := range chance.Perm(clusterSize) {
-		t.Logf("server %d is killed after %d acknowledgements", n, l.count())
+		t.Logf("server %d is killed after %d acknowledgements", n, l.Count())
 		c.servers[n].kill()
 		l.awaitMore(100)
 		c.servers[n].start()
@@ -40,14 +41,14 @@ func serverFails(t *testing.T, says *promise) {
 func natsServerFails(t *testing.T, says *promise) {
 	chance := newChance(t)
 	c := startCluster(t)
-	l := newLoad(t, newLedger())
+	l := newLoad(t, ledger.New())
 	c.startClients(l)
 	l.awaitMore(100)
 
 	// The leader first: then the others have led, or will.
 	for i, n := range append([]int{c.leader()}, chance.Perm(clusterSize)...) {
 		c.awaitCurrent()
-		t.Logf("NATS server %d is killed after %d acknowledgements", n, l.count())
+		t.Logf("NATS server %d is killed after %d acknowledgements", n, l.Count())
 		c.nats[n].kill()
 		refusals := 0
 		for m, s := range c.servers { // with another code than unavailable the load blames them
@@ -62,7 +63,7 @@ func natsServerFails(t *testing.T, says *promise) {
 	}
 	for _, n := range []int{c.leader(), c.busiest()} {
 		c.awaitCurrent()
-		t.Logf("NATS server %d is cut off after %d acknowledgements", n, l.count())
+		t.Logf("NATS server %d is cut off after %d acknowledgements", n, l.Count())
 		c.cutOff(n, chance.IntN(2) == 0)
 		l.awaitMore(100)
 		c.heal(n)
@@ -143,7 +144,7 @@ func streamIsReplaced(t *testing.T, says *promise) {
 		for _, p := range servers {
 			subs = append(subs, subscribe(testContext(t), t, p.client("user1")))
 		}
-		var last place
+		var last ledger.Place
 		for n := range 6 {
 			if n == 3 {
 				way.half(alone)
@@ -161,8 +162,8 @@ func streamIsReplaced(t *testing.T, says *promise) {
 		}
 		says.isKept("Streams end with `unavailable`")
 		for _, p := range servers {
-			begin := resumeAt(t, p, place{last.epoch, last.offset + 1})
-			if begin.epoch == last.epoch || begin.offset != 1 {
+			begin := resumeAt(t, p, ledger.Place{Epoch: last.Epoch, Offset: last.Offset + 1})
+			if begin.Epoch == last.Epoch || begin.Offset != 1 {
 				t.Errorf("%s: who was at %v is sent to %v", way.name, last, begin)
 			}
 			if got := history(t, p); !slices.Equal(got, way.left) {

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 )
 
 // restarts is how many times the crash test ends the server. The race detector
@@ -41,7 +43,7 @@ func crash(t *testing.T, rounds int, args ...string) []string {
 	chance := newChance(t)
 	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", crowdFile(t), "--retain-messages", "0", "--retain-bytes", "0", "--replay-messages", "0", "--replay-bytes", "0"}, args)
 	front := newProxy(t, "")
-	l := newLoad(t, newLedger())
+	l := newLoad(t, ledger.New())
 	l.startCrowd(front.url(), func() int { return 100 })
 	l.startWatcher("left", front.url)
 	l.startFollower("right", front.url())
@@ -68,6 +70,6 @@ func crash(t *testing.T, rounds int, args ...string) []string {
 	}
 	front.to(startServer(t, args[3:]...).addr)
 	problems := l.finish(front.url())
-	t.Logf("%d messages acknowledged", l.count())
+	t.Logf("%d messages acknowledged", l.Count())
 	return problems
 }

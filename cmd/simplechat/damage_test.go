@@ -16,6 +16,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -47,9 +48,9 @@ func TestDamageIsNeverServed(t *testing.T) {
 
 // fillDirectory lets a server store messages of all sizes, and returns them. The
 // server ends by a signal.
-func fillDirectory(t *testing.T, dir string, sig syscall.Signal) []placed {
+func fillDirectory(t *testing.T, dir string, sig syscall.Signal) []ledger.Placed {
 	p := startServer(t, "--data", dir)
-	l := newLoad(t, newLedger())
+	l := newLoad(t, ledger.New())
 	for _, user := range []string{"user1", "user2"} {
 		l.startSender(user, p.url(""), true, func() int { return 10 << rand.IntN(14) })
 	}
@@ -147,7 +148,7 @@ func zero(tb testing.TB, path string, at, length int64) {
 // checkDamaged starts a server on a damaged directory, and checks what it tells
 // clients that come back: one that has read everything, one that reads all, and one
 // that continues to send.
-func checkDamaged(t *testing.T, dir string, original []placed) {
+func checkDamaged(t *testing.T, dir string, original []ledger.Placed) {
 	cmd := exec.Command(simplechat(t), "serve", "--listen", "127.0.0.1:0", "--data", dir)
 	p := startProcess(t, cmd, cmd.Start)
 	if !p.listens() { // only what another version or program has written may be refused
@@ -156,15 +157,15 @@ func checkDamaged(t *testing.T, dir string, original []placed) {
 		}
 		return
 	}
-	end := original[len(original)-1].place
-	said := said{"user3", "after the damage", chatpb.ChatMessage_Text, 1}
+	end := original[len(original)-1].Place
+	said := ledger.Message{From: "user3", Content: "after the damage", Kind: chatpb.ChatMessage_Text, Timestamp: 1}
 	client := p.client("user3")
 	ctx, call := connect.NewClientContext(testContext(t))
-	resumed := resumeAt(t, p, place{end.epoch, end.offset + 1})
-	if resumed.epoch == end.epoch && resumed.offset > end.offset+1 {
+	resumed := resumeAt(t, p, ledger.Place{Epoch: end.Epoch, Offset: end.Offset + 1})
+	if resumed.Epoch == end.Epoch && resumed.Offset > end.Offset+1 {
 		t.Errorf("a client that has read to %v is sent to %v: what is between was never sent", end, resumed)
 	}
-	if _, err := client.SendMessage(ctx, said.message()); err != nil {
+	if _, err := client.SendMessage(ctx, said.Proto()); err != nil {
 		checkReadable(t, p, original, err)
 		return
 	}
@@ -173,28 +174,28 @@ func checkDamaged(t *testing.T, dir string, original []placed) {
 		t.Fatal(err)
 	}
 	history := readHistory(t, p.url(""), last)
-	outcome, read := checkRemains(t, original, history, placed{last, said})
+	outcome, read := checkRemains(t, original, history, ledger.Placed{Place: last, Message: said})
 	if outcome != intact {
 		p.waitLog(regexp.MustCompile("level=ERROR"))
 	}
 	// The next start finds the same log.
 	p.stop()
 	again := startServer(t, "--data", dir)
-	if after, want := resumeAt(t, again, place{last.epoch, last.offset + 1}), (place{last.epoch, last.offset + 1}); after != want {
+	if after, want := resumeAt(t, again, ledger.Place{Epoch: last.Epoch, Offset: last.Offset + 1}), (ledger.Place{Epoch: last.Epoch, Offset: last.Offset + 1}); after != want {
 		t.Errorf("after another start, a client that was at %v is sent to %v", want, after)
 	}
-	t.Logf("%s: %d of %d messages from %v on", outcome, read, len(original), history[0].place)
+	t.Logf("%s: %d of %d messages from %v on", outcome, read, len(original), history[0].Place)
 }
 
 // checkReadable checks a server that refuses sends because of the damage: it says what
 // to do, and serves what can be read.
-func checkReadable(t *testing.T, p *process, original []placed, refusal error) {
+func checkReadable(t *testing.T, p *process, original []ledger.Placed, refusal error) {
 	t.Helper()
 	if connect.CodeOf(refusal) != connect.CodeUnavailable {
 		t.Errorf("a send: %v", refusal)
 	}
-	end := original[len(original)-1].place
-	if resumed := resumeAt(t, p, place{end.epoch, end.offset + 1}); resumed != (place{end.epoch, end.offset + 1}) {
+	end := original[len(original)-1].Place
+	if resumed := resumeAt(t, p, ledger.Place{Epoch: end.Epoch, Offset: end.Offset + 1}); resumed != (ledger.Place{Epoch: end.Epoch, Offset: end.Offset + 1}) {
 		t.Errorf("a client that has read to %v is sent to %v", end, resumed)
 	}
 	read := 0
@@ -202,8 +203,8 @@ func checkReadable(t *testing.T, p *process, original []placed, refusal error) {
 		switch {
 		case m == original[i]:
 			read++
-		case m.said != (said{}) || m.place != original[i].place:
-			t.Errorf("wrong: %v at %v, %v was there", m.said, m.place, original[i])
+		case m.Message != (ledger.Message{}) || m.Place != original[i].Place:
+			t.Errorf("wrong: %v at %v, %v was there", m.Message, m.Place, original[i])
 		}
 	}
 	log := p.logText()
@@ -220,40 +221,40 @@ const intact = "intact"
 // not there before, in the same order, and that a client that knows the old places
 // cannot take it for what it is not. It returns the outcome, and how many messages were
 // read.
-func checkRemains(t *testing.T, original, history []placed, sent placed) (outcome string, read int) {
-	was := map[said]uint64{}
+func checkRemains(t *testing.T, original, history []ledger.Placed, sent ledger.Placed) (outcome string, read int) {
+	was := map[ledger.Message]uint64{}
 	for _, m := range original {
-		was[m.said] = m.offset
+		was[m.Message] = m.Offset
 	}
-	epoch, end := original[0].epoch, original[len(original)-1].offset
+	epoch, end := original[0].Epoch, original[len(original)-1].Offset
 	if got := history[len(history)-1]; got != sent {
 		t.Errorf("the new message is %v, %v was due", got, sent)
 	}
 	before := uint64(0)
 	for _, m := range history[:len(history)-1] {
-		if m.said == (said{}) { // cannot be read
+		if m.Message == (ledger.Message{}) { // cannot be read
 			continue
 		}
 		read++
-		offset, ok := was[m.said]
+		offset, ok := was[m.Message]
 		switch {
 		case !ok:
-			t.Errorf("wrong: %v at %v was never sent", m.said, m.place)
+			t.Errorf("wrong: %v at %v was never sent", m.Message, m.Place)
 		case offset <= before:
-			t.Errorf("wrong order: %v, which was at %d, came after what was at %d", m.said, offset, before)
-		case m.epoch == epoch && m.offset != offset:
-			t.Errorf("wrong place: %v is at %v and was at %d", m.said, m.place, offset)
+			t.Errorf("wrong order: %v, which was at %d, came after what was at %d", m.Message, offset, before)
+		case m.Epoch == epoch && m.Offset != offset:
+			t.Errorf("wrong place: %v is at %v and was at %d", m.Message, m.Place, offset)
 		}
 		before = offset
 	}
 	switch {
-	case sent.epoch != epoch:
+	case sent.Epoch != epoch:
 		return "new epoch", read
-	case sent.offset <= end:
-		t.Errorf("the new message has the place %v, which another one had", sent.place)
+	case sent.Offset <= end:
+		t.Errorf("the new message has the place %v, which another one had", sent.Place)
 		return "place used again", read
-	case history[0].offset != original[0].offset || len(history)-1 != len(original):
-		t.Errorf("the history has %d places from %v on, in the same epoch: there were %d", len(history)-1, history[0].place, len(original))
+	case history[0].Offset != original[0].Offset || len(history)-1 != len(original):
+		t.Errorf("the history has %d places from %v on, in the same epoch: there were %d", len(history)-1, history[0].Place, len(original))
 		return "same epoch, places lost", read
 	case read == len(original):
 		return intact, read

@@ -74,7 +74,7 @@ func diskFails(t *testing.T, says *promise) {
 	tr.setFailing(false)
 	awaitHealth(t, p, serving)
 	for _, key := range []string{"first", "second"} {
-		if got := store(t, p, key, key); got.epoch != was.epoch {
+		if got := store(t, p, key, key); got.Epoch != was.Epoch {
 			t.Errorf("%s is at %v after %v", key, got, was)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc/linear"
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -30,9 +31,9 @@ func diskIsFull(t *testing.T, says *promise) {
 	sub := subscribe(ctx, t, p.client("user1"))
 
 	recorder := linear.NewRecorder()
-	var taken []said
+	var taken []ledger.Message
 	for code, n := connect.Code(0), 0; code != connect.CodeResourceExhausted; n++ {
-		m := newSaid("user1", n, 1<<19)
+		m := ledger.NewMessage("user1", n, 1<<19)
 		err := sendRecorded(t, recorder, p, m)
 		if err == nil {
 			taken = append(taken, m)
@@ -48,7 +49,7 @@ func diskIsFull(t *testing.T, says *promise) {
 	says.isKept(`health checks say "not serving"`)
 	for _, other := range []*subscription{sub, subscribe(ctx, t, p.client("user2"))} {
 		for i, m := range taken {
-			if got := saidOf(other.next()); got != m {
+			if got := ledger.MessageOf(other.next()); got != m {
 				t.Fatalf("message %v where %v was due, the one with number %d", got, m, i)
 			}
 		}
@@ -58,14 +59,14 @@ func diskIsFull(t *testing.T, says *promise) {
 		t.Fatal(err)
 	}
 	awaitHealth(t, p, serving)
-	room := said{"user1", "there is room", chatpb.ChatMessage_Text, 1}
+	room := ledger.Message{From: "user1", Content: "there is room", Kind: chatpb.ChatMessage_Text, Timestamp: 1}
 	if err := sendRecorded(t, recorder, p, room); err != nil {
 		t.Error(err)
 	}
 	readRecorded(t, recorder, p)
 	checkRecorded(t, recorder)
 	says.isKept("The server recovers by itself when the disk has room.")
-	if got := saidOf(sub.next()); got != room {
+	if got := ledger.MessageOf(sub.next()); got != room {
 		t.Errorf("message %v on the stream that was open", got)
 	}
 	says.isKept("streams continue")
@@ -243,8 +244,8 @@ func databaseIsRemoved(t *testing.T, says *promise) {
 				t.Fatal(err)
 			}
 			awaitHealth(t, p, serving)
-			if now := store(t, p, "after", ""); now.epoch != was.epoch {
-				t.Errorf("the epoch is %s, it was %s", now.epoch, was.epoch)
+			if now := store(t, p, "after", ""); now.Epoch != was.Epoch {
+				t.Errorf("the epoch is %s, it was %s", now.Epoch, was.Epoch)
 			}
 			for last := ""; last != "after"; {
 				last = string(sub.next().GetContent())
@@ -275,7 +276,7 @@ func filesAreDamaged(t *testing.T, says *promise) {
 	for _, content := range []string{"the first", "the second", "the third"} {
 		store(t, p, content, "")
 	}
-	was := resumeAt(t, p, place{"", 4})
+	was := resumeAt(t, p, ledger.Place{Epoch: "", Offset: 4})
 	p.stop()
 	database := filepath.Join(dir, "chat.db")
 	data, err := os.ReadFile(database)
@@ -314,7 +315,7 @@ func filesAreDamaged(t *testing.T, says *promise) {
 		t.Fatal(err)
 	}
 	p = startServer(t, "--data", dir)
-	if got := resumeAt(t, p, was); got.epoch == was.epoch || got.offset != 1 {
+	if got := resumeAt(t, p, was); got.Epoch == was.Epoch || got.Offset != 1 {
 		t.Errorf("a client that was at %v is sent to %v", was, got)
 	}
 	says.isKept("If acknowledged messages are missing, the files are copied aside, the log gets another `Chat-Epoch`")
@@ -324,7 +325,7 @@ func filesAreDamaged(t *testing.T, says *promise) {
 
 func olderCopyIsPutBack(t *testing.T, says *promise) {
 	data, older := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "older")
-	send := func(dir, content string) place {
+	send := func(dir, content string) ledger.Place {
 		p := startServer(t, "--data", dir)
 		defer p.stop()
 		return store(t, p, content, "")
@@ -340,7 +341,7 @@ func olderCopyIsPutBack(t *testing.T, says *promise) {
 	if got := history(t, p); !slices.Equal(got, []string{"first"}) {
 		t.Errorf("history %q", got)
 	}
-	if got := store(t, p, "another", ""); got.epoch == newest.epoch || got.offset != 2 {
+	if got := store(t, p, "another", ""); got.Epoch == newest.Epoch || got.Offset != 2 {
 		t.Errorf("the copy continues with %v after %v", got, newest)
 	}
 	says.isKept("Its messages stay, and the log gets another `Chat-Epoch`.")
@@ -360,7 +361,7 @@ func olderCopyIsPutBack(t *testing.T, says *promise) {
 	if out, err := exec.Command(simplechat(t), "log", "new-epoch", "--data", older).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if got := send(older, "more"); got.epoch == newest.epoch || got.offset != 3 {
+	if got := send(older, "more"); got.Epoch == newest.Epoch || got.Offset != 3 {
 		t.Errorf("after a new epoch: %v after %v", got, newest)
 	}
 	says.isKept("run `simplechat log new-epoch` before the start.")
@@ -385,7 +386,7 @@ func TestFileSizeLimit(t *testing.T) {
 	p.awaitListening()
 	recorder := linear.NewRecorder()
 	for sent, refused := 0, 0; refused < 3; sent++ {
-		err := sendRecorded(t, recorder, p, newSaid("user1", sent, 1<<18))
+		err := sendRecorded(t, recorder, p, ledger.NewMessage("user1", sent, 1<<18))
 		if err == nil {
 			if sent > 100 {
 				t.Fatal("no write was refused")

@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -20,11 +21,11 @@ func TestRollingRestart(t *testing.T) {
 		s.args = append(s.args, "--drain-delay=300ms", "--drain-spread=1s")
 		s.restart()
 	}
-	l := newLoad(t, newLedger())
+	l := newLoad(t, ledger.New())
 	c.startClients(l)
 	l.awaitMore(100)
 	for n, s := range c.servers {
-		t.Logf("server %d is restarted after %d acknowledgements", n, l.count())
+		t.Logf("server %d is restarted after %d acknowledgements", n, l.Count())
 		s.restart()
 		l.awaitMore(100)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -59,7 +60,7 @@ const pause = 20 * time.Millisecond
 // the ledger of it. Each sender is another user and sends one message after the
 // other.
 type load struct {
-	*ledger
+	*ledger.Ledger
 
 	tb       testing.TB
 	options  []chatclient.Option // of all programs that use chatclient
@@ -71,9 +72,9 @@ type load struct {
 }
 
 // newLoad returns a load that ends with the test, and goes on with a ledger.
-func newLoad(tb testing.TB, ledger *ledger) *load {
+func newLoad(tb testing.TB, ledger *ledger.Ledger) *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{ledger: ledger, tb: tb, ctx: ctx, stop: cancel, stopped: make(chan struct{})}
+	l := &load{Ledger: ledger, tb: tb, ctx: ctx, stop: cancel, stopped: make(chan struct{})}
 	tb.Cleanup(l.end)
 	return l
 }
@@ -92,8 +93,8 @@ func (l *load) startSender(user, url string, keys bool, size func() int) {
 	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{user, newTransport(l.tb, true)}}, url)
 	l.senders.Go(func() {
 		for n := 0; !l.done(); n++ {
-			m := newSaid(user, n, size())
-			l.send(m)
+			m := ledger.NewMessage(user, n, size())
+			l.Send(m)
 			for again, key := true, fmt.Sprint(n); again && !l.try(client, m, key, keys); again = keys {
 				l.wait(pause)
 			}
@@ -106,17 +107,17 @@ func (l *load) startClient(user, urls string, size func() int) {
 	client := l.chatclient(user, urls)
 	l.senders.Go(func() {
 		for n := 0; !l.done(); n++ {
-			m := newSaid(user, n, size())
-			l.send(m)
-			attempts := l.recorder.Append(m.record(), m.record())
-			sent, err := client.Send(l.ctx, m.message(), "")
+			m := ledger.NewMessage(user, n, size())
+			l.Send(m)
+			attempts := l.Recorder.Append(m.Record(), m.Record())
+			sent, err := client.Send(l.ctx, m.Proto(), "")
 			switch {
 			case l.ctx.Err() != nil:
 			case err != nil:
-				l.blamef("%s sent %v: %v", user, m, err)
+				l.Blamef("%s sent %v: %v", user, m, err)
 			default:
 				attempts.Return(sent.Epoch, sent.Offset, sent.Duplicate)
-				l.acknowledge(m, place{sent.Epoch, sent.Offset})
+				l.Acknowledge(m, ledger.Place{Epoch: sent.Epoch, Offset: sent.Offset})
 			}
 		}
 	})
@@ -124,22 +125,22 @@ func (l *load) startClient(user, urls string, size func() int) {
 
 // startFollower is startWatcher for a program that uses chatclient.
 func (l *load) startFollower(name, urls string) {
-	l.see(name)
+	l.See(name)
 	client := l.chatclient("user5", urls)
-	read := l.recorder.Read()
+	read := l.Recorder.Read()
 	l.watchers.Go(func() {
 		err := client.Follow(l.ctx, chatclient.All(), func(e chatclient.Event) error {
 			if e.Lost > 0 || e.NewEpoch {
-				l.blamef("follower %s: %d records lost, new epoch %v, at %s %d", name, e.Lost, e.NewEpoch, e.Epoch, e.Offset)
+				l.Blamef("follower %s: %d records lost, new epoch %v, at %s %d", name, e.Lost, e.NewEpoch, e.Epoch, e.Offset)
 			}
 			if e.Message != nil {
-				read.Return(e.Epoch, e.Offset, saidOf(e.Message).record())
-				l.see(name, placed{place{e.Epoch, e.Offset}, saidOf(e.Message)})
+				read.Return(e.Epoch, e.Offset, ledger.MessageOf(e.Message).Record())
+				l.See(name, ledger.Placed{Place: ledger.Place{Epoch: e.Epoch, Offset: e.Offset}, Message: ledger.MessageOf(e.Message)})
 			}
 			return nil
 		})
 		if l.ctx.Err() == nil {
-			l.blamef("follower %s ended: %v", name, err)
+			l.Blamef("follower %s ended: %v", name, err)
 		}
 	})
 }
@@ -185,49 +186,49 @@ func (l *load) wait(d time.Duration) {
 }
 
 // try sends a message once, and reports whether that is the end of it.
-func (l *load) try(client chatconnect.SimpleChatClient, m said, key string, keyed bool) bool {
+func (l *load) try(client chatconnect.SimpleChatClient, m ledger.Message, key string, keyed bool) bool {
 	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
 	defer cancel()
 	ctx, call := connect.NewClientContext(ctx)
 	recorded := ""
 	if keyed {
 		call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, key)
-		recorded = m.from + " " + key
+		recorded = m.From + " " + key
 	}
-	attempt := l.recorder.Append(m.record(), recorded)
-	_, err := client.SendMessage(ctx, m.message())
+	attempt := l.Recorder.Append(m.Record(), recorded)
+	_, err := client.SendMessage(ctx, m.Proto())
 	switch {
 	case l.ctx.Err() != nil:
 		return true
 	case err == nil:
 		p, err := placeOf(call.ResponseHeader())
 		if err != nil {
-			l.blamef("%s sent %v: %v", m.from, m, err)
+			l.Blamef("%s sent %v: %v", m.From, m, err)
 		}
-		attempt.Return(p.epoch, p.offset, call.ResponseHeader().Get(chatsvc.HeaderDuplicate) == "true")
-		l.acknowledge(m, p)
+		attempt.Return(p.Epoch, p.Offset, call.ResponseHeader().Get(chatsvc.HeaderDuplicate) == "true")
+		l.Acknowledge(m, p)
 		return true
 	case connect.IsWireError(err) && connect.CodeOf(err) != connect.CodeUnavailable:
-		l.blamef("%s sent %v: %v", m.from, m, err) // what the server says of itself must be that it is worth to try again
+		l.Blamef("%s sent %v: %v", m.From, m, err) // what the server says of itself must be that it is worth to try again
 	}
 	return false
 }
 
 // placeOf returns the place that a response's header names.
-func placeOf(h http.Header) (place, error) {
+func placeOf(h http.Header) (ledger.Place, error) {
 	offset, err := strconv.ParseUint(h.Get(chatsvc.HeaderOffset), 10, 64)
 	if err != nil || h.Get(chatsvc.HeaderEpoch) == "" {
-		return place{}, fmt.Errorf("no place in the response's header %v", h)
+		return ledger.Place{}, fmt.Errorf("no place in the response's header %v", h)
 	}
-	return place{h.Get(chatsvc.HeaderEpoch), offset}, nil
+	return ledger.Place{Epoch: h.Get(chatsvc.HeaderEpoch), Offset: offset}, nil
 }
 
 // startWatcher lets someone watch the server at url from the beginning, or from
 // where the ledger has it, and come back whenever the stream ends: to what url
 // then returns.
 func (l *load) startWatcher(name string, url func() string) {
-	l.see(name)
-	next := l.next(name)
+	l.See(name)
+	next := l.Next(name)
 	transport := as{"user5", newTransport(l.tb, true)}
 	l.watchers.Go(func() {
 		for l.ctx.Err() == nil {
@@ -240,15 +241,15 @@ func (l *load) startWatcher(name string, url func() string) {
 }
 
 // watch reads one stream to its end from next on, which it moves.
-func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *place) error {
+func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *ledger.Place) error {
 	ctx, cancel := context.WithCancel(l.ctx)
 	defer cancel()
 	ctx, call := connect.NewClientContext(ctx)
-	call.RequestHeader().Set(chatsvc.HeaderOffset, strconv.FormatUint(next.offset, 10))
-	if next.epoch != "" {
-		call.RequestHeader().Set(chatsvc.HeaderEpoch, next.epoch)
+	call.RequestHeader().Set(chatsvc.HeaderOffset, strconv.FormatUint(next.Offset, 10))
+	if next.Epoch != "" {
+		call.RequestHeader().Set(chatsvc.HeaderEpoch, next.Epoch)
 	}
-	read := l.recorder.Read()
+	read := l.Recorder.Read()
 	stream, err := client.MessageList(ctx, &chatpb.None{})
 	if err != nil {
 		return err
@@ -258,17 +259,17 @@ func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *pla
 		if first {
 			p, err := placeOf(stream.ResponseHeader())
 			if err != nil {
-				l.blamef("watcher %s: %v", name, err)
+				l.Blamef("watcher %s: %v", name, err)
 			}
-			if p.offset != next.offset || next.epoch != "" && p.epoch != next.epoch {
-				l.blamef("watcher %s asked for %v, and was sent to %v", name, *next, p)
+			if p.Offset != next.Offset || next.Epoch != "" && p.Epoch != next.Epoch {
+				l.Blamef("watcher %s asked for %v, and was sent to %v", name, *next, p)
 			}
 			*next = p
 		}
 		for _, m := range stream.Msg().GetMessages() {
-			read.Return(next.epoch, next.offset, saidOf(m).record())
-			l.see(name, placed{*next, saidOf(m)})
-			next.offset++
+			read.Return(next.Epoch, next.Offset, ledger.MessageOf(m).Record())
+			l.See(name, ledger.Placed{Place: *next, Message: ledger.MessageOf(m)})
+			next.Offset++
 		}
 	}
 	return stream.Err()
@@ -293,7 +294,7 @@ func (l *load) probe(client chatconnect.SimpleChatClient) error {
 	ctx, call := connect.NewClientContext(ctx)
 	call.RequestHeader().Set(chatsvc.HeaderOffset, "end")
 	call.RequestHeader().Set(chatsvc.HeaderUntil, "end")
-	read := l.recorder.Read()
+	read := l.Recorder.Read()
 	stream, err := client.MessageList(ctx, &chatpb.None{})
 	if err != nil {
 		return err
@@ -304,7 +305,7 @@ func (l *load) probe(client chatconnect.SimpleChatClient) error {
 	}
 	end, err := strconv.ParseUint(stream.ResponseHeader().Get(chatsvc.HeaderUntil), 10, 64)
 	if err != nil {
-		l.blamef("the end of the log: %v in %v", err, stream.ResponseHeader())
+		l.Blamef("the end of the log: %v in %v", err, stream.ResponseHeader())
 		return err
 	}
 	read.End(stream.ResponseHeader().Get(chatsvc.HeaderEpoch), end)
@@ -314,9 +315,9 @@ func (l *load) probe(client chatconnect.SimpleChatClient) error {
 // awaitMore waits for n more acknowledgements.
 func (l *load) awaitMore(n int) {
 	l.tb.Helper()
-	for want, deadline := l.count()+n, time.Now().Add(patience); l.count() < want; l.wait(time.Millisecond) {
+	for want, deadline := l.Count()+n, time.Now().Add(patience); l.Count() < want; l.wait(time.Millisecond) {
 		if time.Now().After(deadline) {
-			l.tb.Fatalf("%d messages were acknowledged, %d were due", l.count(), want)
+			l.tb.Fatalf("%d messages were acknowledged, %d were due", l.Count(), want)
 		}
 	}
 }
@@ -328,14 +329,14 @@ func (l *load) finish(url string) []string {
 	l.tb.Helper()
 	l.stopSenders()
 	end := l.sendLast(url)
-	read := l.recorder.Read()
+	read := l.Recorder.Read()
 	history := readHistory(l.tb, url, end)
 	for _, m := range history {
-		read.Return(m.epoch, m.offset, m.record())
+		read.Return(m.Epoch, m.Offset, m.Record())
 	}
 	l.awaitWatchers(end)
 	l.end()
-	return l.check(history)
+	return l.Check(history)
 }
 
 // stopSenders lets each sender get its message acknowledged, and no more.
@@ -367,12 +368,10 @@ func report(tb testing.TB, problems []string) {
 }
 
 // sendLast sends the last message of all, and returns its place.
-func (l *load) sendLast(url string) place {
+func (l *load) sendLast(url string) ledger.Place {
 	l.tb.Helper()
 	l.sendUntilTaken(url, "the end")
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.acked[len(l.acked)-1].place
+	return l.Last()
 }
 
 // sendUntilTaken sends a message that no other is like, and returns how often it
@@ -380,8 +379,8 @@ func (l *load) sendLast(url string) place {
 func (l *load) sendUntilTaken(url, content string) (refusals int) {
 	l.tb.Helper()
 	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user5", newTransport(l.tb, true)}}, url)
-	m := said{"user5", content, chatpb.ChatMessage_Text, 1}
-	l.send(m)
+	m := ledger.Message{From: "user5", Content: content, Kind: chatpb.ChatMessage_Text, Timestamp: 1}
+	l.Send(m)
 	for deadline := time.Now().Add(patience); !l.try(client, m, content, true); l.wait(pause) {
 		if time.Now().After(deadline) {
 			l.tb.Fatal("nobody takes a message any more")
@@ -393,14 +392,14 @@ func (l *load) sendUntilTaken(url, content string) (refusals int) {
 
 // awaitWatchers waits until all watchers have seen end, unless something is wrong
 // already: then it may never come. Those who have not are found by the checker.
-func (l *load) awaitWatchers(end place) {
-	for deadline := time.Now().Add(patience); len(l.behind(end)) > 0 && !l.isBlamed() && time.Now().Before(deadline); {
+func (l *load) awaitWatchers(end ledger.Place) {
+	for deadline := time.Now().Add(patience); len(l.Behind(end)) > 0 && !l.IsBlamed() && time.Now().Before(deadline); {
 		l.wait(pause)
 	}
 }
 
 // readHistory returns everything from the first retained message to end.
-func readHistory(tb testing.TB, url string, end place) []placed {
+func readHistory(tb testing.TB, url string, end ledger.Place) []ledger.Placed {
 	tb.Helper()
 	ctx := testContext(tb)
 	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user4", newTransport(tb, true)}}, url, connect.WithGRPC())
@@ -409,18 +408,18 @@ func readHistory(tb testing.TB, url string, end place) []placed {
 		tb.Fatal(err)
 	}
 	defer func() { _ = stream.Close() }()
-	var history []placed
+	var history []ledger.Placed
 	for stream.Receive() {
 		next, err := placeOf(stream.ResponseHeader())
 		if err != nil {
 			tb.Fatal(err)
 		}
-		next.offset += uint64(len(history))
+		next.Offset += uint64(len(history))
 		for _, m := range stream.Msg().GetMessages() {
-			history = append(history, placed{next, saidOf(m)})
-			next.offset++
+			history = append(history, ledger.Placed{Place: next, Message: ledger.MessageOf(m)})
+			next.Offset++
 		}
-		if next.offset > end.offset {
+		if next.Offset > end.Offset {
 			return history
 		}
 	}

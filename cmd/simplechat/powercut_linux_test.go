@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 )
 
 // cuts is how many times the power-cut test cuts the power.
@@ -44,7 +46,7 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", crowdFile(t), "--retain-bytes", "12MiB"}, args)
 	tr := newTracer(t.TempDir())
 	ledger := traceLoad(t, tr, chance, args)
-	t.Logf("%d events, %d messages acknowledged", len(tr.events), ledger.count())
+	t.Logf("%d events, %d messages acknowledged", len(tr.events), ledger.Count())
 
 	moments := make([]int, n)
 	for i := range moments {
@@ -61,7 +63,7 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 		if i%2 == 1 {
 			some = rand.New(rand.NewPCG(chance.Uint64(), 0))
 		}
-		if found := startAfterCut(t, d, some, ledger.until(moment), args); len(found) > 0 {
+		if found := startAfterCut(t, d, some, ledger.Until(moment), args); len(found) > 0 {
 			problems = append(problems, fmt.Sprintf("power cut after event %d of %d, with unsynced data left: %v: %d problems:\n%s",
 				moment, len(tr.events), some != nil, len(found), strings.Join(found[:min(len(found), 5)], "\n")))
 		}
@@ -71,10 +73,10 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 
 // traceLoad traces a server under load, which ends and is started again both in
 // good order and not.
-func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledger {
+func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledger.Ledger {
 	const loads, messages = 4, 150 // of up to 50 KiB: more than a file of the store holds
-	ledger := newLedger()
-	ledger.position = tr.position
+	ledger := ledger.New()
+	ledger.Position = tr.position
 	l := newLoad(t, ledger)
 	front := newProxy(t, "")
 	l.startCrowd(front.url(), func() int { return 50 << rand.IntN(11) })
@@ -112,7 +114,7 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 
 // startAfterCut starts a server on what is left on a disk, and returns what is
 // wrong with what it tells: as if clients came back to it after the cut.
-func startAfterCut(t *testing.T, d *disk, chance *rand.Rand, ledger *ledger, args []string) []string {
+func startAfterCut(t *testing.T, d *disk, chance *rand.Rand, ledger *ledger.Ledger, args []string) []string {
 	root := t.TempDir()
 	if err := d.restore(root, chance); err != nil {
 		t.Fatal(err)
@@ -124,7 +126,7 @@ func startAfterCut(t *testing.T, d *disk, chance *rand.Rand, ledger *ledger, arg
 		return []string{"the server does not start: " + p.logText()}
 	}
 	l := newLoad(t, ledger)
-	for watcher := range ledger.watched {
+	for _, watcher := range ledger.Watchers() {
 		l.startWatcher(watcher, func() string { return p.url("") })
 	}
 	problems := l.finish(p.url(""))

@@ -10,22 +10,23 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/linear"
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
 // sendRecorded sends a message of a user once, and records what the user is told.
-func sendRecorded(tb testing.TB, r *linear.Recorder, p *process, m said) error {
+func sendRecorded(tb testing.TB, r *linear.Recorder, p *process, m ledger.Message) error {
 	tb.Helper()
 	ctx, call := connect.NewClientContext(testContext(tb))
-	attempt := r.Append(m.record(), "")
-	_, err := p.client(m.from).SendMessage(ctx, m.message())
+	attempt := r.Append(m.Record(), "")
+	_, err := p.client(m.From).SendMessage(ctx, m.Proto())
 	switch {
 	case err == nil:
 		at, err := placeOf(call.ResponseHeader())
 		if err != nil {
 			tb.Fatal(err)
 		}
-		attempt.Return(at.epoch, at.offset, false)
+		attempt.Return(at.Epoch, at.Offset, false)
 	case connect.IsWireError(err) && strings.Contains(err.Error(), "was not stored"):
 		attempt.Refuse()
 	}
@@ -44,7 +45,7 @@ func readRecorded(tb testing.TB, r *linear.Recorder, p *process) {
 		tb.Fatal(err)
 	}
 	defer func() { _ = stream.Close() }()
-	var next, end place
+	var next, end ledger.Place
 	for first := true; stream.Receive(); first = false {
 		if first {
 			next, err = placeOf(stream.ResponseHeader())
@@ -52,17 +53,17 @@ func readRecorded(tb testing.TB, r *linear.Recorder, p *process) {
 			if err := errors.Join(err, invalid); err != nil {
 				tb.Fatal(err)
 			}
-			end = place{next.epoch, until}
+			end = ledger.Place{Epoch: next.Epoch, Offset: until}
 		}
 		for _, m := range stream.Msg().GetMessages() {
-			read.Return(next.epoch, next.offset, saidOf(m).record())
-			next.offset++
+			read.Return(next.Epoch, next.Offset, ledger.MessageOf(m).Record())
+			next.Offset++
 		}
 	}
 	if err := stream.Err(); err != nil || next != end {
 		tb.Fatalf("the history ended before %v, the end of the log is %v: %v", next, end, err)
 	}
-	read.End(end.epoch, end.offset)
+	read.End(end.Epoch, end.Offset)
 }
 
 // checkRecorded fails the test if no order explains what was recorded.

@@ -10,12 +10,13 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
 // store sends a text as user1, again until the server has taken it, and returns
 // its place. A message with a key is stored once.
-func store(tb testing.TB, p *process, content, key string) place {
+func store(tb testing.TB, p *process, content, key string) ledger.Place {
 	tb.Helper()
 	client, err := chatclient.New(p.url(""), chatclient.WithBasicAuth("user1", "qwerty"))
 	if err != nil {
@@ -26,12 +27,12 @@ func store(tb testing.TB, p *process, content, key string) place {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return place{sent.Epoch, sent.Offset}
+	return ledger.Place{Epoch: sent.Epoch, Offset: sent.Offset}
 }
 
 // resumeAt opens a stream at a place, again while the server refuses it, and
 // returns where it begins.
-func resumeAt(tb testing.TB, p *process, at place) place {
+func resumeAt(tb testing.TB, p *process, at ledger.Place) ledger.Place {
 	tb.Helper()
 	ctx := testContext(tb)
 	for {
@@ -46,19 +47,19 @@ func resumeAt(tb testing.TB, p *process, at place) place {
 	}
 }
 
-func tryResume(ctx context.Context, p *process, at place) (place, error) {
+func tryResume(ctx context.Context, p *process, at ledger.Place) (ledger.Place, error) {
 	ctx, call := connect.NewClientContext(ctx)
-	call.RequestHeader().Set(chatsvc.HeaderOffset, fmt.Sprint(at.offset))
-	if at.epoch != "" {
-		call.RequestHeader().Set(chatsvc.HeaderEpoch, at.epoch)
+	call.RequestHeader().Set(chatsvc.HeaderOffset, fmt.Sprint(at.Offset))
+	if at.Epoch != "" {
+		call.RequestHeader().Set(chatsvc.HeaderEpoch, at.Epoch)
 	}
 	stream, err := p.client("user1", connect.WithGRPC()).MessageList(ctx, &chatpb.None{})
 	if err != nil {
-		return place{}, err
+		return ledger.Place{}, err
 	}
 	defer func() { _ = stream.Close() }()
 	if !stream.Receive() {
-		return place{}, stream.Err()
+		return ledger.Place{}, stream.Err()
 	}
 	return placeOf(stream.ResponseHeader())
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 )
 
 // roughDelay returns how long a piece of a connection takes: most times a few
@@ -40,7 +41,7 @@ func TestRoughNetworkBehindProxies(t *testing.T) {
 			behind := strings.TrimPrefix(front.url, "https://")
 			outer.to(behind)
 
-			l := newLoad(t, newLedger())
+			l := newLoad(t, ledger.New())
 			l.options = []chatclient.Option{chatclient.WithTLS(&tls.Config{RootCAs: front.roots}), chatclient.WithSilence(3 * time.Second), chatclient.WithTimeout(5 * time.Second)}
 			url := "https://" + outer.addr
 			for i := range 4 {
@@ -65,7 +66,7 @@ func TestRoughNetworkBehindProxies(t *testing.T) {
 				l.awaitMore(10)
 			}
 			report(t, l.finish(server.url("")))
-			t.Logf("%d messages acknowledged", l.count())
+			t.Logf("%d messages acknowledged", l.Count())
 		})
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+
+	"example.com/simplechat/cmd/simplechat/internal/ledger"
 )
 
 // Whatever happens to the files of a server under load, it acknowledges nothing that
@@ -84,7 +86,7 @@ func changeUnderLoad(t *testing.T, file string, change func(path, aside string) 
 	data := filepath.Join(t.TempDir(), "data")
 	args := []string{"--users", crowdFile(t), "--data", data}
 	front := newProxy(t, "")
-	l := newLoad(t, newLedger())
+	l := newLoad(t, ledger.New())
 	l.startCrowd(front.url(), func() int { return 100 })
 	l.startWatcher("watcher", front.url)
 	for range 3 {
