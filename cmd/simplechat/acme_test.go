@@ -21,6 +21,8 @@ import (
 	"connectrpc.com/connect"
 	"golang.org/x/net/dns/dnsmessage"
 
+	"example.com/simplechat/chatsvc/chattest"
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -53,7 +55,7 @@ func startAuthority(tb testing.TB, port string) *authority {
 		tb.Fatal(err)
 	}
 	cert, key, trusted := certificate(tb)
-	ports := freePorts(tb, 2)
+	ports := chattest.FreePorts(tb, 2)
 	tlsPort, err := strconv.Atoi(port)
 	if err != nil {
 		tb.Fatal(err)
@@ -164,7 +166,7 @@ const acmeDomain = "chat.example.com"
 // restart uses it again without the authority.
 func TestACME(t *testing.T) {
 	t.Parallel()
-	port, cache := freePorts(t, 1)[0], filepath.Join(t.TempDir(), "cache")
+	port, cache := chattest.FreePorts(t, 1)[0], filepath.Join(t.TempDir(), "cache")
 	a := startAuthority(t, port)
 	start := func() *process {
 		return startServerEnv(t, []string{"SSL_CERT_FILE=" + a.cert, "SSL_CERT_DIR=" + t.TempDir()}, "--listen", "127.0.0.1:"+port, "--memory", "--users", crowdFile(t),
@@ -173,12 +175,12 @@ func TestACME(t *testing.T) {
 	config := &tls.Config{RootCAs: a.roots, ServerName: acmeDomain}
 	p := start()
 	first := serialOf(t, p.addr, config)
-	rt := newTransport(t, true)
+	rt := testkit.NewTransport(t, true)
 	rt.TLSClientConfig = config
-	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user1", rt}}, "https://"+p.addr, connect.WithGRPC())
-	sub := subscribe(testContext(t), t, client)
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user1", Base: rt}}, "https://"+p.addr, connect.WithGRPC())
+	sub := chattest.Subscribe(testContext(t), t, client)
 	send(testContext(t), t, client, text("certified"))
-	if got := sub.next(); string(got.GetContent()) != "certified" {
+	if got := sub.Next(); string(got.GetContent()) != "certified" {
 		t.Errorf("got %v", got)
 	}
 	if info, err := os.Stat(filepath.Join(cache, acmeDomain)); err != nil || info.Mode().Perm()&0o077 != 0 {
@@ -207,7 +209,7 @@ func serialOf(tb testing.TB, addr string, config *tls.Config) string {
 // The log says why there is no certificate, and what to do.
 func TestACMEFails(t *testing.T) {
 	t.Parallel()
-	ports := freePorts(t, 2)
+	ports := chattest.FreePorts(t, 2)
 	a := startAuthority(t, ports[1]) // nobody listens where it looks
 	for _, test := range []struct{ name, directory, advice string }{
 		{"not reached by the authority", a.directory, "its port 443 is open"},

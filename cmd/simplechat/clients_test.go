@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -30,10 +31,10 @@ func TestConnectGo(t *testing.T) {
 			ctx := testContext(t)
 			client := p.client("user3", opts...)
 			send(ctx, t, client, text(name))
-			sub := subscribe(ctx, t, client)
-			msg := sub.next()
+			sub := chattest.Subscribe(ctx, t, client)
+			msg := sub.Next()
 			for string(msg.GetContent()) != name { // the others' messages
-				msg = sub.next()
+				msg = sub.Next()
 			}
 			if msg.GetFrom() != "user3" || msg.GetType() != chatpb.ChatMessage_Text {
 				t.Errorf("the message came back as %v", msg)

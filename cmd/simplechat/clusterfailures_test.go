@@ -15,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -84,7 +86,7 @@ func mostNATSServersFail(t *testing.T, says *promise) {
 		{"killed", func(n int) { c.nats[n].kill() }, func(n int) { c.nats[n].start() }},
 		{"cut off", func(n int) { c.cutOff(n, true) }, c.heal},
 	} {
-		sub := subscribe(testContext(t), t, atEnd(p))
+		sub := chattest.Subscribe(testContext(t), t, atEnd(p))
 		two := chance.Perm(clusterSize)[:2]
 		t.Logf("NATS servers %v are %s", two, way.name)
 		store(t, p, way.name+": before", "")
@@ -92,7 +94,7 @@ func mostNATSServersFail(t *testing.T, says *promise) {
 			way.fail(n)
 		}
 		key := way.name + ": key"
-		refused := chatconnect.NewSimpleChatClient(&http.Client{Transport: withHeader{chatsvc.HeaderIdempotencyKey, key, as{"user1", newTransport(t, true)}}}, p.url(""))
+		refused := chatconnect.NewSimpleChatClient(&http.Client{Transport: withHeader{chatsvc.HeaderIdempotencyKey, key, testkit.As{User: "user1", Base: testkit.NewTransport(t, true)}}}, p.url(""))
 		if _, err := refused.SendMessage(testContext(t), text(way.name+": during")); codeOf(t, err) != connect.CodeUnavailable {
 			t.Errorf("%s: a send: %v", way.name, err)
 		}
@@ -106,7 +108,7 @@ func mostNATSServersFail(t *testing.T, says *promise) {
 		store(t, p, way.name+": during", key)
 		store(t, p, way.name+": after", "")
 		for _, want := range []string{"before", "during", "after"} {
-			if got := string(sub.next().GetContent()); got != way.name+": "+want {
+			if got := string(sub.Next().GetContent()); got != way.name+": "+want {
 				t.Fatalf("%s: message %q on the stream that was open, %q was due", way.name, got, want)
 			}
 		}
@@ -140,9 +142,9 @@ func streamIsReplaced(t *testing.T, says *promise) {
 		alone := startNATS(t, "")
 		args := []string{"--nats", alone.url(), "--nats-replicas=1", "--nats-sync-always", "--nats-stream", clusterStream}
 		servers := []*process{startServer(t, args...), startServer(t, args...)}
-		var subs []*subscription
+		var subs []*chattest.Subscription
 		for _, p := range servers {
-			subs = append(subs, subscribe(testContext(t), t, p.client("user1")))
+			subs = append(subs, chattest.Subscribe(testContext(t), t, p.client("user1")))
 		}
 		var last ledger.Place
 		for n := range 6 {
@@ -151,14 +153,14 @@ func streamIsReplaced(t *testing.T, says *promise) {
 			}
 			last = store(t, servers[0], fmt.Sprint(n), "")
 			for _, sub := range subs {
-				if got := string(sub.next().GetContent()); got != fmt.Sprint(n) {
+				if got := string(sub.Next().GetContent()); got != fmt.Sprint(n) {
 					t.Fatalf("%s: message %q where %d was due", way.name, got, n)
 				}
 			}
 		}
 		way.replace(alone)
 		for _, sub := range subs {
-			sub.end()
+			sub.EndsWith(connect.CodeUnavailable)
 		}
 		says.isKept("Streams end with `unavailable`")
 		for _, p := range servers {

@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc/userfile"
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -49,11 +50,11 @@ func TestCrowdLogsIn(t *testing.T) {
 	var crowd sync.WaitGroup
 	begun := time.Now()
 	for c := range connections {
-		base := newTransport(t, true)
+		base := testkit.NewTransport(t, true)
 		for i := range logins / connections {
 			crowd.Go(func() {
 				user := fmt.Sprintf("user%d:s3cr3t", (c+i)%users)
-				client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{user, base}}, p.url(""), connect.WithGRPC())
+				client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: user, Base: base}}, p.url(""), connect.WithGRPC())
 				if _, err := client.SendMessage(ctx, text("hi")); err != nil {
 					t.Errorf("%s: %v", user, err)
 				}

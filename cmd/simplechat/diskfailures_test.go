@@ -20,6 +20,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/linear"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -28,7 +29,7 @@ import (
 func diskIsFull(t *testing.T, says *promise) {
 	ctx := testContext(t)
 	p, ballast := startOnSmallDisk(t)
-	sub := subscribe(ctx, t, p.client("user1"))
+	sub := chattest.Subscribe(ctx, t, p.client("user1"))
 
 	recorder := linear.NewRecorder()
 	var taken []ledger.Message
@@ -47,9 +48,9 @@ func diskIsFull(t *testing.T, says *promise) {
 	says.isKept("Sends get `resource_exhausted`")
 	awaitHealth(t, p, notServing)
 	says.isKept(`health checks say "not serving"`)
-	for _, other := range []*subscription{sub, subscribe(ctx, t, p.client("user2"))} {
+	for _, other := range []*chattest.Subscription{sub, chattest.Subscribe(ctx, t, p.client("user2"))} {
 		for i, m := range taken {
-			if got := ledger.MessageOf(other.next()); got != m {
+			if got := ledger.MessageOf(other.Next()); got != m {
 				t.Fatalf("message %v where %v was due, the one with number %d", got, m, i)
 			}
 		}
@@ -66,7 +67,7 @@ func diskIsFull(t *testing.T, says *promise) {
 	readRecorded(t, recorder, p)
 	checkRecorded(t, recorder)
 	says.isKept("The server recovers by itself when the disk has room.")
-	if got := ledger.MessageOf(sub.next()); got != room {
+	if got := ledger.MessageOf(sub.Next()); got != room {
 		t.Errorf("message %v on the stream that was open", got)
 	}
 	says.isKept("streams continue")
@@ -177,7 +178,7 @@ func directoryIsRemoved(t *testing.T, says *promise) {
 	aside := dir + ".aside"
 	p := startServer(t, "--data", dir)
 	client := p.client("user1")
-	sub := subscribe(ctx, t, client)
+	sub := chattest.Subscribe(ctx, t, client)
 	send(ctx, t, client, text("before"))
 	if err := os.Rename(dir, aside); err != nil {
 		t.Fatal(err)
@@ -200,7 +201,7 @@ func directoryIsRemoved(t *testing.T, says *promise) {
 	says.isKept("The server recovers by itself when the directory is put back")
 	var got []string
 	for last := ""; last != "after"; {
-		last = string(sub.next().GetContent())
+		last = string(sub.Next().GetContent())
 		got = append(got, last)
 	}
 	// What was refused may be there all the same, as after any failure.
@@ -225,7 +226,7 @@ func databaseIsRemoved(t *testing.T, says *promise) {
 			was := store(t, p, "before", "")
 			p.stop() // so that the message is not in the write-ahead log alone
 			p = startServer(t, "--data", filepath.Dir(path))
-			sub := subscribe(ctx, t, p.client("user2"))
+			sub := chattest.Subscribe(ctx, t, p.client("user2"))
 			if err := do(path, aside); err != nil {
 				t.Fatal(err)
 			}
@@ -248,7 +249,7 @@ func databaseIsRemoved(t *testing.T, says *promise) {
 				t.Errorf("the epoch is %s, it was %s", now.Epoch, was.Epoch)
 			}
 			for last := ""; last != "after"; {
-				last = string(sub.next().GetContent())
+				last = string(sub.Next().GetContent())
 			}
 			p.stop()
 			if got := history(t, startServer(t, "--data", filepath.Dir(path))); !slices.Contains(got, "before") || !slices.Contains(got, "after") {

@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
@@ -46,10 +47,10 @@ func TestDrain(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
 	p := startServer(t, "--drain-spread=2s", "--ops-listen=127.0.0.1:0")
-	var readers []*subscription
+	var readers []*chattest.Subscription
 	for range 8 {
 		for _, opts := range protocols {
-			readers = append(readers, subscribe(ctx, t, p.client("user1", opts...)))
+			readers = append(readers, chattest.Subscribe(ctx, t, p.client("user1", opts...)))
 		}
 	}
 	sender := p.client("user2")
@@ -58,10 +59,10 @@ func TestDrain(t *testing.T) {
 	ended := make(chan int, len(readers))
 	for i, r := range readers {
 		go func() {
-			if got := string(r.next().GetContent()); got != "before" {
+			if got := string(r.Next().GetContent()); got != "before" {
 				t.Errorf("%q before the end", got)
 			}
-			r.end()
+			r.EndsWith(connect.CodeUnavailable)
 			ended <- i
 		}()
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"example.com/simplechat/cmd/internal/testkit"
 )
 
 // What people do with curl alone, over HTTP/1.1 and HTTP/2.
@@ -138,7 +140,7 @@ func TestOtherSites(t *testing.T) {
 			path, body = listPath+"?until=end", ""
 		}
 		req := test.server.request(test.method, path, body, append(test.header, "Content-Type", "text/plain")...)
-		if res, text := do(t, as{"user1", newTransport(t, false)}, req); res.StatusCode != test.want {
+		if res, text := do(t, testkit.As{User: "user1", Base: testkit.NewTransport(t, false)}, req); res.StatusCode != test.want {
 			t.Errorf("%s: %s, %s", test.name, res.Status, text)
 		}
 	}
@@ -151,7 +153,7 @@ func TestManyMessagesAreLimited(t *testing.T) {
 	lines := strings.Repeat(`{"content":"aGk=","type":"Text"}`+"\n", 9)
 	for user, want := range map[string]int{"user1": 5, "user2": 5} {
 		req := p.request(http.MethodPost, sendPath, lines, "X-Forwarded-For", "192.0.2.1", "Content-Type", "application/x-ndjson")
-		res, answers := do(t, as{user, newTransport(t, false)}, req)
+		res, answers := do(t, testkit.As{User: user, Base: testkit.NewTransport(t, false)}, req)
 		if n := strings.Count(answers, `{"offset":`); res.StatusCode != http.StatusOK || n != want || strings.Count(answers, `"resource_exhausted"`) != 9-want || strings.Count(answers, `"retryAfter":`) != 9-want {
 			t.Errorf("%s: %s, %s", user, res.Status, answers)
 		}
@@ -160,14 +162,14 @@ func TestManyMessagesAreLimited(t *testing.T) {
 	defer func() { _ = writer.Close() }()
 	req := p.request(http.MethodPost, sendPath, "", "X-Forwarded-For", "192.0.2.1", "Content-Type", "application/x-ndjson")
 	req.Body, req.ContentLength = reader, -1
-	open, err := as{"user3", newTransport(t, false)}.RoundTrip(req)
+	open, err := testkit.As{User: "user3", Base: testkit.NewTransport(t, false)}.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = open.Body.Close() }()
 	for user, want := range map[string]int{"user3": http.StatusTooManyRequests, "user4": http.StatusOK} {
 		req := p.request(http.MethodPost, sendPath, "", "X-Forwarded-For", "192.0.2.1", "Content-Type", "application/x-ndjson")
-		if res, text := do(t, as{user, newTransport(t, false)}, req); res.StatusCode != want {
+		if res, text := do(t, testkit.As{User: user, Base: testkit.NewTransport(t, false)}, req); res.StatusCode != want {
 			t.Errorf("a second request of %s: %s, %s", user, res.Status, text)
 		}
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"net/http"
 	"testing"
+
+	"example.com/simplechat/cmd/internal/testkit"
 )
 
 // A server whose passwords everybody knows answers only under names of this machine: a
@@ -10,7 +12,7 @@ import (
 func TestHostsOfDemoServer(t *testing.T) {
 	t.Parallel()
 	demo := startServer(t, "--allow-host", "chat.example")
-	known := startServer(t, "--users", usersFile(t, "user1:qwerty"))
+	known := startServer(t, "--users", testkit.UsersFile(t, "user1:qwerty"))
 	for _, test := range []struct {
 		name   string
 		server *process
@@ -32,7 +34,7 @@ func TestHostsOfDemoServer(t *testing.T) {
 			if test.host != "" {
 				req.Host = test.host
 			}
-			if res, text := do(t, as{"user1", newTransport(t, false)}, req); res.StatusCode != test.want {
+			if res, text := do(t, testkit.As{User: "user1", Base: testkit.NewTransport(t, false)}, req); res.StatusCode != test.want {
 				t.Errorf("%s, %s: %s, %s", test.name, path, res.Status, text)
 			}
 		}

@@ -15,6 +15,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
@@ -50,7 +51,7 @@ func crowdFile(tb testing.TB) string {
 	for i := range crowd {
 		users = append(users, fmt.Sprintf("user%d:qwerty", i+1))
 	}
-	return usersFile(tb, users...)
+	return testkit.UsersFile(tb, users...)
 }
 
 // pause is how long a client waits before it tries again.
@@ -90,7 +91,7 @@ func (l *load) end() {
 // message that was not acknowledged is sent again with its key until it is;
 // without, it may be stored or not, and the next one follows.
 func (l *load) startSender(user, url string, keys bool, size func() int) {
-	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{user, newTransport(l.tb, true)}}, url)
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: user, Base: testkit.NewTransport(l.tb, true)}}, url)
 	l.senders.Go(func() {
 		for n := 0; !l.done(); n++ {
 			m := ledger.NewMessage(user, n, size())
@@ -229,7 +230,7 @@ func placeOf(h http.Header) (ledger.Place, error) {
 func (l *load) startWatcher(name string, url func() string) {
 	l.See(name)
 	next := l.Next(name)
-	transport := as{"user5", newTransport(l.tb, true)}
+	transport := testkit.As{User: "user5", Base: testkit.NewTransport(l.tb, true)}
 	l.watchers.Go(func() {
 		for l.ctx.Err() == nil {
 			client := chatconnect.NewSimpleChatClient(&http.Client{Transport: transport}, url(), connect.WithGRPC())
@@ -278,7 +279,7 @@ func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *led
 // startProber asks the server at url again and again where the log ends, until the
 // senders have stopped.
 func (l *load) startProber(url string) {
-	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user5", newTransport(l.tb, true)}}, url, connect.WithGRPC())
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user5", Base: testkit.NewTransport(l.tb, true)}}, url, connect.WithGRPC())
 	l.senders.Go(func() {
 		for !l.done() {
 			_ = l.probe(client)
@@ -378,7 +379,7 @@ func (l *load) sendLast(url string) ledger.Place {
 // was refused.
 func (l *load) sendUntilTaken(url, content string) (refusals int) {
 	l.tb.Helper()
-	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user5", newTransport(l.tb, true)}}, url)
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user5", Base: testkit.NewTransport(l.tb, true)}}, url)
 	m := ledger.Message{From: "user5", Content: content, Kind: chatpb.ChatMessage_Text, Timestamp: 1}
 	l.Send(m)
 	for deadline := time.Now().Add(patience); !l.try(client, m, content, true); l.wait(pause) {
@@ -402,7 +403,7 @@ func (l *load) awaitWatchers(end ledger.Place) {
 func readHistory(tb testing.TB, url string, end ledger.Place) []ledger.Placed {
 	tb.Helper()
 	ctx := testContext(tb)
-	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user4", newTransport(tb, true)}}, url, connect.WithGRPC())
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user4", Base: testkit.NewTransport(tb, true)}}, url, connect.WithGRPC())
 	stream, err := client.MessageList(ctx, &chatpb.None{})
 	if err != nil {
 		tb.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // NATS may ask for TLS, a certificate and a password.
@@ -50,7 +52,7 @@ func TestNATSWithTLS(t *testing.T) {
 // answer.
 func TestWaitingForNATSRefusesConnections(t *testing.T) {
 	t.Parallel()
-	addr := net.JoinHostPort("127.0.0.1", freePorts(t, 1)[0])
+	addr := net.JoinHostPort("127.0.0.1", chattest.FreePorts(t, 1)[0])
 	cmd := exec.Command(simplechat(t), "serve", "--listen", addr, "--nats", "nats://127.0.0.1:1")
 	startProcess(t, cmd, cmd.Start)
 	var conn net.Conn

@@ -16,6 +16,8 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/chattest"
+	"example.com/simplechat/cmd/internal/testkit"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -32,7 +34,7 @@ func get(tb testing.TB, url string) (int, string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	res, body := do(tb, newTransport(tb, false), req)
+	res, body := do(tb, testkit.NewTransport(tb, false), req)
 	return res.StatusCode, body
 }
 
@@ -79,11 +81,11 @@ func TestMetrics(t *testing.T) {
 	ctx := testContext(t)
 	p := startServer(t, "--ops-listen=127.0.0.1:0", "--address-wrong-passwords=0")
 	ops := p.ops()
-	readers := []*subscription{subscribe(ctx, t, p.client("user1")), subscribe(ctx, t, p.client("user2", connect.WithGRPC()))}
+	readers := []*chattest.Subscription{chattest.Subscribe(ctx, t, p.client("user1")), chattest.Subscribe(ctx, t, p.client("user2", connect.WithGRPC()))}
 	awaitMetric(t, ops, "simplechat_subscribers", 2)
 	send(ctx, t, p.client("user3"), text("first"), text("second"), text("third"))
 	for _, r := range readers {
-		for string(r.next().GetContent()) != "third" {
+		for string(r.Next().GetContent()) != "third" {
 		}
 	}
 	if _, err := p.client("a-stranger:wr0ng").SendMessage(ctx, &chatpb.ChatMessage{}); codeOf(t, err) != connect.CodeUnauthenticated {
@@ -124,7 +126,7 @@ func TestMetricsOfLimits(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--ops-listen=127.0.0.1:0", "--max-subscribers=1")
 	ops := p.ops()
-	subscribe(testContext(t), t, p.client("user1"))
+	chattest.Subscribe(testContext(t), t, p.client("user1"))
 	stream, err := p.client("user2").MessageList(testContext(t), &chatpb.None{})
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +195,7 @@ func TestOpsPagesOfOtherSites(t *testing.T) {
 		if test.site != "" {
 			req.Header.Set("Sec-Fetch-Site", test.site)
 		}
-		if res, body := do(t, newTransport(t, false), req); res.StatusCode != test.want {
+		if res, body := do(t, testkit.NewTransport(t, false), req); res.StatusCode != test.want {
 			t.Errorf("%s: %s: %.100s", test.name, res.Status, body)
 		}
 	}
@@ -257,7 +259,7 @@ func TestReadiness(t *testing.T) {
 // A server that waits for its log says so.
 func TestNotReadyBeforeLog(t *testing.T) {
 	t.Parallel()
-	ports := freePorts(t, 2)
+	ports := chattest.FreePorts(t, 2)
 	cmd := shell(t, `exec "$0" serve --nats nats://127.0.0.1:`+ports[0]+` --listen 127.0.0.1:0 --ops-listen 127.0.0.1:`+ports[1])
 	p := startProcess(t, cmd, cmd.Start)
 	p.waitLog(regexp.MustCompile("the log is not open yet")) // it takes calls by then
@@ -271,16 +273,16 @@ func TestStreamsAreLogged(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
 	p := startServerEnv(t, []string{"SIMPLECHAT_LOG_FORMAT=auto"}, "--listen=127.0.0.1:0")
-	sub := subscribe(ctx, t, p.client("user2", connect.WithGRPC()))
+	sub := chattest.Subscribe(ctx, t, p.client("user2", connect.WithGRPC()))
 	p.waitLog(regexp.MustCompile(`^\{.*"msg":"subscribed","user":"user2","peer":"127\.0\.0\.1:\d+","protocol":"grpc","offset":1\}`))
 	before := strings.Count(p.logText(), "\n")
 	for range 20 {
 		send(ctx, t, p.client("user1"), text("hello"))
-		sub.next()
+		sub.Next()
 	}
 	if after := strings.Count(p.logText(), "\n"); after != before {
 		t.Errorf("%d lines for 20 messages", after-before)
 	}
-	_ = sub.stream.Close()
+	_ = sub.Stream.Close()
 	p.waitLog(regexp.MustCompile(`^\{.*"msg":"subscriber left","user":"user2","peer":"127\.0\.0\.1:\d+","protocol":"grpc","duration":\d+,"delivered":20,"reason":"the client left"\}`))
 }

@@ -4,13 +4,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"example.com/simplechat/cmd/internal/testkit"
 )
 
 func TestPage(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--memory", "--max-content", "123KiB")
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
-		transport := newTransport(t, http2)
+		transport := testkit.NewTransport(t, http2)
 		res, body := do(t, transport, p.request(http.MethodGet, "/", ""))
 		if res.StatusCode != http.StatusOK || res.Header.Get("Content-Security-Policy") == "" {
 			t.Errorf("%s: status %d, %v", name, res.StatusCode, res.Header)
@@ -29,7 +31,7 @@ func TestPage(t *testing.T) {
 func TestNoPage(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--memory", "--no-page")
-	if res, body := do(t, newTransport(t, false), p.request(http.MethodGet, "/", "")); res.StatusCode != http.StatusNotFound {
+	if res, body := do(t, testkit.NewTransport(t, false), p.request(http.MethodGet, "/", "")); res.StatusCode != http.StatusNotFound {
 		t.Errorf("status %d: %s", res.StatusCode, body)
 	}
 	if got := health(t, p); got != serving {

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,7 +14,6 @@ import (
 	"regexp"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,7 +22,9 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/nosecret"
+	"example.com/simplechat/cmd/internal/testkit"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -338,9 +337,7 @@ func (l *endingLog) Write(p []byte) (int, error) {
 // testContext returns a context that ends with the test, or when patience does.
 func testContext(tb testing.TB) context.Context {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
-	tb.Cleanup(cancel)
-	return ctx
+	return chattest.Context(tb, patience)
 }
 
 // tempFile writes a file that is gone after the test.
@@ -353,59 +350,11 @@ func tempFile(tb testing.TB, name, content string) string {
 	return path
 }
 
-// freePorts returns ports of loopback that nobody listens on, and that no system
-// hands out by itself: until they are used nobody else gets them.
-func freePorts(tb testing.TB, n int) []string {
-	tb.Helper()
-	var ports []string
-	for len(ports) < n {
-		port := strconv.Itoa(10_000 + rand.IntN(20_000))
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
-		if err != nil {
-			continue
-		}
-		defer l.Close() // all are open at a time, so that they differ
-		ports = append(ports, port)
-	}
-	return ports
-}
-
-// newTransport returns a transport of its own for either HTTP/1.1 or HTTP/2
-// with prior knowledge.
-func newTransport(tb testing.TB, http2 bool) *http.Transport {
-	tb.Helper()
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(!http2)
-	protocols.SetHTTP2(http2)
-	protocols.SetUnencryptedHTTP2(http2)
-	rt := &http.Transport{Protocols: protocols}
-	tb.Cleanup(rt.CloseIdleConnections)
-	return rt
-}
-
-// as is a transport that adds a user's credentials, the demo users' password
-// unless there is a colon and another.
-type as struct {
-	user string
-	base http.RoundTripper
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (a as) RoundTrip(r *http.Request) (*http.Response, error) {
-	name, password, ok := strings.Cut(a.user, ":")
-	if !ok {
-		password = "qwerty"
-	}
-	r = r.Clone(r.Context())
-	r.SetBasicAuth(name, password)
-	return a.base.RoundTrip(r)
-}
-
 // client returns a connect client for user over HTTP/2, on a connection of its
 // own.
 func (p *process) client(user string, opts ...connect.ClientOption) chatconnect.SimpleChatClient {
 	p.tb.Helper()
-	httpClient := &http.Client{Transport: as{user, newTransport(p.tb, true)}}
+	httpClient := &http.Client{Transport: testkit.As{User: user, Base: testkit.NewTransport(p.tb, true)}}
 	return chatconnect.NewSimpleChatClient(httpClient, p.url(""), opts...)
 }
 
@@ -415,7 +364,7 @@ func (p *process) post(path, body string, header ...string) (*http.Response, str
 	p.tb.Helper()
 	req := p.request(http.MethodPost, path, body, header...)
 	req.SetBasicAuth("user1", "qwerty")
-	return do(p.tb, newTransport(p.tb, false), req)
+	return do(p.tb, testkit.NewTransport(p.tb, false), req)
 }
 
 // request returns a request with a JSON body and further header fields.
@@ -464,54 +413,6 @@ func send(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClien
 		if _, err := client.SendMessage(ctx, msg); err != nil {
 			tb.Fatalf("send: %v", err)
 		}
-	}
-}
-
-// subscription reads a messageList stream message by message.
-type subscription struct {
-	tb      testing.TB
-	stream  *connect.ServerStreamForClient[chatpb.ChatMessages]
-	pending []*chatpb.ChatMessage
-}
-
-// subscribe opens a stream, and returns when the first batch is there: what it
-// held is pending.
-func subscribe(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClient) *subscription {
-	tb.Helper()
-	stream, err := client.MessageList(ctx, &chatpb.None{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = stream.Close() })
-	if !stream.Receive() {
-		tb.Fatalf("no first batch: %v", stream.Err())
-	}
-	return &subscription{tb: tb, stream: stream, pending: stream.Msg().GetMessages()}
-}
-
-// next returns the next message.
-func (s *subscription) next() *chatpb.ChatMessage {
-	s.tb.Helper()
-	for len(s.pending) == 0 {
-		if !s.stream.Receive() {
-			s.tb.Fatalf("stream ended: %v", s.stream.Err())
-		}
-		s.pending = s.stream.Msg().GetMessages()
-	}
-	msg := s.pending[0]
-	s.pending = s.pending[1:]
-	return msg
-}
-
-// end checks that the server ends the stream, with trailers that say
-// unavailable: an error of the client's own would mean that the connection
-// just broke.
-func (s *subscription) end() {
-	s.tb.Helper()
-	for s.stream.Receive() {
-	}
-	if err := s.stream.Err(); connect.CodeOf(err) != connect.CodeUnavailable || !connect.IsWireError(err) {
-		s.tb.Errorf("stream ended with %v, unavailable from the server was due", err)
 	}
 }
 

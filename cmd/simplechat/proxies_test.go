@@ -15,6 +15,8 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/chattest"
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -66,7 +68,7 @@ func newTLSProxy(tb testing.TB, start func(port, cert, key, both string) *exec.C
 		}
 		both = append(both, text...)
 	}
-	port := freePorts(tb, 1)[0]
+	port := chattest.FreePorts(tb, 1)[0]
 	cmd := start(port, cert, key, tempFile(tb, "both.pem", string(both)))
 	startProcess(tb, cmd, cmd.Start)
 	p := &tlsProxy{tb, "https://127.0.0.1:" + port, roots}
@@ -82,14 +84,14 @@ func newTLSProxy(tb testing.TB, start func(port, cert, key, both string) *exec.C
 
 // transport returns a transport of its own to the proxy.
 func (p *tlsProxy) transport(http2 bool) *http.Transport {
-	rt := newTransport(p.tb, http2)
+	rt := testkit.NewTransport(p.tb, http2)
 	rt.TLSClientConfig = &tls.Config{RootCAs: p.roots}
 	return rt
 }
 
 // client returns a client below a prefix.
 func (p *tlsProxy) client(prefix string, http2 bool, opts ...connect.ClientOption) chatconnect.SimpleChatClient {
-	return chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user1", p.transport(http2)}}, p.url+prefix, opts...)
+	return chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user1", Base: p.transport(http2)}}, p.url+prefix, opts...)
 }
 
 // nginx returns what starts nginx with a server block.
@@ -186,16 +188,16 @@ func behindProxy(t *testing.T, p *tlsProxy, prefix string, grpc bool) {
 	}
 	sender := p.client(prefix, true)
 	send(ctx, t, sender, text("history"), image(1<<20))
-	subs := make(map[string]*subscription)
+	subs := make(map[string]*chattest.Subscription)
 	for name, client := range clients {
-		subs[name] = subscribe(ctx, t, client)
+		subs[name] = chattest.Subscribe(ctx, t, client)
 		send(ctx, t, client, text("sent by "+name))
 	}
 	send(ctx, t, sender, text("live"))
 	for name, sub := range subs {
 		sizes := 0
 		for got := ""; got != "live"; {
-			msg := sub.next()
+			msg := sub.Next()
 			sizes += len(msg.GetContent())
 			got = string(msg.GetContent())
 		}
@@ -212,14 +214,14 @@ func behindProxy(t *testing.T, p *tlsProxy, prefix string, grpc bool) {
 	}
 	for beat := range 3 { // 75 s
 		for name, sub := range subs {
-			if !sub.stream.Receive() {
-				t.Fatalf("%s: heartbeat %d: %v", name, beat+1, sub.stream.Err())
+			if !sub.Stream.Receive() {
+				t.Fatalf("%s: heartbeat %d: %v", name, beat+1, sub.Stream.Err())
 			}
 		}
 	}
 	send(ctx, t, sender, text("after idleness"))
 	for name, sub := range subs {
-		if got := string(sub.next().GetContent()); got != "after idleness" {
+		if got := string(sub.Next().GetContent()); got != "after idleness" {
 			t.Errorf("%s: %q", name, got)
 		}
 	}

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // TestREADMECluster runs the operators' recipe for more than one machine, in an empty
@@ -59,7 +61,7 @@ type recipe struct {
 func otherPorts(tb testing.TB, ports ...string) *strings.Replacer {
 	tb.Helper()
 	var pairs []string
-	for i, free := range freePorts(tb, len(ports)) {
+	for i, free := range chattest.FreePorts(tb, len(ports)) {
 		pairs = append(pairs, ":"+ports[i], ":"+free, "-p "+ports[i], "-p "+free)
 	}
 	return strings.NewReplacer(pairs...)

@@ -18,6 +18,8 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/chattest"
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -29,10 +31,10 @@ func TestCertificateIsReloaded(t *testing.T) {
 	cert, key, roots := certificate(t)
 	newCert, newKey, newRoots := certificate(t)
 	p := startServer(t, "--tls-cert", cert, "--tls-key", key)
-	rt := newTransport(t, true)
+	rt := testkit.NewTransport(t, true)
 	rt.TLSClientConfig = &tls.Config{RootCAs: roots}
-	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user1", rt}}, "https://"+p.addr, connect.WithGRPC())
-	sub := subscribe(ctx, t, client)
+	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user1", Base: rt}}, "https://"+p.addr, connect.WithGRPC())
+	sub := chattest.Subscribe(ctx, t, client)
 
 	putFile(t, cert, newCert) // a renewal writes one file first
 	p.waitLog(regexp.MustCompile(`level=ERROR msg="not reloaded: the old certificate.*private key`))
@@ -45,7 +47,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 		t.Errorf("the new certificate: %v", err)
 	}
 	send(ctx, t, client, text("on the old connection"))
-	if got := sub.next(); string(got.GetContent()) != "on the old connection" {
+	if got := sub.Next(); string(got.GetContent()) != "on the old connection" {
 		t.Errorf("got %v", got)
 	}
 }
@@ -58,11 +60,11 @@ func TestHangupReloads(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	p.waitLog(regexp.MustCompile(`msg="reloaded the certificate"`))
 	plain := startServer(t)
-	sub := subscribe(testContext(t), t, plain.client("user1"))
+	sub := chattest.Subscribe(testContext(t), t, plain.client("user1"))
 	plain.signal(syscall.SIGHUP)
 	plain.waitLog(regexp.MustCompile(`msg="reloading, as SIGHUP asks"`))
 	send(testContext(t), t, plain.client("user1"), text("still here"))
-	sub.next()
+	sub.Next()
 }
 
 // putFile puts a copy of a file in the place of another, in one step.
@@ -113,7 +115,7 @@ func TestSelfSigned(t *testing.T) {
 // unixTransport dials a socket in the file system, whatever the URL says.
 func unixTransport(tb testing.TB, path string) *http.Transport {
 	tb.Helper()
-	rt := newTransport(tb, true)
+	rt := testkit.NewTransport(tb, true)
 	rt.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
@@ -139,10 +141,10 @@ func TestListensOnSeveralAddresses(t *testing.T) {
 	<-first.exited
 	p := start()
 	p.waitLog(regexp.MustCompile(`msg=listening addr=` + regexp.QuoteMeta(path)))
-	sub := subscribe(ctx, t, p.client("user1"))
-	byPath := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user2", unixTransport(t, path)}}, "http://localhost", connect.WithGRPC())
+	sub := chattest.Subscribe(ctx, t, p.client("user1"))
+	byPath := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user2", Base: unixTransport(t, path)}}, "http://localhost", connect.WithGRPC())
 	send(ctx, t, byPath, text("by the path"))
-	if got := sub.next(); string(got.GetContent()) != "by the path" {
+	if got := sub.Next(); string(got.GetContent()) != "by the path" {
 		t.Errorf("got %v", got)
 	}
 	p.stop()
@@ -232,7 +234,7 @@ func TestLogWithoutReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePorts(t, 1)[0]
+	port := chattest.FreePorts(t, 1)[0]
 	cmd := shell(t, `exec "$0" serve --memory --log-level debug --listen 127.0.0.1:`+port)
 	cmd.Stderr = write
 	if err := cmd.Start(); err != nil {
@@ -254,7 +256,7 @@ func TestLogWithoutReader(t *testing.T) {
 		}
 	}
 	for range 10 { // each logs a line
-		subscribe(ctx, t, p.client("user1"))
+		chattest.Subscribe(ctx, t, p.client("user1"))
 	}
 	send(ctx, t, p.client("user1"), text("still here"))
 	p.signal(syscall.SIGTERM)

@@ -18,6 +18,8 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/chattest"
+	"example.com/simplechat/cmd/internal/testkit"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -38,7 +40,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	for i := range reloadSenders {
 		users = append(users, fmt.Sprintf("user%d:qwerty", i))
 	}
-	file := usersFile(t, users...)
+	file := testkit.UsersFile(t, users...)
 	p := startServer(t, "--memory", "--users", file, "--tls-cert", cert, "--tls-key", key)
 	l := &reloadLoad{t: t, addr: p.addr, roots: roots, stop: make(chan struct{})}
 	t.Cleanup(l.end)
@@ -89,7 +91,7 @@ type reloadLoad struct {
 
 // newClient returns a client with connections of its own, which are counted in dials.
 func (l *reloadLoad) newClient(user string, roots *x509.CertPool, dials *atomic.Int64) *http.Client {
-	rt := newTransport(l.t, true)
+	rt := testkit.NewTransport(l.t, true)
 	rt.TLSClientConfig = &tls.Config{RootCAs: roots}
 	rt.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if dials != nil {
@@ -97,18 +99,18 @@ func (l *reloadLoad) newClient(user string, roots *x509.CertPool, dials *atomic.
 		}
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}
-	return &http.Client{Transport: as{user, rt}}
+	return &http.Client{Transport: testkit.As{User: user, Base: rt}}
 }
 
 // subscribe reads a stream until the last message, and checks that each sender's
 // messages come once and in order.
 func (l *reloadLoad) subscribe(user string) {
 	client := chatconnect.NewSimpleChatClient(l.newClient(user, l.roots, &l.dials), "https://"+l.addr, connect.WithGRPC())
-	sub := subscribe(l.t.Context(), l.t, client)
+	sub := chattest.Subscribe(l.t.Context(), l.t, client)
 	l.subscribers.Go(func() {
 		next := make(map[string]int)
 		for {
-			for _, m := range sub.pending {
+			for _, m := range sub.Pending {
 				content, from := string(m.GetContent()), m.GetFrom()
 				if content == lastContent {
 					l.checkAll(next)
@@ -123,11 +125,11 @@ func (l *reloadLoad) subscribe(user string) {
 				}
 				next[from]++
 			}
-			if !sub.stream.Receive() {
-				l.t.Errorf("a stream ended: %v", sub.stream.Err())
+			if !sub.Stream.Receive() {
+				l.t.Errorf("a stream ended: %v", sub.Stream.Err())
 				return
 			}
-			sub.pending = sub.stream.Msg().GetMessages()
+			sub.Pending = sub.Stream.Msg().GetMessages()
 		}
 	})
 }

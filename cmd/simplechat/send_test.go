@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/login"
 )
 
@@ -226,7 +227,7 @@ func TestLongPipe(t *testing.T) {
 func TestPipeIsLimited(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--memory", "--user-sends=1000", "--user-send-burst=1000", "--trusted-proxy=127.0.0.0/8")
-	proxy := &httputil.ReverseProxy{Transport: newTransport(t, true), FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
+	proxy := &httputil.ReverseProxy{Transport: testkit.NewTransport(t, true), FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "http", Host: p.addr})
 		r.Out.Header.Set("X-Forwarded-For", "192.0.2.1") // loopback has no limits
 	}}

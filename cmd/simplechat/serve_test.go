@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -156,7 +157,7 @@ func checkOneLine(tb testing.TB, got result, want ...string) {
 // explicitly allowed. On loopback: always.
 func TestDemoUsersWhereAllowed(t *testing.T) {
 	t.Parallel()
-	own := "--users=" + usersFile(t, "ada:s3cr3t")
+	own := "--users=" + testkit.UsersFile(t, "ada:s3cr3t")
 	for _, tt := range []struct {
 		name, user string
 		args       []string

@@ -27,6 +27,8 @@ import (
 	reflectpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
+	"example.com/simplechat/cmd/internal/testkit"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -70,7 +72,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf("by Connect: %q", got)
 	}
 	client := connect.NewClient[healthpb.HealthCheckRequest, healthpb.HealthCheckResponse](
-		&http.Client{Transport: newTransport(t, true)}, p.url(healthCheck), connect.WithGRPC())
+		&http.Client{Transport: testkit.NewTransport(t, true)}, p.url(healthCheck), connect.WithGRPC())
 	for _, service := range []string{"", chatconnect.SimpleChatName} {
 		res, err := client.CallUnary(testContext(t), connect.NewRequest(&healthpb.HealthCheckRequest{Service: service}))
 		if err != nil || res.Msg.GetStatus() != healthpb.HealthCheckResponse_SERVING {
@@ -89,7 +91,7 @@ func TestHealthWatch(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--drain-delay", "1s")
 	client := connect.NewClient[healthpb.HealthCheckRequest, healthpb.HealthCheckResponse](
-		&http.Client{Transport: newTransport(t, true)}, p.url("/grpc.health.v1.Health/Watch"), connect.WithGRPC())
+		&http.Client{Transport: testkit.NewTransport(t, true)}, p.url("/grpc.health.v1.Health/Watch"), connect.WithGRPC())
 	unknown, err := client.CallServerStream(testContext(t), connect.NewRequest(&healthpb.HealthCheckRequest{Service: "other"}))
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +125,7 @@ func TestReflection(t *testing.T) {
 			t.Parallel()
 			// The two versions differ in the name of the service only.
 			client := connect.NewClient[reflectpb.ServerReflectionRequest, reflectpb.ServerReflectionResponse](
-				&http.Client{Transport: newTransport(t, true)},
+				&http.Client{Transport: testkit.NewTransport(t, true)},
 				p.url("/grpc.reflection."+version+".ServerReflection/ServerReflectionInfo"), connect.WithGRPC())
 			stream := client.CallBidiStream(testContext(t))
 			defer func() { _ = stream.CloseRequest() }()
@@ -146,7 +148,7 @@ func TestReflection(t *testing.T) {
 			}
 		})
 	}
-	stream := grpcreflect.NewClient(&http.Client{Transport: newTransport(t, true)}, p.url(""), connect.WithGRPC()).NewStream(testContext(t))
+	stream := grpcreflect.NewClient(&http.Client{Transport: testkit.NewTransport(t, true)}, p.url(""), connect.WithGRPC()).NewStream(testContext(t))
 	files, err := stream.FileContainingSymbol(chatconnect.SimpleChatName)
 	if err != nil || len(files) == 0 || files[0].GetPackage() != "qtgrpc.examples.chat" {
 		t.Errorf("schema: %v, %v", files, err)
@@ -165,7 +167,7 @@ func TestTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx := testContext(t)
-			rt := newTransport(t, http2)
+			rt := testkit.NewTransport(t, http2)
 			rt.TLSClientConfig = &tls.Config{RootCAs: roots}
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+p.addr+healthCheck, strings.NewReader("{}"))
 			if err != nil {
@@ -179,10 +181,10 @@ func TestTLS(t *testing.T) {
 			if http2 {
 				opts = append(opts, connect.WithGRPC())
 			}
-			client := chatconnect.NewSimpleChatClient(&http.Client{Transport: as{"user1", rt}}, "https://"+p.addr, opts...)
+			client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user1", Base: rt}}, "https://"+p.addr, opts...)
 			send(ctx, t, client, text(name))
-			sub := subscribe(ctx, t, client)
-			for string(sub.next().GetContent()) != name {
+			sub := chattest.Subscribe(ctx, t, client)
+			for string(sub.Next().GetContent()) != name {
 			}
 		})
 	}
@@ -234,7 +236,7 @@ func TestCORS(t *testing.T) {
 	preflight := func(origin string) http.Header {
 		req := p.request(http.MethodOptions, send, "", "Origin", origin,
 			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", asked)
-		res, _ := do(t, newTransport(t, false), req)
+		res, _ := do(t, testkit.NewTransport(t, false), req)
 		if res.StatusCode >= 300 {
 			t.Errorf("preflight of %s: %s", origin, res.Status)
 		}
@@ -253,7 +255,7 @@ func TestCORS(t *testing.T) {
 		}
 		for _, password := range []string{"qwerty", "wrong"} { // a page must be able to read errors too
 			req := p.request(http.MethodPost, send, `{"content":"aGk=","type":"Text"}`, "Origin", origin)
-			res, _ := do(t, as{"user1:" + password, newTransport(t, false)}, req)
+			res, _ := do(t, testkit.As{User: "user1:" + password, Base: testkit.NewTransport(t, false)}, req)
 			if ok := res.StatusCode == http.StatusOK; ok != (password == "qwerty") {
 				t.Errorf("password %q: %s", password, res.Status)
 			}
@@ -270,7 +272,7 @@ func TestCORS(t *testing.T) {
 	}
 	const stranger = "https://chat.example.com.evil.example"
 	req := p.request(http.MethodPost, send, `{"content":"aGk=","type":"Text"}`, "Origin", stranger)
-	answer, _ := do(t, as{"user1", newTransport(t, false)}, req)
+	answer, _ := do(t, testkit.As{User: "user1", Base: testkit.NewTransport(t, false)}, req)
 	for where, h := range map[string]http.Header{"preflight": preflight(stranger), "answer": answer.Header} {
 		for name := range h {
 			if strings.HasPrefix(name, "Access-Control-") {
@@ -292,7 +294,7 @@ func TestLargeHeaderIsRefused(t *testing.T) {
 		t.Errorf("HTTP/1.1, 21 KiB: %s", res.Status)
 	}
 	req := p.request(http.MethodPost, send, `{}`, "X-Large", strings.Repeat("x", 21<<10))
-	if res, err := (as{"user1", newTransport(t, true)}).RoundTrip(req); err == nil { // Go's client knows the server's limit
+	if res, err := (testkit.As{User: "user1", Base: testkit.NewTransport(t, true)}).RoundTrip(req); err == nil { // Go's client knows the server's limit
 		_ = res.Body.Close()
 		if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 			t.Errorf("HTTP/2, 21 KiB: %s", res.Status)
@@ -370,12 +372,12 @@ func TestMaxContent(t *testing.T) {
 
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
-	sub := subscribe(testContext(t), t, startServer(t, "--heartbeat", "20ms").client("user1"))
+	sub := chattest.Subscribe(testContext(t), t, startServer(t, "--heartbeat", "20ms").client("user1"))
 	for range 3 {
-		if !sub.stream.Receive() {
-			t.Fatal(sub.stream.Err())
+		if !sub.Stream.Receive() {
+			t.Fatal(sub.Stream.Err())
 		}
-		if got := sub.stream.Msg().GetMessages(); len(got) > 0 {
+		if got := sub.Stream.Msg().GetMessages(); len(got) > 0 {
 			t.Errorf("a heartbeat with messages: %v", got)
 		}
 	}
@@ -432,10 +434,10 @@ func TestMaxStreams(t *testing.T) {
 func TestNoCredentialInLog(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	p := startServer(t, "--log-level", "debug", "--users", usersFile(t, "ada:s3cr3t"))
+	p := startServer(t, "--log-level", "debug", "--users", testkit.UsersFile(t, "ada:s3cr3t"))
 	client := p.client("ada:s3cr3t", connect.WithGRPC())
 	send(ctx, t, client, text("content"))
-	subscribe(ctx, t, client)
+	chattest.Subscribe(ctx, t, client)
 	_, err := p.client("ada:wr0ng").SendMessage(ctx, &chatpb.ChatMessage{})
 	if code := codeOf(t, err); code != connect.CodeUnauthenticated {
 		t.Errorf("wrong password: %v", err)

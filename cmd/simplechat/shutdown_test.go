@@ -17,6 +17,8 @@ import (
 	"connectrpc.com/connect"
 	"connectrpc.com/grpcreflect"
 
+	"example.com/simplechat/chatsvc/chattest"
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -35,18 +37,18 @@ func TestSignalEndsServer(t *testing.T) {
 			t.Parallel()
 			ctx := testContext(t)
 			p := startServer(t)
-			var readers []*subscription
+			var readers []*chattest.Subscription
 			for _, opts := range protocols {
-				readers = append(readers, subscribe(ctx, t, p.client("user1", opts...)))
+				readers = append(readers, chattest.Subscribe(ctx, t, p.client("user1", opts...)))
 			}
 			lines := openLines(ctx, t, p)
 			send(ctx, t, p.client("user2"), text("last words"))
 			p.signal(sig)
 			for _, reader := range readers {
-				if got := reader.next(); string(got.GetContent()) != "last words" {
+				if got := reader.Next(); string(got.GetContent()) != "last words" {
 					t.Errorf("got %v, what was acknowledged before the end was due", got)
 				}
-				reader.end()
+				reader.EndsWith(connect.CodeUnavailable)
 			}
 			if got := lines(); !strings.Contains(got, `"content":"bGFzdCB3b3Jkcw=="`) || !strings.Contains(got, `{"code":"unavailable"`) {
 				t.Errorf("curl's stream ended with %q", got)
@@ -74,7 +76,7 @@ var protocols = map[string][]connect.ClientOption{
 func openLines(ctx context.Context, tb testing.TB, p *process) func() string {
 	tb.Helper()
 	req := p.request(http.MethodPost, chatconnect.SimpleChatMessageListProcedure, "{}").WithContext(ctx)
-	res, err := as{"user1", newTransport(tb, false)}.RoundTrip(req)
+	res, err := testkit.As{User: "user1", Base: testkit.NewTransport(tb, false)}.RoundTrip(req)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -103,19 +105,19 @@ func TestStuckClientsDoNotKeepServer(t *testing.T) {
 	fillHistory(ctx, t, p)
 	subscribeAndStopReading(t, p)
 	// HTTP/2: nobody reads the second batch, so the flow-control window closes.
-	subscribe(ctx, t, p.client("user3", connect.WithGRPC()))
-	reflection := grpcreflect.NewClient(&http.Client{Transport: newTransport(t, true)}, p.url(""), connect.WithGRPC()).NewStream(ctx)
+	chattest.Subscribe(ctx, t, p.client("user3", connect.WithGRPC()))
+	reflection := grpcreflect.NewClient(&http.Client{Transport: testkit.NewTransport(t, true)}, p.url(""), connect.WithGRPC()).NewStream(ctx)
 	if _, err := reflection.ListServices(); err != nil {
 		t.Fatal(err)
 	}
-	reader := subscribe(ctx, t, atEnd(p))
+	reader := chattest.Subscribe(ctx, t, atEnd(p))
 	if status := health(t, p); status != serving {
 		t.Errorf("health before the end: %q", status)
 	}
 
 	start := time.Now()
 	p.signal(syscall.SIGTERM)
-	reader.end()
+	reader.EndsWith(connect.CodeUnavailable)
 	for deadline := time.Now().Add(patience); health(t, p) != notServing; {
 		if time.Now().After(deadline) {
 			t.Fatal("health checks do not say that the server is ending")
@@ -189,7 +191,7 @@ func subscribeAndStopReading(tb testing.TB, p *process) {
 
 // atEnd returns a client whose stream begins with the next message.
 func atEnd(p *process) chatconnect.SimpleChatClient {
-	rt := withHeader{"Chat-Offset", "end", as{"user1", newTransport(p.tb, true)}}
+	rt := withHeader{"Chat-Offset", "end", testkit.As{User: "user1", Base: testkit.NewTransport(p.tb, true)}}
 	return chatconnect.NewSimpleChatClient(&http.Client{Transport: rt}, p.url(""), connect.WithGRPC())
 }
 

@@ -15,6 +15,7 @@ import (
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
@@ -48,9 +49,9 @@ func TestTracing(t *testing.T) {
 	defer collector.Close()
 	p := startServerEnv(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL}, "--listen=127.0.0.1:0")
 	ctx := testContext(t)
-	sub := subscribe(ctx, t, p.client("user1", connect.WithGRPC()))
+	sub := chattest.Subscribe(ctx, t, p.client("user1", connect.WithGRPC()))
 	send(ctx, t, p.client("user2"), text("a message's content"))
-	sub.next()
+	sub.Next()
 	if _, err := p.client("user2:wr0ng").SendMessage(ctx, &chatpb.ChatMessage{}); codeOf(t, err) != connect.CodeUnauthenticated {
 		t.Error(err)
 	}

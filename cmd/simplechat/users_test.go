@@ -14,6 +14,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"example.com/simplechat/chatsvc/chattest"
+	"example.com/simplechat/cmd/internal/testkit"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -77,7 +79,7 @@ func TestUsersCommands(t *testing.T) {
 // What is wrong is said in one line, which holds no password, and nothing is changed.
 func TestUsersMistakes(t *testing.T) {
 	t.Parallel()
-	file := usersFile(t, "ada:s3cr3t")
+	file := testkit.UsersFile(t, "ada:s3cr3t")
 	plain := tempFile(t, "plain.json", `{"users":[{"name":"ada","password":"s3cr3t"}]}`)
 	htpasswd := tempFile(t, "htpasswd", "# made long ago\nbob:$apr1$s3cr3t\n")
 	colonless := tempFile(t, "htpasswd", "bob\n")
@@ -133,22 +135,22 @@ var (
 func TestUsersWhileServing(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	file := usersFile(t, "ada:s3cr3t", "bob:s3cr3t", "eve:s3cr3t")
+	file := testkit.UsersFile(t, "ada:s3cr3t", "bob:s3cr3t", "eve:s3cr3t")
 	token := strings.TrimSpace(mustRun(t, "", "token", "add", "eve", "--label=bot", "--users", file))
 	p := startServer(t, "--users", file, "--log-level", "debug")
-	stays := subscribe(ctx, t, p.client("eve:s3cr3t", connect.WithGRPC()))
-	removed := subscribe(ctx, t, p.client("ada:s3cr3t", connect.WithGRPC()))
-	changed := subscribe(ctx, t, p.client("bob:s3cr3t", connect.WithGRPC()))
-	revoked := subscribe(ctx, t, p.bearer(token))
+	stays := chattest.Subscribe(ctx, t, p.client("eve:s3cr3t", connect.WithGRPC()))
+	removed := chattest.Subscribe(ctx, t, p.client("ada:s3cr3t", connect.WithGRPC()))
+	changed := chattest.Subscribe(ctx, t, p.client("bob:s3cr3t", connect.WithGRPC()))
+	revoked := chattest.Subscribe(ctx, t, p.bearer(token))
 	send(ctx, t, p.bearer(token), text("by a token"))
 	send(ctx, t, p.client("eve:"+token), text("by a token as the password"))
 
 	mustRun(t, "", "remove", "ada", "--users", file)
-	removed.endsWith(connect.CodeUnauthenticated)
+	removed.EndsWith(connect.CodeUnauthenticated)
 	mustRun(t, "n3w\n", "passwd", "bob", "--password-stdin", "--users", file)
-	changed.endsWith(connect.CodeUnauthenticated)
+	changed.EndsWith(connect.CodeUnauthenticated)
 	mustRun(t, "", "token", "revoke", "eve", "--label=bot", "--users", file)
-	revoked.endsWith(connect.CodeUnauthenticated)
+	revoked.EndsWith(connect.CodeUnauthenticated)
 	for _, client := range []chatconnect.SimpleChatClient{p.client("ada:s3cr3t"), p.client("bob:s3cr3t"), p.bearer(token), p.client("eve:" + token)} {
 		if _, err := client.SendMessage(ctx, text("x")); codeOf(t, err) != connect.CodeUnauthenticated {
 			t.Errorf("old credentials: %v", err)
@@ -169,7 +171,7 @@ func TestUsersWhileServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"by a token", "by a token as the password", "by the new password", "with a broken file"} {
-		if got := stays.next(); string(got.GetContent()) != want {
+		if got := stays.Next(); string(got.GetContent()) != want {
 			t.Errorf("%v, %q was due", got, want)
 		}
 	}
@@ -185,12 +187,12 @@ func TestUsersWhileServing(t *testing.T) {
 func TestUsersOnHangup(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	p := startServer(t, "--users", usersFile(t, "ada:s3cr3t"))
-	sub := subscribe(ctx, t, p.client("ada:s3cr3t"))
+	p := startServer(t, "--users", testkit.UsersFile(t, "ada:s3cr3t"))
+	sub := chattest.Subscribe(ctx, t, p.client("ada:s3cr3t"))
 	p.signal(syscall.SIGHUP)
 	p.waitLog(reloaded)
 	send(ctx, t, p.client("ada:s3cr3t"), text("after SIGHUP"))
-	sub.next()
+	sub.Next()
 	p.stop()
 }
 
@@ -216,7 +218,7 @@ func TestImportHtpasswd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := usersFile(t, "ada:x")
+	file := testkit.UsersFile(t, "ada:x")
 	htpasswd := tempFile(t, "htpasswd", "# comment\n\nbob:$2y$"+string(hash[4:])+"\r\neve:"+string(hash)+"\n")
 	if got := mustRun(t, "", "import-htpasswd", "--users", file, htpasswd); got != "users added: 2\n" {
 		t.Errorf("%q", got)
@@ -249,7 +251,7 @@ func TestUsersFileIsTheScheme(t *testing.T) {
 // bearer returns a client over gRPC with a token.
 func (p *process) bearer(token string) chatconnect.SimpleChatClient {
 	p.tb.Helper()
-	httpClient := &http.Client{Transport: bearer{token, newTransport(p.tb, true)}}
+	httpClient := &http.Client{Transport: bearer{token, testkit.NewTransport(p.tb, true)}}
 	return chatconnect.NewSimpleChatClient(httpClient, p.url(""), connect.WithGRPC())
 }
 
@@ -264,14 +266,4 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+b.token)
 	return b.base.RoundTrip(r)
-}
-
-// endsWith checks that the server ends the stream with a code.
-func (s *subscription) endsWith(code connect.Code) {
-	s.tb.Helper()
-	for s.stream.Receive() {
-	}
-	if err := s.stream.Err(); connect.CodeOf(err) != code || !connect.IsWireError(err) {
-		s.tb.Errorf("stream ended with %v, %v from the server was due", err, code)
-	}
 }

@@ -1,4 +1,4 @@
-package main
+package testkit
 
 import (
 	"encoding/json"
@@ -13,8 +13,8 @@ import (
 // cheap hashes in microseconds: the tests' passwords are no secrets.
 var cheap = &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
-// usersFile returns the path of a user database with users as NAME:PASSWORD.
-func usersFile(tb testing.TB, users ...string) string {
+// UsersFile returns the path of a user database with users as NAME:PASSWORD.
+func UsersFile(tb testing.TB, users ...string) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "users.json")
 	writeUsers(tb, path, users...)
