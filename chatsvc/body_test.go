@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/h2"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -61,8 +62,8 @@ func TestRefusedBodyIsNotTakenForARequest(t *testing.T) {
 				t.Errorf("a second answer: %s", res.Status)
 			}
 			f := face{service: svc, server: s, protocol: wireProtocols[0]}
-			if sub := subscribe(ctx, t, f.as(t, "user1", "qwerty")); len(sub.pending) > 0 {
-				t.Errorf("%d messages from inside a refused body", len(sub.pending))
+			if sub := chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty")); len(sub.Pending) > 0 {
+				t.Errorf("%d messages from inside a refused body", len(sub.Pending))
 			}
 		})
 	}

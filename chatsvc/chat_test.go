@@ -15,6 +15,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -23,14 +24,14 @@ func TestEcho(t *testing.T) {
 	forEachFace(t, func(t *testing.T, f face) {
 		ctx := testContext(t)
 		client := f.as(t, "user1", "qwerty")
-		sub := subscribe(ctx, t, client)
-		if len(sub.pending) > 0 {
-			t.Fatalf("first batch of an empty history: %v", sub.pending)
+		sub := chattest.Subscribe(ctx, t, client)
+		if len(sub.Pending) > 0 {
+			t.Fatalf("first batch of an empty history: %v", sub.Pending)
 		}
 		msg := text("grüß dich")
 		msg.From, msg.Timestamp = "somebody else", 42
 		send(ctx, t, client, msg)
-		got := sub.next()
+		got := sub.Next()
 		if string(got.GetContent()) != "grüß dich" || got.GetType() != chatpb.ChatMessage_Text {
 			t.Errorf("message came back as %v", got)
 		}
@@ -41,7 +42,7 @@ func TestEcho(t *testing.T) {
 			t.Errorf("timestamp = %d, the client's was due", got.GetTimestamp())
 		}
 		send(ctx, t, client, text("no timestamp"))
-		if got := sub.next(); got.GetTimestamp() < 1_700_000_000_000 {
+		if got := sub.Next(); got.GetTimestamp() < 1_700_000_000_000 {
 			t.Errorf("timestamp = %d, the time of arrival in milliseconds was due", got.GetTimestamp())
 		}
 	})
@@ -52,13 +53,13 @@ func TestImagesArriveByteForByte(t *testing.T) {
 	forEachFace(t, func(t *testing.T, f face) {
 		ctx := testContext(t)
 		client := f.as(t, "user2", "qwerty")
-		sub := subscribe(ctx, t, client)
+		sub := chattest.Subscribe(ctx, t, client)
 		random := rand.NewChaCha8([32]byte{1})
 		for _, size := range []int{0, 1, 15 << 10, 64 << 10, 300_000, chatsvc.DefaultMaxContent} {
 			image := make([]byte, size)
 			_, _ = random.Read(image)
 			send(ctx, t, client, &chatpb.ChatMessage{Content: image, Type: chatpb.ChatMessage_Image})
-			got := sub.next()
+			got := sub.Next()
 			if !bytes.Equal(got.GetContent(), image) || got.GetType() != chatpb.ChatMessage_Image {
 				t.Errorf("an image of %d bytes came back as %d others", size, len(got.GetContent()))
 			}
@@ -87,8 +88,8 @@ func TestHistoryThenLive(t *testing.T) {
 		}
 		seen := make([][]string, joiners)
 		for i := range joiners {
-			sub := subscribe(ctx, t, f.as(t, "user5", "qwerty"))
-			wg.Go(func() { seen[i] = sub.collect(senders * perSender) })
+			sub := chattest.Subscribe(ctx, t, f.as(t, "user5", "qwerty"))
+			wg.Go(func() { seen[i] = sub.Collect(senders * perSender) })
 		}
 		wg.Wait()
 		for i, got := range seen {
@@ -98,26 +99,6 @@ func TestHistoryThenLive(t *testing.T) {
 		}
 		checkEachOnce(t, seen[0], senders, perSender)
 	})
-}
-
-// collect returns the next n messages as "from content".
-func (s *subscription) collect(n int) []string {
-	s.tb.Helper()
-	var got []string
-	for len(got) < n {
-		for len(s.pending) == 0 {
-			if !s.stream.Receive() {
-				s.tb.Errorf("stream ended after %d of %d messages: %v", len(got), n, s.stream.Err())
-				return got
-			}
-			s.pending = s.stream.Msg().GetMessages()
-		}
-		for _, msg := range s.pending {
-			got = append(got, msg.GetFrom()+" "+string(msg.GetContent()))
-		}
-		s.pending = nil
-	}
-	return got
 }
 
 // checkEachOnce checks that each of the senders user1 … has its messages 0 to
@@ -157,8 +138,8 @@ func TestAllSeenByAllInOneOrder(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range clients {
 			client := f.as(t, fmt.Sprintf("user%d", i+1), "p")
-			sub := subscribe(ctx, t, client)
-			wg.Go(func() { seen[i] = sub.collect(clients * messages) })
+			sub := chattest.Subscribe(ctx, t, client)
+			wg.Go(func() { seen[i] = sub.Collect(clients * messages) })
 			wg.Go(func() {
 				for n := range messages {
 					if _, err := client.SendMessage(ctx, text(strconv.Itoa(n))); err != nil {
@@ -183,17 +164,17 @@ func TestShutdownEndsStreams(t *testing.T) {
 	forEachFace(t, func(t *testing.T, f face) {
 		ctx := testContext(t)
 		client := f.as(t, "user1", "qwerty")
-		sub := subscribe(ctx, t, client)
+		sub := chattest.Subscribe(ctx, t, client)
 		send(ctx, t, client, text("last words"))
 		f.service.Close()
-		if got := sub.next(); string(got.GetContent()) != "last words" {
+		if got := sub.Next(); string(got.GetContent()) != "last words" {
 			t.Errorf("got %q, what was acknowledged before the end was due", got.GetContent())
 		}
-		if sub.stream.Receive() {
-			t.Errorf("a batch after the end: %v", sub.stream.Msg())
+		if sub.Stream.Receive() {
+			t.Errorf("a batch after the end: %v", sub.Stream.Msg())
 		}
-		if code := connect.CodeOf(sub.stream.Err()); code != connect.CodeUnavailable {
-			t.Errorf("stream ended with %v: %v", code, sub.stream.Err())
+		if code := connect.CodeOf(sub.Stream.Err()); code != connect.CodeUnavailable {
+			t.Errorf("stream ended with %v: %v", code, sub.Stream.Err())
 		}
 		if _, err := client.SendMessage(ctx, text("too late")); connect.CodeOf(err) != connect.CodeUnavailable {
 			t.Errorf("send after the end: %v", err)

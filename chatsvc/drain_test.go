@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // Streams end at equal distances; what was sent before a stream ends is delivered.
@@ -16,9 +18,9 @@ func TestDrainSpreadsEnds(t *testing.T) {
 	const streams = 10
 	forEachFace(t, func(t *testing.T, f face) {
 		ctx := testContext(t)
-		var subs []*subscription
+		var subs []*chattest.Subscription
 		for range streams {
-			subs = append(subs, subscribe(ctx, t, f.as(t, "user1", "qwerty")))
+			subs = append(subs, chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty")))
 		}
 		if n := f.service.Stats().Subscribers; n != streams {
 			t.Errorf("%d subscribers", n)
@@ -27,12 +29,12 @@ func TestDrainSpreadsEnds(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- f.service.Drain(ctx, 100*time.Millisecond) }()
 		for _, s := range subs {
-			if got := s.next(); string(got.GetContent()) != "last" {
+			if got := s.Next(); string(got.GetContent()) != "last" {
 				t.Errorf("got %v", got)
 			}
-			for s.stream.Receive() {
+			for s.Stream.Receive() {
 			}
-			if err := s.stream.Err(); connect.CodeOf(err) != connect.CodeUnavailable {
+			if err := s.Stream.Err(); connect.CodeOf(err) != connect.CodeUnavailable {
 				t.Errorf("ended with %v", err)
 			}
 		}
@@ -50,7 +52,7 @@ func TestDrainEndsWithContext(t *testing.T) {
 	f.server = newServer(t, handler, transports[0])
 	ctx := testContext(t)
 	for range 2 {
-		subscribe(ctx, t, f.as(t, "user1", "qwerty"))
+		chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty"))
 	}
 	ending, end := context.WithCancel(ctx)
 	done := make(chan error, 1)

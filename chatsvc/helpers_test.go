@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/h2"
 	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -203,42 +204,6 @@ func (s *server) newClient(tb testing.TB) *http.Client {
 	return &http.Client{Transport: rt}
 }
 
-// subscription reads a messageList stream message by message.
-type subscription struct {
-	tb      testing.TB
-	stream  *connect.ServerStreamForClient[chatpb.ChatMessages]
-	pending []*chatpb.ChatMessage
-}
-
-// subscribe opens a stream with further request headers, and returns when the
-// first batch is there: what it held is pending.
-func subscribe(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClient) *subscription {
-	tb.Helper()
-	stream, err := client.MessageList(ctx, &chatpb.None{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = stream.Close() })
-	if !stream.Receive() {
-		tb.Fatalf("no first batch: %v", stream.Err())
-	}
-	return &subscription{tb: tb, stream: stream, pending: stream.Msg().GetMessages()}
-}
-
-// next returns the next message.
-func (s *subscription) next() *chatpb.ChatMessage {
-	s.tb.Helper()
-	for len(s.pending) == 0 {
-		if !s.stream.Receive() {
-			s.tb.Fatalf("stream ended: %v", s.stream.Err())
-		}
-		s.pending = s.stream.Msg().GetMessages()
-	}
-	msg := s.pending[0]
-	s.pending = s.pending[1:]
-	return msg
-}
-
 // text returns a message of the type Text.
 func text(content string) *chatpb.ChatMessage {
 	return &chatpb.ChatMessage{Content: []byte(content), Type: chatpb.ChatMessage_Text}
@@ -255,9 +220,7 @@ func send(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClien
 // testContext returns a context that ends with the test, or when patience does.
 func testContext(tb testing.TB) context.Context {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
-	tb.Cleanup(cancel)
-	return ctx
+	return chattest.Context(tb, patience)
 }
 
 // contains reports whether err's text contains part.

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -85,8 +86,8 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("%s: WWW-Authenticate in gRPC: %v", test.name, coded.Meta())
 			}
 		}
-		if sub := subscribe(ctx, t, f.as(t, "user1", "qwerty")); len(sub.pending) > 0 {
-			t.Errorf("refused messages are in the history: %v", sub.pending)
+		if sub := chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty")); len(sub.Pending) > 0 {
+			t.Errorf("refused messages are in the history: %v", sub.Pending)
 		}
 	}, chatsvc.WithMaxContent(1000))
 }
@@ -103,7 +104,7 @@ func TestLenientInput(t *testing.T) {
 	forEachFace(t, func(t *testing.T, f face) {
 		ctx := testContext(t)
 		client := f.as(t, "user1", "qwerty")
-		sub := subscribe(ctx, t, client)
+		sub := chattest.Subscribe(ctx, t, client)
 		for _, msg := range []*chatpb.ChatMessage{
 			{},
 			{Content: []byte("\xff\x00\xfe")},
@@ -118,7 +119,7 @@ func TestLenientInput(t *testing.T) {
 				continue
 			}
 			send(ctx, t, client, msg)
-			got := sub.next()
+			got := sub.Next()
 			if !bytes.Equal(got.GetContent(), msg.GetContent()) || got.GetType() != msg.GetType() {
 				t.Errorf("%v came back as %v", msg, got)
 			}
@@ -144,7 +145,7 @@ func TestBasicCredentials(t *testing.T) {
 		} {
 			client := f.with(t, h)
 			send(ctx, t, client, text("hi"))
-			if got := subscribe(ctx, t, client).next(); got.GetFrom() != "zoë" {
+			if got := chattest.Subscribe(ctx, t, client).Next(); got.GetFrom() != "zoë" {
 				t.Errorf("from = %q", got.GetFrom())
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
@@ -107,14 +108,14 @@ func TestServicesShareALog(t *testing.T) {
 		mux.Handle(svc.Handler())
 		faces[i] = face{service: svc, server: newServer(t, mux, transports[1]), protocol: wireProtocols[2]}
 	}
-	subs := make([]*subscription, len(faces))
+	subs := make([]*chattest.Subscription, len(faces))
 	for i, f := range faces {
-		subs[i] = subscribe(ctx, t, f.as(t, "user1", "qwerty"))
+		subs[i] = chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty"))
 	}
 	send(ctx, t, faces[0].as(t, "user1", "qwerty"), text("1000"))
 	for i, sub := range subs {
 		for n := range 1001 {
-			if got := string(sub.next().GetContent()); got != fmt.Sprint(n) {
+			if got := string(sub.Next().GetContent()); got != fmt.Sprint(n) {
 				t.Fatalf("service %d: message %s where %d was due", i, got, n)
 			}
 		}
@@ -152,12 +153,12 @@ func TestFollowRetries(t *testing.T) {
 	mux.Handle(svc.Handler())
 	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
 	client := f.as(t, "user1", "qwerty")
-	sub := subscribe(ctx, t, client)
+	sub := chattest.Subscribe(ctx, t, client)
 	for n := range 10 {
 		send(ctx, t, client, text(fmt.Sprint(n)))
 	}
 	for n := range 10 {
-		if got := string(sub.next().GetContent()); got != fmt.Sprint(n) {
+		if got := string(sub.Next().GetContent()); got != fmt.Sprint(n) {
 			t.Fatalf("message %s where %d was due", got, n)
 		}
 	}
@@ -168,7 +169,7 @@ func TestFollowRetries(t *testing.T) {
 func TestDamagedRecord(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	out := &lockedBuffer{}
+	out := &chattest.Buffer{}
 	log := chatsvc.NewMemoryLog(chatsvc.Retention{})
 	appendTo(t, log, "before", "")
 	svc := newService(t, chatsvc.WithLog(log), chatsvc.WithLogger(nosecret.Logger(t, out)))
@@ -176,27 +177,27 @@ func TestDamagedRecord(t *testing.T) {
 	mux.Handle(svc.Handler())
 	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
 	client := f.as(t, "user1", "qwerty")
-	check := func(sub *subscription) {
+	check := func(sub *chattest.Subscription) {
 		t.Helper()
 		for _, want := range []string{"before", "", "behind"} {
-			got := sub.next()
+			got := sub.Next()
 			if string(got.GetContent()) != want || want == "" && (got.GetFrom() != "" || got.GetType() != chatpb.ChatMessage_Unknown || got.GetTimestamp() != 0) {
 				t.Errorf("message %v, content %q was due", got, want)
 			}
 		}
 	}
-	live := subscribe(ctx, t, client)
+	live := chattest.Subscribe(ctx, t, client)
 	if _, err := log.Append(ctx, []byte("damaged"), ""); err != nil {
 		t.Fatal(err)
 	}
 	appendTo(t, log, "behind", "")
 	check(live)
-	check(subscribe(ctx, t, client))
+	check(chattest.Subscribe(ctx, t, client))
 	again := newService(t, chatsvc.WithLog(log)) // to which all is history
 	mux = http.NewServeMux()
 	mux.Handle(again.Handler())
 	f = face{service: again, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
-	check(subscribe(ctx, t, f.as(t, "user1", "qwerty")))
+	check(chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty")))
 	if n := strings.Count(out.String(), "records cannot be read"); n != 1 {
 		t.Errorf("logged %d times: %s", n, out.String())
 	}
@@ -225,7 +226,7 @@ func TestCloseDeliversSendsUnderWay(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
 	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
-	sub := subscribe(ctx, t, f.as(t, "user1", "qwerty"))
+	sub := chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty"))
 	sent := make(chan error)
 	go func() {
 		_, err := f.as(t, "user1", "qwerty").SendMessage(ctx, text("just in time"))
@@ -237,7 +238,7 @@ func TestCloseDeliversSendsUnderWay(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Fatal(err)
 	}
-	if got := string(sub.next().GetContent()); got != "just in time" {
+	if got := string(sub.Next().GetContent()); got != "just in time" {
 		t.Errorf("message %q", got)
 	}
 	if err := svc.Shutdown(ctx); err != nil {

@@ -21,6 +21,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -129,9 +130,9 @@ func TestManyMessagesInOneRequest(t *testing.T) {
 			if rest, err := io.ReadAll(many.lines); string(rest) != `{"offset":"7"}`+"\n" || err != nil {
 				t.Errorf("the last line: %q, %v", rest, err)
 			}
-			sub := subscribe(ctx, t, face{service: svc, server: s, protocol: wireProtocols[0]}.as(t, "user2", "qwerty"))
+			sub := chattest.Subscribe(ctx, t, face{service: svc, server: s, protocol: wireProtocols[0]}.as(t, "user2", "qwerty"))
 			for _, want := range []string{"one", "two", "three", "four", strings.Repeat("x", 100_000), "six", "seven"} {
-				if got := sub.next(); string(got.GetContent()) != want || got.GetFrom() != "user1" {
+				if got := sub.Next(); string(got.GetContent()) != want || got.GetFrom() != "user1" {
 					t.Errorf("%.80v, %.80q was due", got, want)
 				}
 			}
@@ -181,7 +182,7 @@ func TestManyMessagesKeepTheirOrder(t *testing.T) {
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
 			s := newServer(t, mux, transport)
-			sub := subscribe(ctx, t, face{service: svc, server: s, protocol: wireProtocols[0]}.with(t, header("Chat-Offset", "1")))
+			sub := chattest.Subscribe(ctx, t, face{service: svc, server: s, protocol: wireProtocols[0]}.with(t, header("Chat-Offset", "1")))
 			var wg sync.WaitGroup
 			for i := range senders {
 				many := sendMany(ctx, t, s, http.Header{"User-Name": {fmt.Sprintf("user%d", i+1)}, "User-Password": {"qwerty"}})
@@ -213,7 +214,7 @@ func TestManyMessagesKeepTheirOrder(t *testing.T) {
 					}
 				})
 			}
-			seen := sub.collect(senders * messages)
+			seen := sub.Collect(senders * messages)
 			wg.Wait()
 			checkEachOnce(t, seen, senders, messages)
 		})

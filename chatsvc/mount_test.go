@@ -2,7 +2,6 @@ package chatsvc_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
@@ -41,9 +40,9 @@ func TestMount(t *testing.T) {
 			s := newServer(t, mux, transport)
 			for _, prefix := range []string{"", "/team"} {
 				client := chatconnect.NewSimpleChatClient(s.newClient(t), s.url+prefix, connect.WithInterceptors(setHeader(header())))
-				sub := subscribe(ctx, t, client)
+				sub := chattest.Subscribe(ctx, t, client)
 				send(ctx, t, client, text("to "+prefix))
-				if got := string(sub.next().GetContent()); got != "to "+prefix {
+				if got := string(sub.Next().GetContent()); got != "to "+prefix {
 					t.Errorf("below %q: message %q", prefix, got)
 				}
 				if lines := readLines(ctx, t, s, prefix, 1); len(lines[0].GetMessages()) != 1 {
@@ -161,7 +160,7 @@ func TestHandlerOptions(t *testing.T) {
 	mux.Handle(svc.Handler())
 	s := newServer(t, mux, transports[0])
 	f := face{service: svc, server: s, protocol: wireProtocols[0]}
-	subscribe(ctx, t, f.as(t, "user2", "qwerty"))
+	chattest.Subscribe(ctx, t, f.as(t, "user2", "qwerty"))
 	send(ctx, t, f.as(t, "user2", "qwerty"), text("x"))
 	if err := receiveError(ctx, f.as(t, "user1", "qwerty")); connect.CodeOf(err) != connect.CodePermissionDenied {
 		t.Errorf("stream of user1: %v", err)
@@ -232,7 +231,7 @@ func TestAuthenticator(t *testing.T) {
 				}
 				return test.user, test.err
 			})
-			log := &lockedBuffer{}
+			log := &chattest.Buffer{}
 			forEachFace(t, func(t *testing.T, f face) {
 				ctx := testContext(t)
 				bearer := f.with(t, http.Header{"Authorization": {"Bearer token"}})
@@ -245,7 +244,7 @@ func TestAuthenticator(t *testing.T) {
 				}
 				if test.code == 0 {
 					send(ctx, t, bearer, text("hi"))
-					if got := subscribe(ctx, t, bearer).next().GetFrom(); got != test.user.Name {
+					if got := chattest.Subscribe(ctx, t, bearer).Next().GetFrom(); got != test.user.Name {
 						t.Errorf("from = %q", got)
 					}
 				} else if _, err := bearer.SendMessage(ctx, text("hi")); connect.CodeOf(err) != test.code || !contains(err, test.text) || contains(err, "secret") {
@@ -263,7 +262,7 @@ func TestAuthenticator(t *testing.T) {
 // could fill the log.
 func TestAuthenticatorOfEndedCall(t *testing.T) {
 	t.Parallel()
-	log := &lockedBuffer{}
+	log := &chattest.Buffer{}
 	var calls int
 	svc, err := chatsvc.New(chatsvc.WithLogger(nosecret.Logger(t, log)),
 		chatsvc.WithAuthenticator(chatsvc.AuthenticatorFunc(func(ctx context.Context, _ http.Header) (chatsvc.User, error) {
@@ -384,7 +383,7 @@ func TestAuthInterceptor(t *testing.T) {
 			if _, err := f.as(t, "user3", "wrong").SendMessage(ctx, text("user3")); connect.CodeOf(err) != connect.CodeUnauthenticated {
 				t.Errorf("send with a wrong password: %v", err)
 			}
-			if got := subscribe(ctx, t, f.as(t, "user3", "qwerty")).next().GetFrom(); got != "user3" {
+			if got := chattest.Subscribe(ctx, t, f.as(t, "user3", "qwerty")).Next().GetFrom(); got != "user3" {
 				t.Errorf("the stream's user is %q", got)
 			}
 			if err := receiveError(ctx, f.as(t, "user3", "wrong")); connect.CodeOf(err) != connect.CodeUnauthenticated {
@@ -421,9 +420,9 @@ func TestMiddleware(t *testing.T) {
 			_, handler := svc.Handler()
 			unwraps := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(&unwrapOnly{w}, r) })
 			f := face{service: svc, server: newServer(t, unwraps, transports[1]), protocol: protocol}
-			sub := subscribe(ctx, t, f.as(t, "user1", "qwerty"))
+			sub := chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty"))
 			send(ctx, t, f.as(t, "user1", "qwerty"), text("hi"))
-			sub.next()
+			sub.Next()
 			hides := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				handler.ServeHTTP(struct{ http.ResponseWriter }{w}, r)
 			})
@@ -458,9 +457,9 @@ func TestCeilingFitsDefaultClients(t *testing.T) {
 		ctx := testContext(t)
 		f.protocol.options = append([]connect.ClientOption{connect.WithReadMaxBytes(4 << 20)}, f.protocol.options...)
 		client := f.as(t, "user1", "qwerty")
-		sub := subscribe(ctx, t, client)
+		sub := chattest.Subscribe(ctx, t, client)
 		send(ctx, t, client, &chatpb.ChatMessage{Content: make([]byte, chatsvc.MaxContentCeiling), Type: chatpb.ChatMessage_Image, Timestamp: 1<<64 - 1})
-		if got := len(sub.next().GetContent()); got != chatsvc.MaxContentCeiling {
+		if got := len(sub.Next().GetContent()); got != chatsvc.MaxContentCeiling {
 			t.Errorf("%d bytes came back", got)
 		}
 	}, chatsvc.WithMaxContent(chatsvc.MaxContentCeiling))
@@ -470,15 +469,15 @@ func TestCeilingFitsDefaultClients(t *testing.T) {
 func TestLogHoldsNoSecrets(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	var out lockedBuffer
+	var out chattest.Buffer
 	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	svc := newService(t, chatsvc.WithLogger(logger), chatsvc.WithUsers(&chatpb.Users{Users: []*chatpb.User{{Name: "ada", Password: "s3cr3t"}}}))
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
 	f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
-	sub := subscribe(ctx, t, f.as(t, "ada", "s3cr3t"))
+	sub := chattest.Subscribe(ctx, t, f.as(t, "ada", "s3cr3t"))
 	send(ctx, t, f.as(t, "ada", "s3cr3t"), text("private words"))
-	sub.next()
+	sub.Next()
 	if _, err := f.as(t, "ada", "s3cr3t!").SendMessage(ctx, text("x")); err == nil {
 		t.Error("a wrong password was let through")
 	}
@@ -492,24 +491,6 @@ func TestLogHoldsNoSecrets(t *testing.T) {
 	if strings.Contains(log, "s3cr3t") || strings.Contains(log, "private") {
 		t.Errorf("a secret is logged: %q", log)
 	}
-}
-
-// lockedBuffer is a buffer for several goroutines.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // A caller's own deadline ends the stream with deadline_exceeded.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -34,7 +35,7 @@ func TestPlainBodies(t *testing.T) {
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
 			s := newServer(t, mux, transport)
-			sub := subscribe(ctx, t, face{service: svc, server: s, protocol: wireProtocols[0]}.as(t, "user2", "qwerty"))
+			sub := chattest.Subscribe(ctx, t, face{service: svc, server: s, protocol: wireProtocols[0]}.as(t, "user2", "qwerty"))
 			client := s.newClient(t)
 			for i, test := range tests {
 				call := rawCall{name: test.contentType, contentType: test.contentType, body: test.body}
@@ -43,7 +44,7 @@ func TestPlainBodies(t *testing.T) {
 				if status != http.StatusOK || body != want {
 					t.Fatalf("%s: %d, %q; %q was due", test.contentType, status, body, want)
 				}
-				got := sub.next()
+				got := sub.Next()
 				if !bytes.Equal(got.GetContent(), []byte(test.body)) || got.GetType() != test.kind || got.GetFrom() != "user1" || got.GetTimestamp() == 0 {
 					t.Errorf("%s: came back as %.100v", test.contentType, got)
 				}

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -19,12 +20,12 @@ func TestPublishAndMessages(t *testing.T) {
 	forEachFace(t, func(t *testing.T, f face) {
 		ctx := testContext(t)
 		client := f.as(t, "user1", "qwerty")
-		sub := subscribe(ctx, t, client)
+		sub := chattest.Subscribe(ctx, t, client)
 		stored, err := f.service.Publish(ctx, chatsvc.User{Name: "a bot"}, &chatpb.ChatMessage{From: "somebody", Content: []byte("one"), Type: chatpb.ChatMessage_Text})
 		if err != nil || stored.Offset != 1 || stored.Epoch == "" || stored.Duplicate {
 			t.Fatalf("%+v, %v", stored, err)
 		}
-		if got := sub.next(); got.GetFrom() != "a bot" || got.GetTimestamp() == 0 {
+		if got := sub.Next(); got.GetFrom() != "a bot" || got.GetTimestamp() == 0 {
 			t.Errorf("%v", got)
 		}
 		send(ctx, t, client, text("two"))

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // replacedLog is a log that can become another one.
@@ -89,27 +90,27 @@ func TestReplacedLogEndsStreams(t *testing.T) {
 	mux.Handle(svc.Handler())
 	f := face{service: svc, server: newServer(t, mux, transports[1]), protocol: wireProtocols[0]}
 	client := f.as(t, "user1", "qwerty")
-	sub := subscribe(ctx, t, client)
-	epoch := sub.stream.ResponseHeader().Get(chatsvc.HeaderEpoch)
+	sub := chattest.Subscribe(ctx, t, client)
+	epoch := sub.Stream.ResponseHeader().Get(chatsvc.HeaderEpoch)
 	for range 3 {
-		sub.next()
+		sub.Next()
 	}
 
 	other := chatsvc.NewMemoryLog(chatsvc.Retention{})
 	appendTo(t, other, "new history", "")
 	log.replace(other)
-	if sub.stream.Receive() || connect.CodeOf(sub.stream.Err()) != connect.CodeUnavailable || !contains(sub.stream.Err(), "replaced") {
-		t.Errorf("after the log was replaced: %v, %v", sub.stream.Msg(), sub.stream.Err())
+	if sub.Stream.Receive() || connect.CodeOf(sub.Stream.Err()) != connect.CodeUnavailable || !contains(sub.Stream.Err(), "replaced") {
+		t.Errorf("after the log was replaced: %v, %v", sub.Stream.Msg(), sub.Stream.Err())
 	}
-	sub = subscribe(ctx, t, client)
-	if got := string(sub.next().GetContent()); got != "new history" {
+	sub = chattest.Subscribe(ctx, t, client)
+	if got := string(sub.Next().GetContent()); got != "new history" {
 		t.Errorf("message %q", got)
 	}
-	if got := sub.stream.ResponseHeader().Get(chatsvc.HeaderEpoch); got == epoch {
+	if got := sub.Stream.ResponseHeader().Get(chatsvc.HeaderEpoch); got == epoch {
 		t.Errorf("the epoch is still %s", got)
 	}
 	send(ctx, t, client, text("live"))
-	if got := string(sub.next().GetContent()); got != "live" {
+	if got := string(sub.Next().GetContent()); got != "live" {
 		t.Errorf("message %q", got)
 	}
 }
@@ -140,7 +141,7 @@ func TestReplacedLogEndsSends(t *testing.T) {
 	mux.Handle(svc.Handler())
 	f := face{service: svc, server: newServer(t, mux, transports[1]), protocol: wireProtocols[0]}
 	client := f.as(t, "user1", "qwerty")
-	sub := subscribe(ctx, t, client)
+	sub := chattest.Subscribe(ctx, t, client)
 	sent := make(chan error, 1)
 	go func() {
 		_, err := client.SendMessage(ctx, text("x"))
@@ -148,7 +149,7 @@ func TestReplacedLogEndsSends(t *testing.T) {
 	}()
 	<-log.held
 	log.replace(chatsvc.NewMemoryLog(chatsvc.Retention{}))
-	for sub.stream.Receive() {
+	for sub.Stream.Receive() {
 		continue // the message may have come
 	}
 	close(log.release)
@@ -169,7 +170,7 @@ func TestSendInAnotherEpochIsNotAcknowledged(t *testing.T) {
 	f := face{service: svc, server: newServer(t, mux, transports[1]), protocol: wireProtocols[0]}
 	client := f.as(t, "user1", "qwerty")
 	send(ctx, t, client, text("in the first log"))
-	subscribe(ctx, t, client).next() // the service follows it
+	chattest.Subscribe(ctx, t, client).Next() // the service follows it
 	log.replaceQuietly(chatsvc.NewMemoryLog(chatsvc.Retention{}))
 	if _, err := client.SendMessage(ctx, text("x")); connect.CodeOf(err) != connect.CodeUnavailable || !contains(err, "replaced") {
 		t.Errorf("send: %v", err)

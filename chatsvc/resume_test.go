@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -54,7 +55,7 @@ func TestOffsets(t *testing.T) {
 			}
 			epoch = call.ResponseHeader().Get("Chat-Epoch")
 		}
-		var subs []*subscription
+		var subs []*chattest.Subscription
 		for _, test := range tests {
 			h := header()
 			if test.offset != "" {
@@ -66,21 +67,21 @@ func TestOffsets(t *testing.T) {
 			if test.epoch != "" {
 				h.Set("Chat-Epoch", test.epoch)
 			}
-			sub := subscribe(ctx, t, f.with(t, h))
-			if got := sub.stream.ResponseHeader().Get("Chat-Offset"); got != test.first {
+			sub := chattest.Subscribe(ctx, t, f.with(t, h))
+			if got := sub.Stream.ResponseHeader().Get("Chat-Offset"); got != test.first {
 				t.Errorf("%s: Chat-Offset: %s, %s was due", test.name, got, test.first)
 			}
-			if got := sub.stream.ResponseHeader().Get("Chat-Epoch"); got != epoch || got == "" {
+			if got := sub.Stream.ResponseHeader().Get("Chat-Epoch"); got != epoch || got == "" {
 				t.Errorf("%s: Chat-Epoch: %q, sends answer %q", test.name, got, epoch)
 			}
-			if got, due := sub.stream.ResponseHeader().Get("Chat-Reset") == "true", test.name == "beyond the next"; got != due {
+			if got, due := sub.Stream.ResponseHeader().Get("Chat-Reset") == "true", test.name == "beyond the next"; got != due {
 				t.Errorf("%s: Chat-Reset: %v, %v was due", test.name, got, due)
 			}
 			subs = append(subs, sub)
 		}
 		send(ctx, t, client, text("live"))
 		for i, test := range tests {
-			if got := string(subs[i].next().GetContent()); got != test.want {
+			if got := string(subs[i].Next().GetContent()); got != test.want {
 				t.Errorf("%s: first message %q, %q was due", test.name, got, test.want)
 			}
 		}
@@ -150,15 +151,15 @@ func TestUntil(t *testing.T) {
 				t.Errorf("Chat-Until: %q: %v", bad, err)
 			}
 		}
-		sub := subscribe(ctx, t, f.with(t, header("Chat-Until", "12", "Chat-Offset", "10")))
+		sub := chattest.Subscribe(ctx, t, f.with(t, header("Chat-Until", "12", "Chat-Offset", "10")))
 		send(ctx, t, f.as(t, "user1", "qwerty"), text("11"))
 		for _, want := range []string{"10", "11"} {
-			if got := string(sub.next().GetContent()); got != want {
+			if got := string(sub.Next().GetContent()); got != want {
 				t.Errorf("message %q, %q was due", got, want)
 			}
 		}
-		if sub.stream.Receive() || sub.stream.Err() != nil {
-			t.Errorf("after the last message: %v, %v", sub.stream.Msg(), sub.stream.Err())
+		if sub.Stream.Receive() || sub.Stream.Err() != nil {
+			t.Errorf("after the last message: %v, %v", sub.Stream.Msg(), sub.Stream.Err())
 		}
 	})
 }
@@ -176,7 +177,7 @@ func TestReplayIsForThoseThatAskForNothing(t *testing.T) {
 			if offset != "" {
 				h.Set("Chat-Offset", offset)
 			}
-			if got := string(subscribe(ctx, t, f.with(t, h)).next().GetContent()); got != want {
+			if got := string(chattest.Subscribe(ctx, t, f.with(t, h)).Next().GetContent()); got != want {
 				t.Errorf("Chat-Offset %q: begins with %s, %s was due", offset, got, want)
 			}
 		}
@@ -220,9 +221,9 @@ func TestIdempotencyKey(t *testing.T) {
 		// "user1" + "0key" and "user10" + "key" are the same letters.
 		send(ctx, t, f.with(t, header("Idempotency-Key", "0key")), text("user1's 0key"))
 		send(ctx, t, f.with(t, http.Header{"User-Name": {"user10"}, "User-Password": {"p"}, "Idempotency-Key": {"key"}}), text("user10's key"))
-		sub := subscribe(ctx, t, f.as(t, "user1", "qwerty"))
+		sub := chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty"))
 		for _, want := range []string{"once", "another user's", "another key's", "user1's 0key", "user10's key"} {
-			if got := string(sub.next().GetContent()); got != want {
+			if got := string(sub.Next().GetContent()); got != want {
 				t.Errorf("message %q where %q was due", got, want)
 			}
 		}
@@ -252,17 +253,17 @@ func TestRetention(t *testing.T) {
 			mux.Handle(svc.Handler())
 			f := face{service: svc, server: newServer(t, mux, transports[0]), protocol: wireProtocols[0]}
 			client := f.as(t, "user1", "qwerty")
-			live := subscribe(ctx, t, client)
+			live := chattest.Subscribe(ctx, t, client)
 			for n := range 10 {
 				send(ctx, t, client, text(fmt.Sprintf("%-1000d", n+1)))
 			}
 			for n := range 10 { // a subscriber who keeps up misses nothing, whatever is retained
-				if got := string(live.next().GetContent()); got != fmt.Sprintf("%-1000d", n+1) {
+				if got := string(live.Next().GetContent()); got != fmt.Sprintf("%-1000d", n+1) {
 					t.Fatalf("live message %.8q where %d was due", got, n+1)
 				}
 			}
 			var got string
-			if _, err := fmt.Sscan(string(subscribe(ctx, t, client).next().GetContent()), &got); err != nil || got != test.want {
+			if _, err := fmt.Sscan(string(chattest.Subscribe(ctx, t, client).Next().GetContent()), &got); err != nil || got != test.want {
 				t.Errorf("the oldest message is %q (%v), %q was due", got, err, test.want)
 			}
 		})
@@ -298,14 +299,14 @@ func TestLogCannotStore(t *testing.T) {
 			forEachFace(t, func(t *testing.T, f face) {
 				ctx := testContext(t)
 				client := f.as(t, "user1", "qwerty")
-				sub := subscribe(ctx, t, client)
+				sub := chattest.Subscribe(ctx, t, client)
 				_, err := client.SendMessage(ctx, text("lost"))
 				if connect.CodeOf(err) != test.code || !contains(err, test.text) || contains(err, "sda1") {
 					t.Errorf("send: %v", err)
 				}
 				f.service.Close()
-				if sub.stream.Receive() {
-					t.Errorf("delivered although it was not stored: %v", sub.stream.Msg())
+				if sub.Stream.Receive() {
+					t.Errorf("delivered although it was not stored: %v", sub.Stream.Msg())
 				}
 			}, chatsvc.WithLog(log))
 		})
@@ -342,8 +343,8 @@ func TestHeartbeatIsAnnounced(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
 			forEachFace(t, func(t *testing.T, f face) {
-				sub := subscribe(testContext(t), t, f.as(t, "user1", "qwerty"))
-				if got := sub.stream.ResponseHeader().Values("Chat-Heartbeat"); !slices.Equal(got, []string{want}) {
+				sub := chattest.Subscribe(testContext(t), t, f.as(t, "user1", "qwerty"))
+				if got := sub.Stream.ResponseHeader().Values("Chat-Heartbeat"); !slices.Equal(got, []string{want}) {
 					t.Errorf("%q, %q was due", got, want)
 				}
 			}, chatsvc.WithHeartbeat(heartbeat))

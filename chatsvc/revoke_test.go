@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
@@ -40,19 +41,19 @@ func TestRevokedStreamsEnd(t *testing.T) {
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
 			f := face{service: svc, server: newServer(t, mux, transports[3]), protocol: protocol}
-			stays := subscribe(ctx, t, f.as(t, "user1", "x"))
-			ends := subscribe(ctx, t, f.as(t, "user2", "x"))
+			stays := chattest.Subscribe(ctx, t, f.as(t, "user1", "x"))
+			ends := chattest.Subscribe(ctx, t, f.as(t, "user2", "x"))
 			send(ctx, t, f.as(t, "user2", "x"), text("before"))
-			ends.next()
-			stays.next()
+			ends.Next()
+			stays.Next()
 			close(a.revoked)
-			for ends.stream.Receive() {
+			for ends.Stream.Receive() {
 			}
-			if err := ends.stream.Err(); connect.CodeOf(err) != connect.CodeUnauthenticated || !contains(err, "log in again") || !connect.IsWireError(err) {
+			if err := ends.Stream.Err(); connect.CodeOf(err) != connect.CodeUnauthenticated || !contains(err, "log in again") || !connect.IsWireError(err) {
 				t.Errorf("the stream ended with %v", err)
 			}
 			send(ctx, t, f.as(t, "user1", "x"), text("after"))
-			if got := stays.next(); string(got.GetContent()) != "after" {
+			if got := stays.Next(); string(got.GetContent()) != "after" {
 				t.Errorf("the other stream has %v", got)
 			}
 		})
@@ -73,11 +74,11 @@ func TestRevokedStreamsOfOthersEnd(t *testing.T) {
 			mux := http.NewServeMux()
 			mux.Handle(chatconnect.NewSimpleChatHandler(untilDone{}, option(chatsvc.NewAuthInterceptor(a))))
 			f := face{server: newServer(t, mux, transports[1]), protocol: wireProtocols[2]}
-			sub := subscribe(ctx, t, f.as(t, "user2", "x"))
+			sub := chattest.Subscribe(ctx, t, f.as(t, "user2", "x"))
 			close(a.revoked)
-			for sub.stream.Receive() {
+			for sub.Stream.Receive() {
 			}
-			if err := sub.stream.Err(); connect.CodeOf(err) != connect.CodeUnauthenticated {
+			if err := sub.Stream.Err(); connect.CodeOf(err) != connect.CodeUnauthenticated {
 				t.Errorf("the stream ended with %v", err)
 			}
 		})
@@ -111,7 +112,7 @@ func TestAuthLogger(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var out lockedBuffer
+			var out chattest.Buffer
 			auth := chatsvc.NewAuthInterceptor(chatsvc.AuthenticatorFunc(func(context.Context, http.Header) (chatsvc.User, error) {
 				return chatsvc.User{}, tt.err
 			}), chatsvc.WithAuthLogger(nosecret.Logger(t, &out)))

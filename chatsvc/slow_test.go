@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -110,14 +111,14 @@ func setReadBuffer(tb testing.TB, conn net.Conn, size int) {
 // crowd is a sender and healthy subscribers.
 type crowd struct {
 	sender  chatconnect.SimpleChatClient
-	healthy []*subscription
+	healthy []*chattest.Subscription
 }
 
 func newCrowd(ctx context.Context, tb testing.TB, f face) *crowd {
 	tb.Helper()
 	c := &crowd{sender: f.as(tb, "user1", "qwerty")}
 	for range 3 {
-		c.healthy = append(c.healthy, subscribe(ctx, tb, f.as(tb, "user2", "qwerty")))
+		c.healthy = append(c.healthy, chattest.Subscribe(ctx, tb, f.as(tb, "user2", "qwerty")))
 	}
 	return c
 }
@@ -136,7 +137,7 @@ func (c *crowd) pass(ctx context.Context, tb testing.TB, from, to, size int) {
 		sent[i] = make(chan struct{}, ahead)
 		wg.Go(func() {
 			for n := from; n < to; n++ {
-				got, err := sub.receive()
+				got, err := sub.Receive()
 				if content := got.GetContent(); err == nil && (len(content) != size || string(content[:8]) != fmt.Sprintf("%08d", n)) {
 					err = fmt.Errorf("%.8q of %d bytes came, message %d was due", content, len(content), n)
 				}
@@ -165,19 +166,6 @@ func (c *crowd) pass(ctx context.Context, tb testing.TB, from, to, size int) {
 	if tb.Failed() {
 		tb.FailNow()
 	}
-}
-
-// receive is next, for goroutines that are not the test's own.
-func (s *subscription) receive() (*chatpb.ChatMessage, error) {
-	for len(s.pending) == 0 {
-		if !s.stream.Receive() {
-			return nil, fmt.Errorf("stream ended: %w", s.stream.Err())
-		}
-		s.pending = s.stream.Msg().GetMessages()
-	}
-	msg := s.pending[0]
-	s.pending = s.pending[1:]
-	return msg, nil
 }
 
 // Whoever does not read holds nothing but an offset: what passes through is ten

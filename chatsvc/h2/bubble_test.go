@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/h2"
 )
 
@@ -18,7 +19,7 @@ import (
 type bubble struct {
 	tb   testing.TB
 	h2   *h2.Server
-	log  *syncBuffer
+	log  *chattest.Buffer
 	pipe *pipeListener
 	wg   sync.WaitGroup // of what the test runs beside itself
 }

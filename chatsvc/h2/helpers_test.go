@@ -1,7 +1,6 @@
 package h2_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,12 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/h2"
 )
 
@@ -29,7 +28,7 @@ type server struct {
 	url  string
 	tls  *tls.Config // a client's; nil without TLS
 	h2   *h2.Server  // nil if it is net/http's
-	log  *syncBuffer
+	log  *chattest.Buffer
 }
 
 // serve serves what srv says over h2c and HTTP/1.1 until the test ends.
@@ -99,26 +98,8 @@ func certificate(tb testing.TB) (server, client *tls.Config) {
 		ts.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 }
 
-// syncBuffer is a buffer for several goroutines.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-func logTo(srv *http.Server) *syncBuffer {
-	b := new(syncBuffer)
+func logTo(srv *http.Server) *chattest.Buffer {
+	b := new(chattest.Buffer)
 	srv.ErrorLog = log.New(b, "", 0)
 	return b
 }
@@ -173,7 +154,5 @@ func (s *server) dial(tb testing.TB, settings ...http2.Setting) *peer {
 // testContext returns a context that ends with the test, or when patience does.
 func testContext(tb testing.TB) context.Context {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
-	tb.Cleanup(cancel)
-	return ctx
+	return chattest.Context(tb, patience)
 }

@@ -3,11 +3,10 @@ package jetlog_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/jetlog"
 	"example.com/simplechat/chatsvc/logtest"
 )
@@ -37,7 +37,14 @@ type cluster struct {
 func newCluster(tb testing.TB, n int) *cluster {
 	tb.Helper()
 	c := &cluster{servers: make([]*server.Server, n)}
-	ports := freePorts(tb, 2*n)
+	var ports []int
+	for _, text := range chattest.FreePorts(tb, 2*n) {
+		port, err := strconv.Atoi(text)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		ports = append(ports, port)
+	}
 	var routes []*url.URL
 	for i := range n {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[n+i])})
@@ -55,23 +62,6 @@ func newCluster(tb testing.TB, n int) *cluster {
 		c.start(tb, i)
 	}
 	return c
-}
-
-// freePorts returns ports of loopback that nobody listens on, and that no system
-// hands out by itself: until they are used nobody else gets them.
-func freePorts(tb testing.TB, n int) []int {
-	tb.Helper()
-	var ports []int
-	for len(ports) < n {
-		port := 10_000 + rand.IntN(20_000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		defer l.Close() // all are open at a time, so that they differ
-		ports = append(ports, port)
-	}
-	return ports
 }
 
 // start starts the server i.

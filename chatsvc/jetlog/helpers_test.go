@@ -1,7 +1,6 @@
 package jetlog_test
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"sync"
@@ -10,34 +9,16 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/jetlog"
 	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// testLog is a log that is shown when the test has failed.
-type testLog struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (l *testLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-// String returns what was logged.
-func (l *testLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func newTestLog(tb testing.TB) *testLog {
+// newTestLog returns a log that is shown when the test has failed.
+func newTestLog(tb testing.TB) *chattest.Buffer {
 	tb.Helper()
-	l := &testLog{}
+	l := &chattest.Buffer{}
 	tb.Cleanup(func() {
 		nosecret.Check(tb, l.String())
 		if tb.Failed() {
@@ -54,7 +35,7 @@ func logger(tb testing.TB) *slog.Logger {
 }
 
 // slogTo returns a logger that writes to l.
-func slogTo(l *testLog) *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+func slogTo(l *chattest.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // newRecord returns a message with content as a log stores it.
 func newRecord(tb testing.TB, content string) []byte {

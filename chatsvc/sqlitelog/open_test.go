@@ -1,7 +1,6 @@
 package sqlitelog
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +16,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/internal/record"
 	"example.com/simplechat/chatsvc/nosecret"
 )
@@ -43,24 +42,6 @@ func (m *machine) system() *system {
 		room:    func(string, int64) error { return nil },
 		sync:    syncData,
 	}
-}
-
-// lockedBuffer is a log's output. It is safe for concurrent use.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func openLog(tb testing.TB, dir string, opts Options) *Log {
@@ -217,7 +198,7 @@ func TestEvidence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out := &lockedBuffer{}
+			out := &chattest.Buffer{}
 			opts := Options{Logger: nosecret.Logger(t, out)}
 			dir, otherDir := t.TempDir(), t.TempDir()
 			log, other := openLog(t, dir, opts), openLog(t, otherDir, Options{})

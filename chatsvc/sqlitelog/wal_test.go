@@ -10,6 +10,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/nosecret"
 )
 
@@ -81,7 +82,7 @@ func TestReadersDoNotPinTheWAL(t *testing.T) {
 // its size. When it ends, the log shrinks to its bound.
 func TestPinnedWALIsReported(t *testing.T) {
 	t.Parallel()
-	out := &lockedBuffer{}
+	out := &chattest.Buffer{}
 	dir := t.TempDir()
 	log := openLog(t, dir, Options{Logger: nosecret.Logger(t, out)})
 	addMany(t, log, 1, 10)

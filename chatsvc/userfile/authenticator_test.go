@@ -15,6 +15,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/nosecret"
 )
 
@@ -175,7 +176,7 @@ func TestWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		path := newFile(t, "ada:x")
-		var log lockedBuffer
+		var log chattest.Buffer
 		a, err := Open(path, nosecret.Logger(t, &log))
 		if err != nil {
 			t.Fatal(err)
@@ -234,7 +235,7 @@ func TestWatch(t *testing.T) {
 func TestChangeIsSeenAtLogin(t *testing.T) {
 	t.Parallel()
 	path := newFile(t, "ada:x")
-	var log lockedBuffer
+	var log chattest.Buffer
 	a, err := Open(path, nosecret.Logger(t, &log))
 	if err != nil {
 		t.Fatal(err)
@@ -416,7 +417,7 @@ func BenchmarkHash(b *testing.B) {
 // Nothing that is logged of logins and of files that cannot be used has a password.
 func TestLogHoldsNoSecrets(t *testing.T) {
 	t.Parallel()
-	var log lockedBuffer
+	var log chattest.Buffer
 	path := newFile(t, "ada:s3cr3t")
 	a, err := Open(path, nosecret.Logger(t, &log))
 	if err != nil {

@@ -1,13 +1,11 @@
 package userfile
 
 import (
-	"bytes"
 	"encoding/base64"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/alexedwards/argon2id"
@@ -88,24 +86,4 @@ func isClosed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// lockedBuffer is a log for several goroutines.
-type lockedBuffer struct {
-	mu     sync.Mutex // guards all below
-	buffer bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-// String returns all that was written.
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
 }

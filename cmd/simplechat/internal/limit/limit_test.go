@@ -21,6 +21,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -62,9 +63,7 @@ func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func testContext(tb testing.TB) context.Context {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
-	tb.Cleanup(cancel)
-	return ctx
+	return chattest.Context(tb, 30*time.Second)
 }
 
 // mustRefuse checks that err is a limit's, and says when to come back.
