@@ -23,6 +23,7 @@ import (
 
 	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/internal/testkit"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -169,7 +170,7 @@ func TestACME(t *testing.T) {
 	port, cache := chattest.FreePorts(t, 1)[0], filepath.Join(t.TempDir(), "cache")
 	a := startAuthority(t, port)
 	start := func() *process {
-		return startServerEnv(t, []string{"SSL_CERT_FILE=" + a.cert, "SSL_CERT_DIR=" + t.TempDir()}, "--listen", "127.0.0.1:"+port, "--memory", "--users", crowdFile(t),
+		return startServerEnv(t, []string{"SSL_CERT_FILE=" + a.cert, "SSL_CERT_DIR=" + t.TempDir()}, "--listen", "127.0.0.1:"+port, "--memory", "--users", load.UsersFile(t),
 			"--acme-domain", acmeDomain, "--acme-cache", cache, "--acme-directory", a.directory)
 	}
 	config := &tls.Config{RootCAs: a.roots, ServerName: acmeDomain}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"example.com/simplechat/cmd/simplechat/internal/load"
 )
 
 const (
@@ -63,24 +65,24 @@ func (c *cluster) urls() (urls []string) {
 
 // startClients starts clients of every kind: who sends to one server, who
 // watches one and comes back to the next, and who uses chatclient for either.
-func (c *cluster) startClients(l *load) {
+func (c *cluster) startClients(l *load.Load) {
 	var fronts []string
 	for _, s := range c.servers {
 		fronts = append(fronts, s.front.url())
 	}
 	size := func() int { return 100 }
-	l.startSender("user1", fronts[0], true, size)
-	l.startSender("user2", fronts[1], true, size)
-	l.startSender("user3", fronts[2], false, size)
-	l.startClient("user4", strings.Join([]string{fronts[2], fronts[0], fronts[1]}, ","), size)
+	l.StartSender("user1", fronts[0], true, size)
+	l.StartSender("user2", fronts[1], true, size)
+	l.StartSender("user3", fronts[2], false, size)
+	l.StartClient("user4", strings.Join([]string{fronts[2], fronts[0], fronts[1]}, ","), size)
 	for i := range fronts {
 		turn := i
-		l.startWatcher(fmt.Sprintf("watcher %d", i), func() string {
+		l.StartWatcher(fmt.Sprintf("watcher %d", i), func() string {
 			turn++
 			return fronts[turn%len(fronts)]
 		})
 	}
-	l.startFollower("follower", strings.Join(fronts, ","))
+	l.StartFollower("follower", strings.Join(fronts, ","))
 }
 
 // leader returns the NATS server that leads the stream.

@@ -18,34 +18,35 @@ import (
 	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
 // Three servers share a cluster, and one after the other is killed.
 func serverFails(t *testing.T, says *promise) {
-	chance := newChance(t)
+	chance := testkit.NewChance(t)
 	c := startCluster(t)
-	l := newLoad(t, ledger.New())
+	l := load.New(t, ledger.New())
 	c.startClients(l)
-	l.awaitMore(100)
+	l.AwaitMore(100)
 	for _, n := range chance.Perm(clusterSize) {
 		t.Logf("server %d is killed after %d acknowledgements", n, l.Count())
 		c.servers[n].kill()
-		l.awaitMore(100)
+		l.AwaitMore(100)
 		c.servers[n].start()
-		l.awaitMore(100)
+		l.AwaitMore(100)
 	}
-	report(t, l.finish(c.servers[chance.IntN(clusterSize)].front.url()))
+	ledger.Report(t, l.Finish(c.servers[chance.IntN(clusterSize)].front.url()))
 	says.isKept("Its clients resume, on it or on another one, and miss nothing.")
 }
 
 // Whichever NATS server of a cluster dies or is cut off, nothing is lost.
 func natsServerFails(t *testing.T, says *promise) {
-	chance := newChance(t)
+	chance := testkit.NewChance(t)
 	c := startCluster(t)
-	l := newLoad(t, ledger.New())
+	l := load.New(t, ledger.New())
 	c.startClients(l)
-	l.awaitMore(100)
+	l.AwaitMore(100)
 
 	// The leader first: then the others have led, or will.
 	for i, n := range append([]int{c.leader()}, chance.Perm(clusterSize)...) {
@@ -54,29 +55,29 @@ func natsServerFails(t *testing.T, says *promise) {
 		c.nats[n].kill()
 		refusals := 0
 		for m, s := range c.servers { // with another code than unavailable the load blames them
-			refusals += l.sendUntilTaken(s.front.url(), fmt.Sprintf("after kill %d, to server %d", i, m))
+			refusals += l.SendUntilTaken(s.front.url(), fmt.Sprintf("after kill %d, to server %d", i, m))
 		}
 		if i == 0 && refusals == 0 {
 			t.Error("nobody was refused while the stream had no leader")
 		}
-		l.awaitMore(100)
+		l.AwaitMore(100)
 		c.nats[n].start()
-		l.awaitMore(100)
+		l.AwaitMore(100)
 	}
 	for _, n := range []int{c.leader(), c.busiest()} {
 		c.awaitCurrent()
 		t.Logf("NATS server %d is cut off after %d acknowledgements", n, l.Count())
 		c.cutOff(n, chance.IntN(2) == 0)
-		l.awaitMore(100)
+		l.AwaitMore(100)
 		c.heal(n)
-		l.awaitMore(100)
+		l.AwaitMore(100)
 	}
-	report(t, l.finish(c.servers[chance.IntN(clusterSize)].front.url()))
+	ledger.Report(t, l.Finish(c.servers[chance.IntN(clusterSize)].front.url()))
 	says.isKept("Servers that were connected to it answer sends with `unavailable` for up to 3 s; if it led the stream, all do until another one leads, 4 to 9 s, a fixed time of NATS servers.")
 }
 
 func mostNATSServersFail(t *testing.T, says *promise) {
-	chance := newChance(t)
+	chance := testkit.NewChance(t)
 	c := startCluster(t)
 	p := c.servers[0].process
 	for _, way := range []struct {

@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 )
 
 // restarts is how many times the crash test ends the server. The race detector
@@ -25,7 +27,7 @@ func restarts() int {
 // nothing is there twice, and a client that watches across all of it misses nothing.
 func TestKilledServerLosesNothing(t *testing.T) {
 	t.Parallel()
-	report(t, crash(t, restarts(), "--data", filepath.Join(t.TempDir(), "data")))
+	ledger.Report(t, crash(t, restarts(), "--data", filepath.Join(t.TempDir(), "data")))
 }
 
 // The crash test finds a server that does lose messages.
@@ -40,14 +42,14 @@ func TestCrashTestFindsLoss(t *testing.T) {
 // crash ends a server with further arguments again and again under load, most times by
 // a kill, and returns what is wrong in the end.
 func crash(t *testing.T, rounds int, args ...string) []string {
-	chance := newChance(t)
-	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", crowdFile(t), "--retain-messages", "0", "--retain-bytes", "0", "--replay-messages", "0", "--replay-bytes", "0"}, args)
+	chance := testkit.NewChance(t)
+	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", load.UsersFile(t), "--retain-messages", "0", "--retain-bytes", "0", "--replay-messages", "0", "--replay-bytes", "0"}, args)
 	front := newProxy(t, "")
-	l := newLoad(t, ledger.New())
-	l.startCrowd(front.url(), func() int { return 100 })
-	l.startWatcher("left", front.url)
-	l.startFollower("right", front.url())
-	l.startProber(front.url())
+	l := load.New(t, ledger.New())
+	l.StartCrowd(front.url(), func() int { return 100 })
+	l.StartWatcher("left", front.url)
+	l.StartFollower("right", front.url())
+	l.StartProber(front.url())
 	for range rounds {
 		cmd := exec.Command(simplechat(t), args...)
 		p := startProcess(t, cmd, cmd.Start)
@@ -57,7 +59,7 @@ func crash(t *testing.T, rounds int, args ...string) []string {
 		} else {
 			p.awaitListening()
 			front.to(p.addr)
-			l.awaitMore(1 + chance.IntN(300))
+			l.AwaitMore(1 + chance.IntN(300))
 			time.Sleep(time.Duration(chance.IntN(3000)) * time.Microsecond)
 		}
 		front.refuse()
@@ -69,7 +71,7 @@ func crash(t *testing.T, rounds int, args ...string) []string {
 		p.wait(patience)
 	}
 	front.to(startServer(t, args[3:]...).addr)
-	problems := l.finish(front.url())
+	problems := l.Finish(front.url())
 	t.Logf("%d messages acknowledged", l.Count())
 	return problems
 }

@@ -16,7 +16,9 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -25,7 +27,7 @@ import (
 // epoch. Messages that cannot be read are empty ones at their places.
 func TestDamageIsNeverServed(t *testing.T) {
 	t.Parallel()
-	seed := newChance(t).Uint64()
+	seed := testkit.NewChance(t).Uint64()
 	for name, sig := range map[string]syscall.Signal{"stopped": syscall.SIGTERM, "killed": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -50,13 +52,13 @@ func TestDamageIsNeverServed(t *testing.T) {
 // server ends by a signal.
 func fillDirectory(t *testing.T, dir string, sig syscall.Signal) []ledger.Placed {
 	p := startServer(t, "--data", dir)
-	l := newLoad(t, ledger.New())
+	l := load.New(t, ledger.New())
 	for _, user := range []string{"user1", "user2"} {
-		l.startSender(user, p.url(""), true, func() int { return 10 << rand.IntN(14) })
+		l.StartSender(user, p.url(""), true, func() int { return 10 << rand.IntN(14) })
 	}
-	l.awaitMore(500)
-	l.stopSenders()
-	original := readHistory(t, p.url(""), l.sendLast(p.url("")))
+	l.AwaitMore(500)
+	l.StopSenders()
+	original := load.ReadHistory(t, p.url(""), l.SendLast(p.url("")))
 	p.signal(sig)
 	p.wait(patience)
 	return original
@@ -169,11 +171,11 @@ func checkDamaged(t *testing.T, dir string, original []ledger.Placed) {
 		checkReadable(t, p, original, err)
 		return
 	}
-	last, err := placeOf(call.ResponseHeader())
+	last, err := load.PlaceOf(call.ResponseHeader())
 	if err != nil {
 		t.Fatal(err)
 	}
-	history := readHistory(t, p.url(""), last)
+	history := load.ReadHistory(t, p.url(""), last)
 	outcome, read := checkRemains(t, original, history, ledger.Placed{Place: last, Message: said})
 	if outcome != intact {
 		p.waitLog(regexp.MustCompile("level=ERROR"))
@@ -199,7 +201,7 @@ func checkReadable(t *testing.T, p *process, original []ledger.Placed, refusal e
 		t.Errorf("a client that has read to %v is sent to %v", end, resumed)
 	}
 	read := 0
-	for i, m := range readHistory(t, p.url(""), end) {
+	for i, m := range load.ReadHistory(t, p.url(""), end) {
 		switch {
 		case m == original[i]:
 			read++

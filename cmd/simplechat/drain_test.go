@@ -10,6 +10,7 @@ import (
 
 	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -22,15 +23,15 @@ func TestRollingRestart(t *testing.T) {
 		s.args = append(s.args, "--drain-delay=300ms", "--drain-spread=1s")
 		s.restart()
 	}
-	l := newLoad(t, ledger.New())
+	l := load.New(t, ledger.New())
 	c.startClients(l)
-	l.awaitMore(100)
+	l.AwaitMore(100)
 	for n, s := range c.servers {
 		t.Logf("server %d is restarted after %d acknowledgements", n, l.Count())
 		s.restart()
-		l.awaitMore(100)
+		l.AwaitMore(100)
 	}
-	report(t, l.finish(c.servers[0].front.url()))
+	ledger.Report(t, l.Finish(c.servers[0].front.url()))
 }
 
 // restart ends a server in good order, and starts it again. Clients reach it until it

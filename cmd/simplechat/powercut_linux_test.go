@@ -15,7 +15,9 @@ import (
 	"syscall"
 	"testing"
 
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 )
 
 // cuts is how many times the power-cut test cuts the power.
@@ -26,7 +28,7 @@ const cuts = 100
 // where a part of what was not synced did reach the disk.
 func TestPowerCutLosesNothing(t *testing.T) {
 	t.Parallel()
-	report(t, powerCuts(t, cuts, "--sync", "always"))
+	ledger.Report(t, powerCuts(t, cuts, "--sync", "always"))
 }
 
 // The model does throw away what was not synced: with a long interval the same
@@ -42,8 +44,8 @@ func TestPowerCutTestFindsLoss(t *testing.T) {
 // powerCuts runs a server with further arguments under load, cuts the power
 // again and again, and returns what is wrong with what a server finds then.
 func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
-	chance := newChance(t)
-	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", crowdFile(t), "--retain-bytes", "12MiB"}, args)
+	chance := testkit.NewChance(t)
+	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", load.UsersFile(t), "--retain-bytes", "12MiB"}, args)
 	tr := newTracer(t.TempDir())
 	ledger := traceLoad(t, tr, chance, args)
 	t.Logf("%d events, %d messages acknowledged", len(tr.events), ledger.Count())
@@ -77,11 +79,11 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 	const loads, messages = 4, 150 // of up to 50 KiB: more than a file of the store holds
 	ledger := ledger.New()
 	ledger.Position = tr.position
-	l := newLoad(t, ledger)
+	l := load.New(t, ledger)
 	front := newProxy(t, "")
-	l.startCrowd(front.url(), func() int { return 50 << rand.IntN(11) })
-	l.startWatcher("watcher", front.url)
-	l.startProber(front.url())
+	l.StartCrowd(front.url(), func() int { return 50 << rand.IntN(11) })
+	l.StartWatcher("watcher", front.url)
+	l.StartProber(front.url())
 	for i := range loads {
 		cmd := exec.Command(simplechat(t), append(args, "--data", filepath.Join(tr.root, "data"))...)
 		var ended <-chan error
@@ -91,9 +93,9 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 		})
 		p.awaitListening()
 		front.to(p.addr)
-		l.awaitMore(messages/2 + chance.IntN(messages))
+		l.AwaitMore(messages/2 + chance.IntN(messages))
 		if i == loads-1 {
-			l.end()
+			l.End()
 		}
 		front.refuse()
 		if i%2 == 0 {
@@ -125,11 +127,11 @@ func startAfterCut(t *testing.T, d *disk, chance *rand.Rand, ledger *ledger.Ledg
 	if !p.listens() {
 		return []string{"the server does not start: " + p.logText()}
 	}
-	l := newLoad(t, ledger)
+	l := load.New(t, ledger)
 	for _, watcher := range ledger.Watchers() {
-		l.startWatcher(watcher, func() string { return p.url("") })
+		l.StartWatcher(watcher, func() string { return p.url("") })
 	}
-	problems := l.finish(p.url(""))
+	problems := l.Finish(p.url(""))
 	p.signal(syscall.SIGKILL)
 	p.wait(patience)
 	if err := os.RemoveAll(root); err != nil {

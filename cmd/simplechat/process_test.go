@@ -33,6 +33,9 @@ import (
 // it happens faster.
 const patience = 60 * time.Second
 
+// pause is how long a test waits before it looks or tries again.
+const pause = 20 * time.Millisecond
+
 // repo is the repository's root, seen from the tests.
 const repo = "../.."
 

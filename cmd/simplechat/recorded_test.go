@@ -11,6 +11,7 @@ import (
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/linear"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -22,7 +23,7 @@ func sendRecorded(tb testing.TB, r *linear.Recorder, p *process, m ledger.Messag
 	_, err := p.client(m.From).SendMessage(ctx, m.Proto())
 	switch {
 	case err == nil:
-		at, err := placeOf(call.ResponseHeader())
+		at, err := load.PlaceOf(call.ResponseHeader())
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -48,7 +49,7 @@ func readRecorded(tb testing.TB, r *linear.Recorder, p *process) {
 	var next, end ledger.Place
 	for first := true; stream.Receive(); first = false {
 		if first {
-			next, err = placeOf(stream.ResponseHeader())
+			next, err = load.PlaceOf(stream.ResponseHeader())
 			until, invalid := strconv.ParseUint(stream.ResponseHeader().Get(chatsvc.HeaderUntil), 10, 64)
 			if err := errors.Join(err, invalid); err != nil {
 				tb.Fatal(err)

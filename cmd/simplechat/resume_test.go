@@ -11,6 +11,7 @@ import (
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -61,5 +62,5 @@ func tryResume(ctx context.Context, p *process, at ledger.Place) (ledger.Place, 
 	if !stream.Receive() {
 		return ledger.Place{}, stream.Err()
 	}
-	return placeOf(stream.ResponseHeader())
+	return load.PlaceOf(stream.ResponseHeader())
 }

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 )
 
 // roughDelay returns how long a piece of a connection takes: most times a few
@@ -32,7 +34,7 @@ func TestRoughNetworkBehindProxies(t *testing.T) {
 	for name, start := range map[string]func(tb testing.TB, block string) func(port, cert, key, both string) *exec.Cmd{"nginx": nginx, "haproxy": haproxy} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			chance := newChance(t)
+			chance := testkit.NewChance(t)
 			server := startServer(t, "--trusted-proxy=127.0.0.1/32", "--ops-listen=127.0.0.1:0", "--heartbeat=1s", "--retain-bytes=0", "--replay-messages=0", "--replay-bytes=0")
 			inner, outer := newProxy(t, server.addr), newProxy(t, "")
 			inner.delay, outer.delay = roughDelay, roughDelay
@@ -41,16 +43,16 @@ func TestRoughNetworkBehindProxies(t *testing.T) {
 			behind := strings.TrimPrefix(front.url, "https://")
 			outer.to(behind)
 
-			l := newLoad(t, ledger.New())
-			l.options = []chatclient.Option{chatclient.WithTLS(&tls.Config{RootCAs: front.roots}), chatclient.WithSilence(3 * time.Second), chatclient.WithTimeout(5 * time.Second)}
+			l := load.New(t, ledger.New())
+			l.Options = []chatclient.Option{chatclient.WithTLS(&tls.Config{RootCAs: front.roots}), chatclient.WithSilence(3 * time.Second), chatclient.WithTimeout(5 * time.Second)}
 			url := "https://" + outer.addr
 			for i := range 4 {
-				l.startClient(fmt.Sprintf("user%d", i+1), url, func() int { return 10 << rand.IntN(12) })
+				l.StartClient(fmt.Sprintf("user%d", i+1), url, func() int { return 10 << rand.IntN(12) })
 			}
-			l.startFollower("left", url)
-			l.startFollower("right", url)
-			l.startWatcher("direct", func() string { return server.url("") })
-			l.awaitMore(10)
+			l.StartFollower("left", url)
+			l.StartFollower("right", url)
+			l.StartWatcher("direct", func() string { return server.url("") })
+			l.AwaitMore(10)
 			for range 8 {
 				link, backend := inner, server.addr
 				if chance.IntN(2) == 0 {
@@ -60,12 +62,12 @@ func TestRoughNetworkBehindProxies(t *testing.T) {
 					link.to(backend) // all connections end
 				} else {
 					link.cut()
-					l.wait(time.Duration(chance.IntN(1500)) * time.Millisecond)
+					l.Wait(time.Duration(chance.IntN(1500)) * time.Millisecond)
 					link.heal()
 				}
-				l.awaitMore(10)
+				l.AwaitMore(10)
 			}
-			report(t, l.finish(server.url("")))
+			ledger.Report(t, l.Finish(server.url("")))
 			t.Logf("%d messages acknowledged", l.Count())
 		})
 	}

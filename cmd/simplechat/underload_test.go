@@ -9,7 +9,9 @@ import (
 	"syscall"
 	"testing"
 
+	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 )
 
 // Whatever happens to the files of a server under load, it acknowledges nothing that
@@ -37,7 +39,7 @@ func TestFilesChangeUnderLoad(t *testing.T) {
 			if test.name == "log cut" {
 				problems = slices.DeleteFunc(problems, isOfNewEpoch)
 			}
-			report(t, problems)
+			ledger.Report(t, problems)
 		})
 	}
 }
@@ -82,26 +84,26 @@ func replace(path, aside string) error {
 // and puts what the file held back, unless the server recovers. It returns what is
 // wrong then.
 func changeUnderLoad(t *testing.T, file string, change func(path, aside string) error, recovers bool) []string {
-	chance := newChance(t)
+	chance := testkit.NewChance(t)
 	data := filepath.Join(t.TempDir(), "data")
-	args := []string{"--users", crowdFile(t), "--data", data}
+	args := []string{"--users", load.UsersFile(t), "--data", data}
 	front := newProxy(t, "")
-	l := newLoad(t, ledger.New())
-	l.startCrowd(front.url(), func() int { return 100 })
-	l.startWatcher("watcher", front.url)
+	l := load.New(t, ledger.New())
+	l.StartCrowd(front.url(), func() int { return 100 })
+	l.StartWatcher("watcher", front.url)
 	for range 3 {
 		p := startServer(t, args...)
 		front.to(p.addr)
-		l.awaitMore(50 + chance.IntN(300))
+		l.AwaitMore(50 + chance.IntN(300))
 		path, aside := filepath.Join(data, file), filepath.Join(t.TempDir(), "aside")
 		if err := change(path, aside); err != nil {
 			t.Fatal(err)
 		}
 		if recovers { // what it acknowledges from now on must be there, too
-			l.awaitMore(100)
+			l.AwaitMore(100)
 		} else {
 			awaitHealth(t, p, notServing)
-			l.wait(5 * pause) // time in which nothing may be acknowledged that is lost below
+			l.Wait(5 * pause) // time in which nothing may be acknowledged that is lost below
 		}
 		front.refuse()
 		p.signal(syscall.SIGKILL)
@@ -115,7 +117,7 @@ func changeUnderLoad(t *testing.T, file string, change func(path, aside string) 
 	}
 	p := startServer(t, args...)
 	front.to(p.addr)
-	return l.finish(front.url())
+	return l.Finish(front.url())
 }
 
 // copyFile copies a file over another one or to where none is.

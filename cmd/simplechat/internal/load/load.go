@@ -1,11 +1,9 @@
-package main
+package load
 
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -15,37 +13,20 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// seedVariable repeats a run of a test that chooses at random: it holds the seed
-// that the test has printed.
-const seedVariable = "TEST_SEED"
-
-// newChance returns a source of chance, and prints its seed.
-func newChance(tb testing.TB) *rand.Rand {
-	tb.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv(seedVariable); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			tb.Fatalf("%s: %v", seedVariable, err)
-		}
-	}
-	tb.Logf("%s=%d", seedVariable, seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
-
 // crowd is a number of senders that is large enough for the log to let them share
 // writes to the disk.
 const crowd = 24
 
-// crowdFile returns a user database with user1 and so on for a crowd, all with
+// UsersFile returns a user database with user1 and so on for a crowd, all with
 // the demo users' password.
-func crowdFile(tb testing.TB) string {
+func UsersFile(tb testing.TB) string {
 	tb.Helper()
 	var users []string
 	for i := range crowd {
@@ -54,17 +35,20 @@ func crowdFile(tb testing.TB) string {
 	return testkit.UsersFile(tb, users...)
 }
 
+// patience is how long a load waits for what must happen.
+const patience = 60 * time.Second
+
 // pause is how long a client waits before it tries again.
 const pause = 20 * time.Millisecond
 
-// load is what clients do to one conversation, whatever its servers suffer, and
+// Load is what clients do to one conversation, whatever its servers suffer, and
 // the ledger of it. Each sender is another user and sends one message after the
 // other.
-type load struct {
+type Load struct {
 	*ledger.Ledger
 
 	tb       testing.TB
-	options  []chatclient.Option // of all programs that use chatclient
+	Options  []chatclient.Option // of all programs that use chatclient
 	ctx      context.Context     //nolint:containedctx // done when everybody is to stop: a load ends with its test
 	stop     context.CancelFunc
 	senders  sync.WaitGroup
@@ -72,39 +56,39 @@ type load struct {
 	watchers sync.WaitGroup
 }
 
-// newLoad returns a load that ends with the test, and goes on with a ledger.
-func newLoad(tb testing.TB, ledger *ledger.Ledger) *load {
+// New returns a load that ends with the test, and goes on with a ledger.
+func New(tb testing.TB, ledger *ledger.Ledger) *Load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{Ledger: ledger, tb: tb, ctx: ctx, stop: cancel, stopped: make(chan struct{})}
-	tb.Cleanup(l.end)
+	l := &Load{Ledger: ledger, tb: tb, ctx: ctx, stop: cancel, stopped: make(chan struct{})}
+	tb.Cleanup(l.End)
 	return l
 }
 
-// end ends the load at once.
-func (l *load) end() {
+// End ends the load at once.
+func (l *Load) End() {
 	l.stop()
 	l.senders.Wait()
 	l.watchers.Wait()
 }
 
-// startSender lets a user send to the server at url. Where the user has keys, a
+// StartSender lets a user send to the server at url. Where the user has keys, a
 // message that was not acknowledged is sent again with its key until it is;
 // without, it may be stored or not, and the next one follows.
-func (l *load) startSender(user, url string, keys bool, size func() int) {
+func (l *Load) StartSender(user, url string, keys bool, size func() int) {
 	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: user, Base: testkit.NewTransport(l.tb, true)}}, url)
 	l.senders.Go(func() {
 		for n := 0; !l.done(); n++ {
 			m := ledger.NewMessage(user, n, size())
 			l.Send(m)
 			for again, key := true, fmt.Sprint(n); again && !l.try(client, m, key, keys); again = keys {
-				l.wait(pause)
+				l.Wait(pause)
 			}
 		}
 	})
 }
 
-// startClient is startSender for a program that uses chatclient.
-func (l *load) startClient(user, urls string, size func() int) {
+// StartClient is startSender for a program that uses chatclient.
+func (l *Load) StartClient(user, urls string, size func() int) {
 	client := l.chatclient(user, urls)
 	l.senders.Go(func() {
 		for n := 0; !l.done(); n++ {
@@ -124,8 +108,8 @@ func (l *load) startClient(user, urls string, size func() int) {
 	})
 }
 
-// startFollower is startWatcher for a program that uses chatclient.
-func (l *load) startFollower(name, urls string) {
+// StartFollower is startWatcher for a program that uses chatclient.
+func (l *Load) StartFollower(name, urls string) {
 	l.See(name)
 	client := l.chatclient("user5", urls)
 	read := l.Recorder.Read()
@@ -146,9 +130,9 @@ func (l *load) startFollower(name, urls string) {
 	})
 }
 
-func (l *load) chatclient(user, urls string) *chatclient.Client {
+func (l *Load) chatclient(user, urls string) *chatclient.Client {
 	l.tb.Helper()
-	options := append([]chatclient.Option{chatclient.WithBasicAuth(user, "qwerty"), chatclient.WithBackoff(pause, 10*pause)}, l.options...)
+	options := append([]chatclient.Option{chatclient.WithBasicAuth(user, "qwerty"), chatclient.WithBackoff(pause, 10*pause)}, l.Options...)
 	client, err := chatclient.New(urls, options...)
 	if err != nil {
 		l.tb.Fatal(err)
@@ -157,17 +141,17 @@ func (l *load) chatclient(user, urls string) *chatclient.Client {
 	return client
 }
 
-// startCrowd starts all kinds of senders: most of them with keys, some without,
+// StartCrowd starts all kinds of senders: most of them with keys, some without,
 // and one that uses chatclient.
-func (l *load) startCrowd(url string, size func() int) {
+func (l *Load) StartCrowd(url string, size func() int) {
 	for i := range crowd - 1 {
-		l.startSender(fmt.Sprintf("user%d", i+1), url, i%6 > 0, size)
+		l.StartSender(fmt.Sprintf("user%d", i+1), url, i%6 > 0, size)
 	}
-	l.startClient(fmt.Sprintf("user%d", crowd), url, size)
+	l.StartClient(fmt.Sprintf("user%d", crowd), url, size)
 }
 
 // done reports whether senders are to stop.
-func (l *load) done() bool {
+func (l *Load) done() bool {
 	select {
 	case <-l.stopped:
 		return true
@@ -178,8 +162,8 @@ func (l *load) done() bool {
 	}
 }
 
-// wait waits, but not beyond the end of the test.
-func (l *load) wait(d time.Duration) {
+// Wait waits, but not beyond the end of the test.
+func (l *Load) Wait(d time.Duration) {
 	select {
 	case <-time.After(d):
 	case <-l.ctx.Done():
@@ -187,7 +171,7 @@ func (l *load) wait(d time.Duration) {
 }
 
 // try sends a message once, and reports whether that is the end of it.
-func (l *load) try(client chatconnect.SimpleChatClient, m ledger.Message, key string, keyed bool) bool {
+func (l *Load) try(client chatconnect.SimpleChatClient, m ledger.Message, key string, keyed bool) bool {
 	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
 	defer cancel()
 	ctx, call := connect.NewClientContext(ctx)
@@ -202,7 +186,7 @@ func (l *load) try(client chatconnect.SimpleChatClient, m ledger.Message, key st
 	case l.ctx.Err() != nil:
 		return true
 	case err == nil:
-		p, err := placeOf(call.ResponseHeader())
+		p, err := PlaceOf(call.ResponseHeader())
 		if err != nil {
 			l.Blamef("%s sent %v: %v", m.From, m, err)
 		}
@@ -215,8 +199,8 @@ func (l *load) try(client chatconnect.SimpleChatClient, m ledger.Message, key st
 	return false
 }
 
-// placeOf returns the place that a response's header names.
-func placeOf(h http.Header) (ledger.Place, error) {
+// PlaceOf returns the place that a response's header names.
+func PlaceOf(h http.Header) (ledger.Place, error) {
 	offset, err := strconv.ParseUint(h.Get(chatsvc.HeaderOffset), 10, 64)
 	if err != nil || h.Get(chatsvc.HeaderEpoch) == "" {
 		return ledger.Place{}, fmt.Errorf("no place in the response's header %v", h)
@@ -224,10 +208,10 @@ func placeOf(h http.Header) (ledger.Place, error) {
 	return ledger.Place{Epoch: h.Get(chatsvc.HeaderEpoch), Offset: offset}, nil
 }
 
-// startWatcher lets someone watch the server at url from the beginning, or from
+// StartWatcher lets someone watch the server at url from the beginning, or from
 // where the ledger has it, and come back whenever the stream ends: to what url
 // then returns.
-func (l *load) startWatcher(name string, url func() string) {
+func (l *Load) StartWatcher(name string, url func() string) {
 	l.See(name)
 	next := l.Next(name)
 	transport := testkit.As{User: "user5", Base: testkit.NewTransport(l.tb, true)}
@@ -235,14 +219,14 @@ func (l *load) startWatcher(name string, url func() string) {
 		for l.ctx.Err() == nil {
 			client := chatconnect.NewSimpleChatClient(&http.Client{Transport: transport}, url(), connect.WithGRPC())
 			if err := l.watch(client, name, &next); err != nil {
-				l.wait(pause)
+				l.Wait(pause)
 			}
 		}
 	})
 }
 
 // watch reads one stream to its end from next on, which it moves.
-func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *ledger.Place) error {
+func (l *Load) watch(client chatconnect.SimpleChatClient, name string, next *ledger.Place) error {
 	ctx, cancel := context.WithCancel(l.ctx)
 	defer cancel()
 	ctx, call := connect.NewClientContext(ctx)
@@ -258,7 +242,7 @@ func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *led
 	defer func() { _ = stream.Close() }()
 	for first := true; stream.Receive(); first = false {
 		if first {
-			p, err := placeOf(stream.ResponseHeader())
+			p, err := PlaceOf(stream.ResponseHeader())
 			if err != nil {
 				l.Blamef("watcher %s: %v", name, err)
 			}
@@ -276,20 +260,20 @@ func (l *load) watch(client chatconnect.SimpleChatClient, name string, next *led
 	return stream.Err()
 }
 
-// startProber asks the server at url again and again where the log ends, until the
+// StartProber asks the server at url again and again where the log ends, until the
 // senders have stopped.
-func (l *load) startProber(url string) {
+func (l *Load) StartProber(url string) {
 	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user5", Base: testkit.NewTransport(l.tb, true)}}, url, connect.WithGRPC())
 	l.senders.Go(func() {
 		for !l.done() {
 			_ = l.probe(client)
-			l.wait(pause)
+			l.Wait(pause)
 		}
 	})
 }
 
 // probe asks for the end of the log once.
-func (l *load) probe(client chatconnect.SimpleChatClient) error {
+func (l *Load) probe(client chatconnect.SimpleChatClient) error {
 	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
 	defer cancel()
 	ctx, call := connect.NewClientContext(ctx)
@@ -313,35 +297,35 @@ func (l *load) probe(client chatconnect.SimpleChatClient) error {
 	return nil
 }
 
-// awaitMore waits for n more acknowledgements.
-func (l *load) awaitMore(n int) {
+// AwaitMore waits for n more acknowledgements.
+func (l *Load) AwaitMore(n int) {
 	l.tb.Helper()
-	for want, deadline := l.Count()+n, time.Now().Add(patience); l.Count() < want; l.wait(time.Millisecond) {
+	for want, deadline := l.Count()+n, time.Now().Add(patience); l.Count() < want; l.Wait(time.Millisecond) {
 		if time.Now().After(deadline) {
 			l.tb.Fatalf("%d messages were acknowledged, %d were due", l.Count(), want)
 		}
 	}
 }
 
-// finish lets the senders stop, waits until every watcher has seen what was
+// Finish lets the senders stop, waits until every watcher has seen what was
 // acknowledged last, and returns what is wrong with the history that the server
 // at url tells.
-func (l *load) finish(url string) []string {
+func (l *Load) Finish(url string) []string {
 	l.tb.Helper()
-	l.stopSenders()
-	end := l.sendLast(url)
+	l.StopSenders()
+	end := l.SendLast(url)
 	read := l.Recorder.Read()
-	history := readHistory(l.tb, url, end)
+	history := ReadHistory(l.tb, url, end)
 	for _, m := range history {
 		read.Return(m.Epoch, m.Offset, m.Record())
 	}
 	l.awaitWatchers(end)
-	l.end()
+	l.End()
 	return l.Check(history)
 }
 
-// stopSenders lets each sender get its message acknowledged, and no more.
-func (l *load) stopSenders() {
+// StopSenders lets each sender get its message acknowledged, and no more.
+func (l *Load) StopSenders() {
 	l.tb.Helper()
 	close(l.stopped)
 	ended := make(chan struct{})
@@ -356,33 +340,21 @@ func (l *load) stopSenders() {
 	}
 }
 
-// report makes problems the test's.
-func report(tb testing.TB, problems []string) {
-	tb.Helper()
-	const shown = 20
-	for _, problem := range problems[:min(len(problems), shown)] {
-		tb.Error(problem)
-	}
-	if more := len(problems) - shown; more > 0 {
-		tb.Errorf("and %d problems more", more)
-	}
-}
-
-// sendLast sends the last message of all, and returns its place.
-func (l *load) sendLast(url string) ledger.Place {
+// SendLast sends the last message of all, and returns its place.
+func (l *Load) SendLast(url string) ledger.Place {
 	l.tb.Helper()
-	l.sendUntilTaken(url, "the end")
+	l.SendUntilTaken(url, "the end")
 	return l.Last()
 }
 
-// sendUntilTaken sends a message that no other is like, and returns how often it
+// SendUntilTaken sends a message that no other is like, and returns how often it
 // was refused.
-func (l *load) sendUntilTaken(url, content string) (refusals int) {
+func (l *Load) SendUntilTaken(url, content string) (refusals int) {
 	l.tb.Helper()
 	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user5", Base: testkit.NewTransport(l.tb, true)}}, url)
 	m := ledger.Message{From: "user5", Content: content, Kind: chatpb.ChatMessage_Text, Timestamp: 1}
 	l.Send(m)
-	for deadline := time.Now().Add(patience); !l.try(client, m, content, true); l.wait(pause) {
+	for deadline := time.Now().Add(patience); !l.try(client, m, content, true); l.Wait(pause) {
 		if time.Now().After(deadline) {
 			l.tb.Fatal("nobody takes a message any more")
 		}
@@ -393,16 +365,16 @@ func (l *load) sendUntilTaken(url, content string) (refusals int) {
 
 // awaitWatchers waits until all watchers have seen end, unless something is wrong
 // already: then it may never come. Those who have not are found by the checker.
-func (l *load) awaitWatchers(end ledger.Place) {
+func (l *Load) awaitWatchers(end ledger.Place) {
 	for deadline := time.Now().Add(patience); len(l.Behind(end)) > 0 && !l.IsBlamed() && time.Now().Before(deadline); {
-		l.wait(pause)
+		l.Wait(pause)
 	}
 }
 
-// readHistory returns everything from the first retained message to end.
-func readHistory(tb testing.TB, url string, end ledger.Place) []ledger.Placed {
+// ReadHistory returns everything from the first retained message to end.
+func ReadHistory(tb testing.TB, url string, end ledger.Place) []ledger.Placed {
 	tb.Helper()
-	ctx := testContext(tb)
+	ctx := chattest.Context(tb, patience)
 	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user4", Base: testkit.NewTransport(tb, true)}}, url, connect.WithGRPC())
 	stream, err := client.MessageList(ctx, &chatpb.None{})
 	if err != nil {
@@ -411,7 +383,7 @@ func readHistory(tb testing.TB, url string, end ledger.Place) []ledger.Placed {
 	defer func() { _ = stream.Close() }()
 	var history []ledger.Placed
 	for stream.Receive() {
-		next, err := placeOf(stream.ResponseHeader())
+		next, err := PlaceOf(stream.ResponseHeader())
 		if err != nil {
 			tb.Fatal(err)
 		}

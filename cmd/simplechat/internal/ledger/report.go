@@ -1,0 +1,15 @@
+package ledger
+
+import "testing"
+
+// Report makes problems the test's.
+func Report(tb testing.TB, problems []string) {
+	tb.Helper()
+	const shown = 20
+	for _, problem := range problems[:min(len(problems), shown)] {
+		tb.Error(problem)
+	}
+	if more := len(problems) - shown; more > 0 {
+		tb.Errorf("and %d problems more", more)
+	}
+}
