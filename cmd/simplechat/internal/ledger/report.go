@@ -2,7 +2,7 @@ package ledger
 
 import "testing"
 
-// Report makes problems the test's.
+// Report fails the test with problems, and shows the first of them.
 func Report(tb testing.TB, problems []string) {
 	tb.Helper()
 	const shown = 20
