@@ -16,33 +16,6 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// failSync makes the sync that a thread is about to begin fail. The caller holds mu.
-func (t *tracer) failSync(thread int) {
-	var regs unix.PtraceRegs
-	if err := unix.PtraceGetRegs(thread, &regs); err != nil {
-		t.failf("registers: %w", err)
-	}
-	regs.Orig_rax = ^uint64(0) // no system call
-	if err := unix.PtraceSetRegs(thread, &regs); err != nil {
-		t.failf("registers: %w", err)
-	}
-	t.failed[thread] = true
-}
-
-// failedSync makes EIO the result of a sync that was to fail.
-func (t *tracer) failedSync(thread int) {
-	delete(t.failed, thread)
-	var regs unix.PtraceRegs
-	if err := unix.PtraceGetRegs(thread, &regs); err != nil {
-		t.failf("registers: %w", err)
-	}
-	result := -int64(unix.EIO)
-	regs.Rax = uint64(result)
-	if err := unix.PtraceSetRegs(thread, &regs); err != nil {
-		t.failf("registers: %w", err)
-	}
-}
-
 func diskFails(t *testing.T, says *promise) {
 	tr := newTracer(t.TempDir())
 	cmd := exec.Command(simplechat(t), "serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(tr.root, "data"))
@@ -90,7 +63,7 @@ func diskFails(t *testing.T, says *promise) {
 	}
 	// All of it is there after a power cut.
 	root := t.TempDir()
-	if err := tr.disk.restore(root, nil); err != nil {
+	if err := tr.disk.Restore(root, nil); err != nil {
 		t.Fatal(err)
 	}
 	left := history(t, startServer(t, "--data", filepath.Join(root, "data")))

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"example.com/simplechat/cmd/internal/testkit"
+	"example.com/simplechat/cmd/simplechat/internal/disk"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/cmd/simplechat/internal/load"
 )
@@ -55,10 +56,10 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 		moments[i] = chance.IntN(len(tr.events) + 1)
 	}
 	slices.Sort(moments)
-	d, applied := newDisk(), 0
+	d, applied := disk.New(), 0
 	for i, moment := range moments {
 		for ; applied < moment; applied++ {
-			d.apply(tr.events[applied])
+			d.Apply(tr.events[applied])
 		}
 		// Every other time a part of what was not synced is there too.
 		var some *rand.Rand
@@ -107,7 +108,7 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
-		if differences := tr.disk.compare(tr.root); len(differences) > 0 {
+		if differences := tr.disk.Compare(tr.root); len(differences) > 0 {
 			t.Fatalf("the model is not what it stands for:\n%s", strings.Join(differences, "\n"))
 		}
 	}
@@ -116,9 +117,9 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 
 // startAfterCut starts a server on what is left on a disk, and returns what is
 // wrong with what it tells: as if clients came back to it after the cut.
-func startAfterCut(t *testing.T, d *disk, chance *rand.Rand, ledger *ledger.Ledger, args []string) []string {
+func startAfterCut(t *testing.T, d *disk.Disk, chance *rand.Rand, ledger *ledger.Ledger, args []string) []string {
 	root := t.TempDir()
-	if err := d.restore(root, chance); err != nil {
+	if err := d.Restore(root, chance); err != nil {
 		t.Fatal(err)
 	}
 	bootAnew(t, filepath.Join(root, "data", "acknowledged"))

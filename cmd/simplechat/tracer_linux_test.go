@@ -17,6 +17,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/simplechat/cmd/simplechat/internal/disk"
 )
 
 // tracer runs a program under ptrace(2), and writes down what it does to the
@@ -28,9 +30,9 @@ import (
 type tracer struct {
 	root string
 
-	mu      sync.Mutex // guards all below
-	disk    *disk      // as it is now
-	events  []event    // since the beginning
+	mu      sync.Mutex   // guards all below
+	disk    *disk.Disk   // as it is now
+	events  []disk.Event // since the beginning
 	files   map[int]openFile
 	calls   map[int]func(result int64) // for each thread inside a call that matters, what to do at its end
 	ending  int                        // the process that is to end, or 0
@@ -47,7 +49,7 @@ type openFile struct {
 
 // newTracer returns a tracer for the files below root, an empty directory.
 func newTracer(root string) *tracer {
-	return &tracer{root: root, disk: newDisk()}
+	return &tracer{root: root, disk: disk.New()}
 }
 
 // start starts cmd under the tracer. The channel gets the tracer's error, or
@@ -214,8 +216,8 @@ func (t *tracer) failf(format string, args ...any) {
 
 // record makes an event happen, now and whenever the events are replayed. The
 // caller holds mu.
-func (t *tracer) record(e event) {
-	t.disk.apply(e)
+func (t *tracer) record(e disk.Event) {
+	t.disk.Apply(e)
 	t.events = append(t.events, e)
 }
 
@@ -253,19 +255,21 @@ func (t *tracer) entered(c call) func(result int64) {
 		}
 	case unix.SYS_FTRUNCATE:
 		if tracked {
-			return func(int64) { t.record(event{kind: changed, node: file.node, change: change{offset: int64(c.args[1])}}) }
+			return func(int64) {
+				t.record(disk.Event{Kind: disk.Changed, Node: file.node, Change: disk.Change{Offset: int64(c.args[1])}})
+			}
 		}
 	case unix.SYS_MMAP:
 		if mappedFile, ok := t.files[int(int32(c.args[4]))]; ok && c.args[2]&unix.PROT_WRITE != 0 && c.args[3]&unix.MAP_SHARED != 0 {
-			return func(int64) { t.record(event{kind: mapped, node: mappedFile.node}) }
+			return func(int64) { t.record(disk.Event{Kind: disk.Mapped, Node: mappedFile.node}) }
 		}
 	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
 		switch {
 		case tracked && t.failing:
 			t.failSync(c.thread)
 		case tracked:
-			seen := t.disk.begun(file.node)
-			return func(int64) { t.record(event{kind: synced, node: file.node, seen: seen}) }
+			seen := t.disk.Begun(file.node)
+			return func(int64) { t.record(disk.Event{Kind: disk.Synced, Node: file.node, Seen: seen}) }
 		}
 	default:
 		c.refuse(tracked)
@@ -332,7 +336,7 @@ func (c call) opened(fd int) {
 		return
 	}
 	flags := int(c.args[2])
-	number, ok := c.disk.lookup(names...)
+	number, ok := c.disk.Lookup(names...)
 	switch {
 	case !ok && flags&unix.O_CREAT == 0:
 		c.failf("%v was opened, and nobody has created it", names)
@@ -342,7 +346,7 @@ func (c call) opened(fd int) {
 	case !ok:
 		number = c.create(0, 1, nil)
 	case flags&unix.O_TRUNC != 0:
-		c.record(event{kind: changed, node: number})
+		c.record(disk.Event{Kind: disk.Changed, Node: number})
 	}
 	c.files[fd] = openFile{number, flags&(unix.O_SYNC|unix.O_DSYNC) != 0}
 }
@@ -353,8 +357,8 @@ func (c call) create(dir, name int, entries map[string]int) int {
 	if names == nil {
 		return 0
 	}
-	number := len(c.disk.nodes)
-	c.record(event{kind: created, node: number, change: change{names: entries}})
+	number := c.disk.Next()
+	c.record(disk.Event{Kind: disk.Created, Node: number, Change: disk.Change{Names: entries}})
 	c.rename(names[:len(names)-1], map[string]int{names[len(names)-1]: number})
 	return number
 }
@@ -365,33 +369,33 @@ func (c call) renamed(from, to []string) {
 	if from == nil && to == nil {
 		return
 	}
-	number, ok := c.disk.lookup(from...)
+	number, ok := c.disk.Lookup(from...)
 	if !ok || from == nil {
 		c.failf("%v became %v, and nobody has created it", from, to)
 		return
 	}
 	fromDir, fromName := from[:len(from)-1], from[len(from)-1]
 	if to == nil {
-		c.rename(fromDir, map[string]int{fromName: gone})
+		c.rename(fromDir, map[string]int{fromName: disk.Gone})
 		return
 	}
 	toDir, toName := to[:len(to)-1], to[len(to)-1]
 	if strings.Join(fromDir, "/") == strings.Join(toDir, "/") {
-		c.rename(fromDir, map[string]int{fromName: gone, toName: number})
+		c.rename(fromDir, map[string]int{fromName: disk.Gone, toName: number})
 		return
 	}
 	c.rename(toDir, map[string]int{toName: number})
-	c.rename(fromDir, map[string]int{fromName: gone})
+	c.rename(fromDir, map[string]int{fromName: disk.Gone})
 }
 
 // rename changes entries of a directory.
 func (c call) rename(dir []string, entries map[string]int) {
-	number, ok := c.disk.lookup(dir...)
+	number, ok := c.disk.Lookup(dir...)
 	if !ok {
 		c.failf("a name in %v, which nobody has created", dir)
 		return
 	}
-	c.record(event{kind: changed, node: number, change: change{names: entries}})
+	c.record(disk.Event{Kind: disk.Changed, Node: number, Change: disk.Change{Names: entries}})
 }
 
 // written notes n bytes that were written at offset.
@@ -400,9 +404,9 @@ func (c call) written(file openFile, offset, n int64) {
 	if err := c.memory(c.args[1], data); err != nil {
 		c.failf("bytes written: %w", err)
 	}
-	c.record(event{kind: changed, node: file.node, change: change{offset: offset, data: data}})
+	c.record(disk.Event{Kind: disk.Changed, Node: file.node, Change: disk.Change{Offset: offset, Data: data}})
 	if file.sync {
-		c.record(event{kind: synced, node: file.node, seen: c.disk.begun(file.node)})
+		c.record(disk.Event{Kind: disk.Synced, Node: file.node, Seen: c.disk.Begun(file.node)})
 	}
 }
 

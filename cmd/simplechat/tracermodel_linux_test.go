@@ -13,9 +13,22 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"example.com/simplechat/cmd/simplechat/internal/disk"
 )
 
-var _ = addProgram("disk steps", runDiskSteps)
+// stepsVariable makes this program do the steps, so that a tracer has a program to follow.
+const stepsVariable = "TEST_DISK_STEPS"
+
+func mainX(m *testing.M) {
+	if os.Getenv(stepsVariable) == "" {
+		os.Exit(m.Run())
+	}
+	if err := runDiskSteps(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
 // diskSteps is what a program may do to files, one after the other, and what is
 // there if the power is cut after each.
@@ -116,7 +129,7 @@ func TestTracerKnowsWhatIsDurable(t *testing.T) {
 	}
 	cmd := exec.Command(program)
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), otherProgram+"=disk steps")
+	cmd.Env = append(os.Environ(), stepsVariable+"=true")
 	var output strings.Builder
 	cmd.Stderr = &output
 	tr := newTracer(root)
@@ -129,10 +142,10 @@ func TestTracerKnowsWhatIsDurable(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	t.Logf("%d events", len(tr.events))
-	d, step := newDisk(), 0
+	d, step := disk.New(), 0
 	for _, e := range tr.events {
-		d.apply(e)
-		if _, ok := e.names[fmt.Sprintf("step-%d", step)]; !ok {
+		d.Apply(e)
+		if _, ok := e.Names[fmt.Sprintf("step-%d", step)]; !ok {
 			continue
 		}
 		if left, want := leftOn(t, d, nil), diskSteps[step].left; !maps.Equal(left, want) {
@@ -146,10 +159,10 @@ func TestTracerKnowsWhatIsDurable(t *testing.T) {
 }
 
 // leftOn returns what is left on a disk after a cut of the power.
-func leftOn(tb testing.TB, d *disk, chance *rand.Rand) map[string]string {
+func leftOn(tb testing.TB, d *disk.Disk, chance *rand.Rand) map[string]string {
 	tb.Helper()
 	dir, left := tb.TempDir(), map[string]string{}
-	if err := d.restore(dir, chance); err != nil {
+	if err := d.Restore(dir, chance); err != nil {
 		tb.Fatal(err)
 	}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -169,32 +182,4 @@ func leftOn(tb testing.TB, d *disk, chance *rand.Rand) map[string]string {
 		tb.Fatal(err)
 	}
 	return left
-}
-
-// Of what was not synced, chance may keep anything: all, nothing, and the last
-// write cut.
-func TestChanceKeepsWhatWasNotSynced(t *testing.T) {
-	t.Parallel()
-	d := newDisk()
-	d.apply(event{kind: created, node: 1})
-	d.apply(event{kind: changed, node: 0, change: change{names: map[string]int{"f": 1}}})
-	d.apply(event{kind: synced, node: 0, seen: 1})
-	d.apply(event{kind: changed, node: 1, change: change{data: []byte("synced")}})
-	d.apply(event{kind: synced, node: 1, seen: 1})
-	d.apply(event{kind: changed, node: 1, change: change{offset: 6, data: []byte(", not")}})
-	found := map[string]bool{}
-	for i := range uint64(200) {
-		left := d.nodes[1].left(rand.New(rand.NewPCG(1, i)))
-		found[string(left.data)] = true
-	}
-	for _, want := range []string{"synced", "synced, not", "synced,"} {
-		if !found[want] {
-			t.Errorf("%q was never left, only %v", want, found)
-		}
-	}
-	for left := range found {
-		if !strings.HasPrefix(left, "synced") {
-			t.Errorf("%q was left: what was synced must be there", left)
-		}
-	}
 }

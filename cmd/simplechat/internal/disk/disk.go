@@ -1,6 +1,6 @@
-//go:build !race
-
-package main
+// Package disk models a file tree and the part of it that survives a cut of the power: only
+// what a program has synced is sure to be left.
+package disk
 
 import (
 	"bytes"
@@ -12,19 +12,19 @@ import (
 	"slices"
 )
 
-// disk is a file tree as the kernel shows it, and what of it would be there
+// Disk is a file tree as the kernel shows it, and what of it would be there
 // after the power was cut. It is stricter than any file system in use: data is
 // durable once its file was synced, a name once its directory was, and neither
 // makes the other so (fsync(2): syncing a file "does not necessarily ensure that
 // the entry in the directory containing the file has also reached disk").
-type disk struct {
+type Disk struct {
 	nodes []*node // by number; the first is the root, which is durable
 }
 
 // node is a file or a directory.
 type node struct {
 	durable state
-	changes []change // since then, oldest first
+	changes []Change // since then, oldest first
 	past    int      // changes that were made durable and are no longer in changes
 	mapped  bool     // programs have written to the file's memory: what it holds is not known
 }
@@ -35,57 +35,60 @@ type state struct {
 	names map[string]int // nil for a file
 }
 
-// change is one change of a node: that of a file if its names are nil.
-type change struct {
-	offset int64          // where data goes
-	data   []byte         // nil where the file's size becomes offset
-	names  map[string]int // entries, gone if negative: those of a rename change together
+// Change is one change of a node: that of a file if its names are nil.
+type Change struct {
+	Offset int64          // where data goes
+	Data   []byte         // nil where the file's size becomes offset
+	Names  map[string]int // entries, gone if negative: those of a rename change together
 }
 
-// gone is the number of a node that a name no longer has.
-const gone = -1
+// Gone is the number of a node that a name no longer has.
+const Gone = -1
 
-// event is something that happened to a disk, in the order in which it did.
-type event struct {
-	change
+// Event is something that happened to a disk, in the order in which it did.
+type Event struct {
+	Change
 
-	kind eventKind
-	node int // that it happened to; a directory for new and gone names
-	seen int // for synced: how many changes of the node its sync has seen begin
+	Kind EventKind
+	Node int // that it happened to; a directory for new and gone names
+	Seen int // for synced: how many changes of the node its sync has seen begin
 }
 
-type eventKind int
+type EventKind int
 
 const (
-	created eventKind = iota // a node, empty; it is a directory if the change's names are not nil
-	changed
-	synced
-	mapped // a file's pages, shared and writable
+	Created EventKind = iota // a node, empty; it is a directory if the change's names are not nil
+	Changed
+	Synced
+	Mapped // a file's pages, shared and writable
 )
 
-// newDisk returns a disk with an empty, durable root directory.
-func newDisk() *disk { return &disk{nodes: []*node{{durable: state{names: map[string]int{}}}}} }
+// New returns a disk with an empty, durable root directory.
+func New() *Disk { return &Disk{nodes: []*node{{durable: state{names: map[string]int{}}}}} }
 
-// apply makes e happen.
-func (d *disk) apply(e event) {
-	switch n := e.node; e.kind {
-	case created:
+// Next returns the number of the node that is created next.
+func (d *Disk) Next() int { return len(d.nodes) }
+
+// Apply makes e happen.
+func (d *Disk) Apply(e Event) {
+	switch n := e.Node; e.Kind {
+	case Created:
 		if n != len(d.nodes) {
 			panic(fmt.Sprintf("node %d is created where %d is the next", n, len(d.nodes)))
 		}
-		d.nodes = append(d.nodes, &node{durable: state{names: maps.Clone(e.names)}})
-	case changed:
-		d.nodes[n].changes = append(d.nodes[n].changes, e.change)
-	case synced:
-		d.nodes[n].sync(e.seen)
-	case mapped:
+		d.nodes = append(d.nodes, &node{durable: state{names: maps.Clone(e.Names)}})
+	case Changed:
+		d.nodes[n].changes = append(d.nodes[n].changes, e.Change)
+	case Synced:
+		d.nodes[n].sync(e.Seen)
+	case Mapped:
 		d.nodes[n].mapped = true
 	}
 }
 
-// begun returns how many changes of a node there have been: what a sync that
+// Begun returns how many changes of a node there have been: what a sync that
 // begins now makes durable.
-func (d *disk) begun(n int) int { return d.nodes[n].past + len(d.nodes[n].changes) }
+func (d *Disk) Begun(n int) int { return d.nodes[n].past + len(d.nodes[n].changes) }
 
 // sync makes the first of all changes ever made durable.
 func (n *node) sync(first int) {
@@ -97,10 +100,10 @@ func (n *node) sync(first int) {
 }
 
 // change changes a state.
-func (s *state) change(c change) {
-	if c.names != nil {
-		for name, number := range c.names {
-			if number == gone {
+func (s *state) change(c Change) {
+	if c.Names != nil {
+		for name, number := range c.Names {
+			if number == Gone {
 				delete(s.names, name)
 			} else {
 				s.names[name] = number
@@ -108,14 +111,14 @@ func (s *state) change(c change) {
 		}
 		return
 	}
-	end := c.offset + int64(len(c.data))
-	if c.data == nil && end < int64(len(s.data)) {
+	end := c.Offset + int64(len(c.Data))
+	if c.Data == nil && end < int64(len(s.data)) {
 		s.data = s.data[:end:end]
 	}
 	if grow := end - int64(len(s.data)); grow > 0 {
 		s.data = append(s.data, make([]byte, grow)...)
 	}
-	copy(s.data[c.offset:], c.data)
+	copy(s.data[c.Offset:], c.Data)
 }
 
 // now returns what a node holds for those who read it now.
@@ -127,8 +130,8 @@ func (n *node) now() state {
 	return s
 }
 
-// lookup returns the node that names lead to from the root, if there is one.
-func (d *disk) lookup(names ...string) (int, bool) {
+// Lookup returns the node that names lead to from the root, if there is one.
+func (d *Disk) Lookup(names ...string) (int, bool) {
 	number := 0
 	for _, name := range names {
 		s := d.nodes[number].now()
@@ -141,12 +144,12 @@ func (d *disk) lookup(names ...string) (int, bool) {
 	return number, true
 }
 
-// compare returns what is different on the disk that it stands for, below dir.
-func (d *disk) compare(dir string) (differences []string) {
+// Compare returns what is different on the disk that it stands for, below dir.
+func (d *Disk) Compare(dir string) (differences []string) {
 	return d.compareNode(0, dir)
 }
 
-func (d *disk) compareNode(number int, path string) (differences []string) {
+func (d *Disk) compareNode(number int, path string) (differences []string) {
 	s := d.nodes[number].now()
 	if s.names == nil {
 		data, err := os.ReadFile(path)
@@ -165,16 +168,16 @@ func (d *disk) compareNode(number int, path string) (differences []string) {
 	return differences
 }
 
-// restore writes what is left after a cut of the power into dir. With a source
+// Restore writes what is left after a cut of the power into dir. With a source
 // of chance a part of what was not synced has reached the disk too, as it may:
 // some of a file's writes, the last of them torn, and of a directory's changes
 // those up to some moment, as its journal has them in order. Without, nothing.
 // A mapped file then has random bytes, as no program may rely on what it holds.
-func (d *disk) restore(dir string, chance *rand.Rand) error {
+func (d *Disk) Restore(dir string, chance *rand.Rand) error {
 	return d.restoreNode(0, dir, chance)
 }
 
-func (d *disk) restoreNode(number int, path string, chance *rand.Rand) error {
+func (d *Disk) restoreNode(number int, path string, chance *rand.Rand) error {
 	s := d.nodes[number].left(chance)
 	if s.names == nil {
 		return os.WriteFile(path, s.data, 0o600)
@@ -213,8 +216,8 @@ func (n *node) left(chance *rand.Rand) state {
 		if chance.IntN(2) == 0 {
 			continue
 		}
-		if len(c.data) > 1 && chance.IntN(2) == 0 {
-			c.data = c.data[:1+chance.IntN(len(c.data)-1)]
+		if len(c.Data) > 1 && chance.IntN(2) == 0 {
+			c.Data = c.Data[:1+chance.IntN(len(c.Data)-1)]
 		}
 		s.change(c)
 	}
