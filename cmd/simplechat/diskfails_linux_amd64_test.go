@@ -14,20 +14,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/cmd/simplechat/internal/tracer"
 )
 
 func diskFails(t *testing.T, says *promise) {
-	tr := newTracer(t.TempDir())
-	cmd := exec.Command(simplechat(t), "serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(tr.root, "data"))
+	tr := tracer.New(t.TempDir())
+	cmd := exec.Command(simplechat(t), "serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(tr.Root, "data"))
 	var ended <-chan error
 	p := startProcess(t, cmd, func() (err error) {
-		ended, err = tr.start(cmd)
+		ended, err = tr.Start(cmd)
 		return err
 	})
 	p.awaitListening()
 	was := store(t, p, "before", "")
 
-	tr.setFailing(true)
+	tr.SetFailing(true)
 	send := func(key string) error {
 		ctx, call := connect.NewClientContext(testContext(t))
 		call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, key)
@@ -44,7 +45,7 @@ func diskFails(t *testing.T, says *promise) {
 		}
 	}
 	awaitHealth(t, p, notServing)
-	tr.setFailing(false)
+	tr.SetFailing(false)
 	awaitHealth(t, p, serving)
 	for _, key := range []string{"first", "second"} {
 		if got := store(t, p, key, key); got.Epoch != was.Epoch {
@@ -63,7 +64,7 @@ func diskFails(t *testing.T, says *promise) {
 	}
 	// All of it is there after a power cut.
 	root := t.TempDir()
-	if err := tr.disk.Restore(root, nil); err != nil {
+	if err := tr.Disk.Restore(root, nil); err != nil {
 		t.Fatal(err)
 	}
 	left := history(t, startServer(t, "--data", filepath.Join(root, "data")))

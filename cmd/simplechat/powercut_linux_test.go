@@ -19,6 +19,7 @@ import (
 	"example.com/simplechat/cmd/simplechat/internal/disk"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/cmd/simplechat/internal/load"
+	"example.com/simplechat/cmd/simplechat/internal/tracer"
 )
 
 // cuts is how many times the power-cut test cuts the power.
@@ -47,19 +48,19 @@ func TestPowerCutTestFindsLoss(t *testing.T) {
 func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 	chance := testkit.NewChance(t)
 	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", load.UsersFile(t), "--retain-bytes", "12MiB"}, args)
-	tr := newTracer(t.TempDir())
+	tr := tracer.New(t.TempDir())
 	ledger := traceLoad(t, tr, chance, args)
-	t.Logf("%d events, %d messages acknowledged", len(tr.events), ledger.Count())
+	t.Logf("%d events, %d messages acknowledged", len(tr.Events), ledger.Count())
 
 	moments := make([]int, n)
 	for i := range moments {
-		moments[i] = chance.IntN(len(tr.events) + 1)
+		moments[i] = chance.IntN(len(tr.Events) + 1)
 	}
 	slices.Sort(moments)
 	d, applied := disk.New(), 0
 	for i, moment := range moments {
 		for ; applied < moment; applied++ {
-			d.Apply(tr.events[applied])
+			d.Apply(tr.Events[applied])
 		}
 		// Every other time a part of what was not synced is there too.
 		var some *rand.Rand
@@ -68,7 +69,7 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 		}
 		if found := startAfterCut(t, d, some, ledger.Until(moment), args); len(found) > 0 {
 			problems = append(problems, fmt.Sprintf("power cut after event %d of %d, with unsynced data left: %v: %d problems:\n%s",
-				moment, len(tr.events), some != nil, len(found), strings.Join(found[:min(len(found), 5)], "\n")))
+				moment, len(tr.Events), some != nil, len(found), strings.Join(found[:min(len(found), 5)], "\n")))
 		}
 	}
 	return problems
@@ -76,20 +77,20 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 
 // traceLoad traces a server under load, which ends and is started again both in
 // good order and not.
-func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledger.Ledger {
+func traceLoad(t *testing.T, tr *tracer.Tracer, chance *rand.Rand, args []string) *ledger.Ledger {
 	const loads, messages = 4, 150 // of up to 50 KiB: more than a file of the store holds
 	ledger := ledger.New()
-	ledger.Position = tr.position
+	ledger.Position = tr.Position
 	l := load.New(t, ledger)
 	front := newProxy(t, "")
 	l.StartCrowd(front.url(), func() int { return 50 << rand.IntN(11) })
 	l.StartWatcher("watcher", front.url)
 	l.StartProber(front.url())
 	for i := range loads {
-		cmd := exec.Command(simplechat(t), append(args, "--data", filepath.Join(tr.root, "data"))...)
+		cmd := exec.Command(simplechat(t), append(args, "--data", filepath.Join(tr.Root, "data"))...)
 		var ended <-chan error
 		p := startProcess(t, cmd, func() (err error) {
-			ended, err = tr.start(cmd)
+			ended, err = tr.Start(cmd)
 			return err
 		})
 		p.awaitListening()
@@ -100,7 +101,7 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 		}
 		front.refuse()
 		if i%2 == 0 {
-			tr.kill(cmd.Process.Pid)
+			tr.Kill(cmd.Process.Pid)
 		} else {
 			p.signal(syscall.SIGTERM)
 		}
@@ -108,7 +109,7 @@ func traceLoad(t *testing.T, tr *tracer, chance *rand.Rand, args []string) *ledg
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
-		if differences := tr.disk.Compare(tr.root); len(differences) > 0 {
+		if differences := tr.Disk.Compare(tr.Root); len(differences) > 0 {
 			t.Fatalf("the model is not what it stands for:\n%s", strings.Join(differences, "\n"))
 		}
 	}

@@ -1,6 +1,6 @@
 //go:build !race
 
-package main
+package tracer
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ import (
 // stepsVariable makes this program do the steps, so that a tracer has a program to follow.
 const stepsVariable = "TEST_DISK_STEPS"
 
-func mainX(m *testing.M) {
+func TestMain(m *testing.M) {
 	if os.Getenv(stepsVariable) == "" {
 		os.Exit(m.Run())
 	}
@@ -132,8 +132,8 @@ func TestTracerKnowsWhatIsDurable(t *testing.T) {
 	cmd.Env = append(os.Environ(), stepsVariable+"=true")
 	var output strings.Builder
 	cmd.Stderr = &output
-	tr := newTracer(root)
-	ended, err := tr.start(cmd)
+	tr := New(root)
+	ended, err := tr.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,9 +141,9 @@ func TestTracerKnowsWhatIsDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	t.Logf("%d events", len(tr.events))
+	t.Logf("%d events", len(tr.Events))
 	d, step := disk.New(), 0
-	for _, e := range tr.events {
+	for _, e := range tr.Events {
 		d.Apply(e)
 		if _, ok := e.Names[fmt.Sprintf("step-%d", step)]; !ok {
 			continue

@@ -1,11 +1,11 @@
 //go:build !race
 
-package main
+package tracer
 
 import "golang.org/x/sys/unix"
 
 // failSync makes the sync that a thread is about to begin fail. The caller holds mu.
-func (t *tracer) failSync(thread int) {
+func (t *Tracer) failSync(thread int) {
 	var regs unix.PtraceRegs
 	if err := unix.PtraceGetRegs(thread, &regs); err != nil {
 		t.failf("registers: %w", err)
@@ -18,7 +18,7 @@ func (t *tracer) failSync(thread int) {
 }
 
 // failedSync makes EIO the result of a sync that was to fail.
-func (t *tracer) failedSync(thread int) {
+func (t *Tracer) failedSync(thread int) {
 	delete(t.failed, thread)
 	var regs unix.PtraceRegs
 	if err := unix.PtraceGetRegs(thread, &regs); err != nil {

@@ -1,6 +1,6 @@
 //go:build !race
 
-package main
+package tracer
 
 import (
 	"bytes"
@@ -21,18 +21,18 @@ import (
 	"example.com/simplechat/cmd/simplechat/internal/disk"
 )
 
-// tracer runs a program under ptrace(2), and writes down what it does to the
+// Tracer runs a program under ptrace(2), and writes down what it does to the
 // files below a directory: which bytes it writes, which names it makes, and what
 // it syncs. It needs no privilege, no device and no mount. What it cannot
 // follow is an error: the model would then promise too little or too much. It does
 // not see what a program writes to a mapping: nothing that such a file holds is
 // durable.
-type tracer struct {
-	root string
+type Tracer struct {
+	Root string
 
 	mu      sync.Mutex   // guards all below
-	disk    *disk.Disk   // as it is now
-	events  []disk.Event // since the beginning
+	Disk    *disk.Disk   // as it is now
+	Events  []disk.Event // since the beginning
 	files   map[int]openFile
 	calls   map[int]func(result int64) // for each thread inside a call that matters, what to do at its end
 	ending  int                        // the process that is to end, or 0
@@ -47,14 +47,14 @@ type openFile struct {
 	sync bool // O_SYNC or O_DSYNC: each write is durable when it returns
 }
 
-// newTracer returns a tracer for the files below root, an empty directory.
-func newTracer(root string) *tracer {
-	return &tracer{root: root, disk: disk.New()}
+// New returns a tracer for the files below root, an empty directory.
+func New(root string) *Tracer {
+	return &Tracer{Root: root, Disk: disk.New()}
 }
 
-// start starts cmd under the tracer. The channel gets the tracer's error, or
+// Start starts cmd under the tracer. The channel gets the tracer's error, or
 // nil, when the program has ended.
-func (t *tracer) start(cmd *exec.Cmd) (<-chan error, error) {
+func (t *Tracer) Start(cmd *exec.Cmd) (<-chan error, error) {
 	t.files, t.calls, t.failed, t.ending = map[int]openFile{}, map[int]func(int64){}, map[int]bool{}, 0
 	// A process group of its own tells it from other children of the same thread.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -77,7 +77,7 @@ func (t *tracer) start(cmd *exec.Cmd) (<-chan error, error) {
 }
 
 // begin lets the program, which waits in its first instruction, run.
-func (t *tracer) begin(pid int) error {
+func (t *Tracer) begin(pid int) error {
 	var status unix.WaitStatus
 	if _, err := unix.Wait4(pid, &status, unix.WALL|unix.WNOTHREAD, nil); err != nil {
 		return fmt.Errorf("wait for the program's first instruction: %w", err)
@@ -91,7 +91,7 @@ func (t *tracer) begin(pid int) error {
 }
 
 // trace follows the program to its end.
-func (t *tracer) trace(pid int) error {
+func (t *Tracer) trace(pid int) error {
 	threads := map[int]bool{pid: true}
 	for {
 		var status unix.WaitStatus
@@ -127,22 +127,22 @@ func (t *tracer) trace(pid int) error {
 	}
 }
 
-// position returns how many events there have been. What the program did before
+// Position returns how many events there have been. What the program did before
 // it told someone something is among them when that someone asks.
-func (t *tracer) position() int {
+func (t *Tracer) Position() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.events)
+	return len(t.Events)
 }
 
-// setFailing makes all syncs fail from now on, without doing anything, or none.
-func (t *tracer) setFailing(failing bool) {
+// SetFailing makes all syncs fail from now on, without doing anything, or none.
+func (t *Tracer) SetFailing(failing bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.failing = failing
 }
 
-func (t *tracer) failure() error {
+func (t *Tracer) failure() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.err
@@ -159,9 +159,9 @@ type callInfo struct {
 	_      [2]uint64
 }
 
-// kill ends the process between two calls that matter: what a thread is in the
+// Kill ends the process between two calls that matter: what a thread is in the
 // middle of when it is killed, the kernel may have done without telling anybody.
-func (t *tracer) kill(pid int) {
+func (t *Tracer) Kill(pid int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ending = pid
@@ -170,7 +170,7 @@ func (t *tracer) kill(pid int) {
 
 // killIfQuiet kills the process that is to end, when no call that matters is
 // under way. The caller holds mu.
-func (t *tracer) killIfQuiet() {
+func (t *Tracer) killIfQuiet() {
 	if t.ending != 0 && len(t.calls) == 0 {
 		_ = unix.Kill(t.ending, unix.SIGKILL) // it may have ended
 	}
@@ -178,7 +178,7 @@ func (t *tracer) killIfQuiet() {
 
 // stopped handles a thread that enters or leaves a system call. It reports
 // whether the thread is to stay where it is, as the process ends.
-func (t *tracer) stopped(pid, thread int) (stay bool) {
+func (t *Tracer) stopped(pid, thread int) (stay bool) {
 	var info callInfo
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(thread),
 		unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
@@ -208,7 +208,7 @@ func (t *tracer) stopped(pid, thread int) (stay bool) {
 }
 
 // failf notes the first error. The caller holds mu.
-func (t *tracer) failf(format string, args ...any) {
+func (t *Tracer) failf(format string, args ...any) {
 	if t.err == nil {
 		t.err = fmt.Errorf("trace: "+format, args...)
 	}
@@ -216,14 +216,14 @@ func (t *tracer) failf(format string, args ...any) {
 
 // record makes an event happen, now and whenever the events are replayed. The
 // caller holds mu.
-func (t *tracer) record(e disk.Event) {
-	t.disk.Apply(e)
-	t.events = append(t.events, e)
+func (t *Tracer) record(e disk.Event) {
+	t.Disk.Apply(e)
+	t.Events = append(t.Events, e)
 }
 
 // call is a system call that a thread enters.
 type call struct {
-	*tracer
+	*Tracer
 
 	pid, thread int
 	number      uint64
@@ -231,7 +231,7 @@ type call struct {
 }
 
 // entered returns what to do when the call has succeeded, or nil.
-func (t *tracer) entered(c call) func(result int64) {
+func (t *Tracer) entered(c call) func(result int64) {
 	fd := int(int32(c.args[0]))
 	file, tracked := t.files[fd]
 	switch c.number {
@@ -268,7 +268,7 @@ func (t *tracer) entered(c call) func(result int64) {
 		case tracked && t.failing:
 			t.failSync(c.thread)
 		case tracked:
-			seen := t.disk.Begun(file.node)
+			seen := t.Disk.Begun(file.node)
 			return func(int64) { t.record(disk.Event{Kind: disk.Synced, Node: file.node, Seen: seen}) }
 		}
 	default:
@@ -336,7 +336,7 @@ func (c call) opened(fd int) {
 		return
 	}
 	flags := int(c.args[2])
-	number, ok := c.disk.Lookup(names...)
+	number, ok := c.Disk.Lookup(names...)
 	switch {
 	case !ok && flags&unix.O_CREAT == 0:
 		c.failf("%v was opened, and nobody has created it", names)
@@ -357,7 +357,7 @@ func (c call) create(dir, name int, entries map[string]int) int {
 	if names == nil {
 		return 0
 	}
-	number := c.disk.Next()
+	number := c.Disk.Next()
 	c.record(disk.Event{Kind: disk.Created, Node: number, Change: disk.Change{Names: entries}})
 	c.rename(names[:len(names)-1], map[string]int{names[len(names)-1]: number})
 	return number
@@ -369,7 +369,7 @@ func (c call) renamed(from, to []string) {
 	if from == nil && to == nil {
 		return
 	}
-	number, ok := c.disk.Lookup(from...)
+	number, ok := c.Disk.Lookup(from...)
 	if !ok || from == nil {
 		c.failf("%v became %v, and nobody has created it", from, to)
 		return
@@ -390,7 +390,7 @@ func (c call) renamed(from, to []string) {
 
 // rename changes entries of a directory.
 func (c call) rename(dir []string, entries map[string]int) {
-	number, ok := c.disk.Lookup(dir...)
+	number, ok := c.Disk.Lookup(dir...)
 	if !ok {
 		c.failf("a name in %v, which nobody has created", dir)
 		return
@@ -406,7 +406,7 @@ func (c call) written(file openFile, offset, n int64) {
 	}
 	c.record(disk.Event{Kind: disk.Changed, Node: file.node, Change: disk.Change{Offset: offset, Data: data}})
 	if file.sync {
-		c.record(disk.Event{Kind: disk.Synced, Node: file.node, Seen: c.disk.Begun(file.node)})
+		c.record(disk.Event{Kind: disk.Synced, Node: file.node, Seen: c.Disk.Begun(file.node)})
 	}
 }
 
@@ -444,7 +444,7 @@ func (c call) resolve(dir, path int) []string {
 // path returns the names that lead from the root to an absolute path, or nil if
 // it is elsewhere.
 func (c call) path(name string) []string {
-	rest, ok := strings.CutPrefix(filepath.Clean(name), c.root)
+	rest, ok := strings.CutPrefix(filepath.Clean(name), c.Root)
 	switch {
 	case !ok || rest != "" && rest[0] != '/':
 		return nil
