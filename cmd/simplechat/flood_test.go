@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"os"
-	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"example.com/simplechat/cmd/simplechat/internal/flood"
 )
 
 // floodTimeVariable names how long the floods last, for instance 10m (go test
@@ -18,13 +18,11 @@ const floodTimeVariable = "TEST_FLOOD_TIME"
 
 const (
 	defaultFloodTime = 12 * time.Second
-	// floodConnections are as many as the server takes.
-	floodConnections = 400
 )
 
 // floodFlags set bounds that the floods reach.
 var floodFlags = []string{
-	"--trusted-proxy", "127.0.0.0/8", "--max-connections", strconv.Itoa(floodConnections), "--max-streams", strconv.Itoa(calls),
+	"--trusted-proxy", "127.0.0.0/8", "--max-connections", strconv.Itoa(flood.Connections), "--max-streams", strconv.Itoa(flood.Calls),
 	"--hot-bytes", "8MiB", "--cold-bytes", "4MiB", "--body-bytes", "8MiB", "--pending-bytes", "8MiB",
 	"--max-content", "256KiB", "--max-subscribers", "1000", "--user-streams", "100", "--max-public-calls", "200",
 	"--retain-bytes", "256MiB", "--replay-bytes", "8MiB",
@@ -33,10 +31,10 @@ var floodFlags = []string{
 const (
 	// floodMemory is what a flooded server may have in use above its beginning, in bytes: the
 	// four bounds above are 28 MiB, and each call may take 8 KiB.
-	floodMemory = 28<<20 + floodConnections*calls*8<<10
+	floodMemory = 28<<20 + flood.Connections*flood.Calls*8<<10
 	// floodGoroutines is how many a flooded server may have: one or two for each
 	// connection, and one for each call.
-	floodGoroutines = floodConnections * (calls + 2)
+	floodGoroutines = flood.Connections * (flood.Calls + 2)
 	// leftMemory and so on are what it may have above its beginning when the flood is over:
 	// messages and keys are kept, and up to 256 goroutines for the next calls.
 	leftMemory, leftGoroutines, leftDescriptors = 32 << 20, 256 + 20, 20
@@ -63,14 +61,14 @@ func TestFloods(t *testing.T) {
 				config = &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
 			}
 			s := startMeasured(t, flags...)
-			h := startHonest(t, scheme+"://"+s.addr, config)
-			h.awaitMore(100) // what the first calls leave is the server's own
+			h := flood.StartHonest(t, scheme+"://"+s.addr, config)
+			h.AwaitMore(100) // what the first calls leave is the server's own
 			begin := s.holdings(askHoldings)
 			most := floodServer(t, s, config, lasting, begin)
-			h.stop()
+			h.Stop()
 			s.awaitRest(begin)
-			t.Logf("%d messages, %d streams; at the beginning %+v, most %+v, at the end %+v", h.sent, h.opened.Load(), begin, most, s.holdings(askHoldings))
-			if sent := h.sent; sent < 100 {
+			t.Logf("%d messages, %d streams; at the beginning %+v, most %+v, at the end %+v", h.Sent, h.Streams(), begin, most, s.holdings(askHoldings))
+			if sent := h.Sent; sent < 100 {
 				t.Errorf("the honest client sent %d messages", sent)
 			}
 		})
@@ -84,13 +82,13 @@ func floodServer(t *testing.T, s *measuredServer, config *tls.Config, lasting ti
 	defer cancel()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, a := range slices.Concat(frameAttacks(), callAttacks()) {
-		wg.Go(func() { a.wage(ctx, t, s.addr, config) })
+	for _, a := range flood.Attacks() {
+		wg.Go(func() { a.Wage(ctx, t, s.addr, config) })
 	}
 	for tick := time.NewTicker(500 * time.Millisecond); ctx.Err() == nil; {
 		now := s.holdings(askHoldings)
 		most = holdings{max(most.Memory, now.Memory), max(most.Goroutines, now.Goroutines), max(most.Descriptors, now.Descriptors)}
-		if now.Memory > begin.Memory+floodMemory || now.Goroutines > floodGoroutines || now.Descriptors > begin.Descriptors+floodConnections+leftDescriptors {
+		if now.Memory > begin.Memory+floodMemory || now.Goroutines > floodGoroutines || now.Descriptors > begin.Descriptors+flood.Connections+leftDescriptors {
 			t.Errorf("the server holds %+v, and then %+v", now, s.holdings(askStacks))
 			cancel()
 		}
@@ -100,39 +98,6 @@ func floodServer(t *testing.T, s *measuredServer, config *tls.Config, lasting ti
 		}
 	}
 	return most
-}
-
-// wage attacks until ctx is done.
-func (a attack) wage(ctx context.Context, t *testing.T, addr string, config *tls.Config) {
-	fault := make(chan error, 1)
-	var rounds atomic.Int64
-	var wg sync.WaitGroup
-	for range a.workers {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				p, err := dialHostile(ctx, addr, config, a.proto, fault)
-				if err == nil {
-					rounds.Add(1)
-					a.run(p)
-					_ = p.Close()
-				}
-				select { // also a server that refuses connections has other clients
-				case <-time.After(pause):
-				case <-ctx.Done():
-				}
-			}
-		})
-	}
-	wg.Wait()
-	select {
-	case err := <-fault:
-		t.Errorf("%s: %v", a.name, err)
-	default:
-	}
-	if rounds.Load() == 0 {
-		t.Errorf("%s: no connection", a.name)
-	}
-	t.Logf("%s: %d connections", a.name, rounds.Load())
 }
 
 // awaitRest waits until a server holds no more than at its beginning, apart from what it

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/simplechat/cmd/simplechat/internal/flood"
 )
 
 // limitedClient calls a server from an address that the limits know.
@@ -164,8 +166,8 @@ func TestLimits(t *testing.T) {
 					t.Errorf("a call beyond the limit: %d, %v", status, header)
 				}
 				p.waitLog(refusedLine(test.kind, limitedAddress, test.user))
-				h.awaitMore(5)
-				h.stop()
+				h.AwaitMore(5)
+				h.Stop()
 			})
 		}
 	}
@@ -177,7 +179,7 @@ func refusedLine(kind, address, user string) *regexp.Regexp {
 }
 
 // startLimited starts a server, a client that its limits know, and an honest one.
-func startLimited(t *testing.T, scheme string, flags ...string) (*process, limitedClient, *honest) {
+func startLimited(t *testing.T, scheme string, flags ...string) (*process, limitedClient, *flood.Honest) {
 	t.Helper()
 	var config *tls.Config
 	if scheme == "https" {
@@ -186,8 +188,8 @@ func startLimited(t *testing.T, scheme string, flags ...string) (*process, limit
 		flags = append(flags, "--tls-cert", cert, "--tls-key", key)
 	}
 	p := startServer(t, flags...)
-	h := startHonest(t, scheme+"://"+p.addr, config)
-	h.awaitMore(5)
+	h := flood.StartHonest(t, scheme+"://"+p.addr, config)
+	h.AwaitMore(5)
 	rt := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
 	t.Cleanup(rt.CloseIdleConnections)
 	return p, limitedClient{t, &http.Client{Transport: rt, Timeout: patience}, scheme + "://" + p.addr}, h
@@ -215,8 +217,8 @@ func TestPendingBytesLimit(t *testing.T) {
 					t.Fatalf("send %d: %d\n%s", i, status, p.logText())
 				}
 			}
-			h.awaitMore(5)
-			h.stop()
+			h.AwaitMore(5)
+			h.Stop()
 		})
 	}
 }
@@ -252,8 +254,8 @@ func TestMaxConnectionsLimit(t *testing.T) {
 				}
 			}
 			p.waitLog(refusedLine("connections", "127.0.0.1", ""))
-			h.awaitMore(5)
-			h.stop()
+			h.AwaitMore(5)
+			h.Stop()
 		})
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"example.com/simplechat/cmd/simplechat/internal/flood"
 )
 
 // A server that may open no more files says so in its log at the default level. A client
@@ -35,8 +37,8 @@ func TestTooManyOpenFiles(t *testing.T) {
 			cmd.Dir = t.TempDir()
 			p := startProcess(t, cmd, cmd.Start)
 			p.awaitListening()
-			h := startHonest(t, test.scheme+"://"+p.addr, test.config)
-			h.awaitMore(10)
+			h := flood.StartHonest(t, test.scheme+"://"+p.addr, test.config)
+			h.AwaitMore(10)
 			var open []net.Conn
 			for range 2 * files {
 				nc, err := net.Dial("tcp", p.addr)
@@ -47,7 +49,7 @@ func TestTooManyOpenFiles(t *testing.T) {
 				open = append(open, nc)
 			}
 			p.waitLog(regexp.MustCompile(`level=ERROR msg="http server" text=.*too many open files`))
-			h.awaitMore(10)
+			h.AwaitMore(10)
 			for _, nc := range open {
 				_ = nc.Close()
 			}
@@ -62,7 +64,7 @@ func TestTooManyOpenFiles(t *testing.T) {
 					t.Fatalf("nobody can connect any more: %v", err)
 				}
 			}
-			h.stop()
+			h.Stop()
 		})
 	}
 }

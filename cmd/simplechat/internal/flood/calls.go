@@ -1,4 +1,4 @@
-package main
+package flood
 
 import (
 	"fmt"
@@ -19,8 +19,8 @@ const (
 )
 
 // callAttacks are those on the service.
-func callAttacks() []attack {
-	return []attack{
+func callAttacks() []Attack {
+	return []Attack{
 		{"unfinished bodies", 10, protoH2, leaveBodies},
 		{"unfinished bodies over HTTP/1.1", 10, proto1, func(p *hostile) {
 			p.post(sendPath, 200<<10)
@@ -33,14 +33,14 @@ func callAttacks() []attack {
 			p.repeat(tooMany, func(int) error { _, err := p.Write(make([]byte, 16<<10)); return err })
 		}},
 		{"checks without a body", 10, proto1, func(p *hostile) {
-			p.post(healthCheck, 10)
+			p.post(healthPath, 10)
 			p.hold()
 		}},
 		{"health watchers", 4, protoH2, func(p *hostile) { p.open(watchPath) }},
 		{"reflection streams", 4, protoH2, func(p *hostile) {
 			p.begin()
 			go p.read()
-			for i := range uint32(calls) {
+			for i := range uint32(Calls) {
 				_ = p.call(2*i+1, false, reflectPath, "content-type", "application/grpc", "te", "trailers")
 			}
 			p.hold()
@@ -77,7 +77,7 @@ func (p *hostile) post(path string, size int) {
 func (p *hostile) open(path string) {
 	p.begin()
 	go p.read()
-	for i := range uint32(calls) {
+	for i := range uint32(Calls) {
 		_ = p.grpc(2*i+1, path)
 	}
 	p.hold()
@@ -87,7 +87,7 @@ func (p *hostile) open(path string) {
 func (p *hostile) stick(settings ...http2.Setting) {
 	p.begin(settings...)
 	_ = p.WriteWindowUpdate(0, 1<<30)
-	for i := range uint32(calls / 5) {
+	for i := range uint32(Calls / 5) {
 		_ = p.grpc(2*i+1, listPath, "chat-offset", "1")
 	}
 	p.hold()
@@ -96,7 +96,7 @@ func (p *hostile) stick(settings ...http2.Setting) {
 func leaveBodies(p *hostile) {
 	p.begin()
 	go p.read()
-	for i := range uint32(calls) {
+	for i := range uint32(Calls) {
 		_ = p.call(2*i+1, false, sendPath, "content-type", "application/proto", "content-length", fmt.Sprint(largeContent))
 		_ = p.WriteData(2*i+1, false, make([]byte, 4<<10))
 	}
@@ -149,7 +149,7 @@ func toggleWindows(p *hostile) {
 	p.begin(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	go p.read()
 	_ = p.WriteWindowUpdate(0, 1<<30)
-	for i := range uint32(calls / 5) {
+	for i := range uint32(Calls / 5) {
 		_ = p.grpc(2*i+1, listPath, "chat-offset", "end")
 	}
 	for i := range 500 {

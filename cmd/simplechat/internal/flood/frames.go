@@ -1,4 +1,4 @@
-package main
+package flood
 
 import (
 	"bytes"
@@ -10,28 +10,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// attack is what one hostile connection does. It may end it, or leave that to the
-// server.
-type attack struct {
-	name    string
-	workers int    // connections at a time
-	proto   string // "h2", "http/1.1", or none: the connection does not begin
-	run     func(p *hostile)
-}
-
-const (
-	protoH2 = "h2"
-	proto1  = "http/1.1"
-	// tooMany frames are more than any connection may repeat: the kernel holds
-	// some megabytes of answers that nobody reads before the server sees that.
-	tooMany = 2_000_000
-	// calls are as many as the server of the flood lets a connection have.
-	calls = 50
-)
-
 // frameAttacks are those on HTTP/2 and HTTP/1.1.
-func frameAttacks() []attack {
-	return []attack{
+func frameAttacks() []Attack {
+	return []Attack{
 		{"silent connections", 60, "", func(p *hostile) { p.untilCut() }},
 		{"silent after the preface", 10, protoH2, func(p *hostile) { p.begin(); p.hold() }},
 		{"header that drips", 10, proto1, dripHeader},
@@ -70,8 +51,8 @@ func frameAttacks() []attack {
 }
 
 // flood is an attack that sends frames, reads nothing, and must be cut.
-func flood(name string, send func(p *hostile, i int) error) attack {
-	return attack{name, 1, protoH2, func(p *hostile) {
+func flood(name string, send func(p *hostile, i int) error) Attack {
+	return Attack{name, 1, protoH2, func(p *hostile) {
 		p.begin()
 		p.repeat(tooMany, func(i int) error { return send(p, i) })
 	}}
@@ -101,7 +82,7 @@ func sendGarbage(p *hostile) {
 
 func sendManyWindows(p *hostile) {
 	p.begin()
-	for i := range uint32(calls) {
+	for i := range uint32(Calls) {
 		_ = p.grpc(2*i+1, listPath, "chat-offset", "end")
 	}
 	settings := make([]http2.Setting, 100)
@@ -139,7 +120,7 @@ func sendLargeHeaders(p *hostile) {
 
 // openMany opens more connections at once than the server takes.
 func openMany(p *hostile) {
-	for range floodConnections {
+	for range Connections {
 		other, err := dialHostile(p.ctx, p.RemoteAddr().String(), nil, "", p.fault)
 		if err != nil {
 			break
