@@ -54,8 +54,10 @@ type Event struct {
 	Seen int // for synced: how many changes of the node its sync has seen begin
 }
 
+// EventKind says what an event did to its node.
 type EventKind int
 
+// What an event did.
 const (
 	Created EventKind = iota // a node, empty; it is a directory if the change's names are not nil
 	Changed
