@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/simplechat/cmd/simplechat/internal/load"
+	"example.com/simplechat/cmd/simplechat/internal/proxy"
 )
 
 const (
@@ -39,7 +40,7 @@ func startCluster(tb testing.TB) *cluster {
 	for _, from := range c.nats {
 		for _, to := range c.nats {
 			if from != to {
-				link := newProxy(tb, "")
+				link := proxy.New(tb, "")
 				from.routes, to.incoming = append(from.routes, link), append(to.incoming, link)
 			}
 		}
@@ -48,7 +49,7 @@ func startCluster(tb testing.TB) *cluster {
 		s.start()
 	}
 	for range clusterSize {
-		s := &chatServer{tb: tb, args: []string{"--nats", strings.Join(c.urls(), ","), "--nats-stream", clusterStream, "--nats-sync-always"}, front: newProxy(tb, "")}
+		s := &chatServer{tb: tb, args: []string{"--nats", strings.Join(c.urls(), ","), "--nats-stream", clusterStream, "--nats-sync-always"}, front: proxy.New(tb, "")}
 		s.start()
 		c.servers = append(c.servers, s)
 	}
@@ -68,7 +69,7 @@ func (c *cluster) urls() (urls []string) {
 func (c *cluster) startClients(l *load.Load) {
 	var fronts []string
 	for _, s := range c.servers {
-		fronts = append(fronts, s.front.url())
+		fronts = append(fronts, s.front.URL())
 	}
 	size := func() int { return 100 }
 	l.StartSender("user1", fronts[0], true, size)
@@ -132,7 +133,7 @@ func (c *cluster) awaitStream(is func(*jetstream.StreamInfo) bool) *jetstream.St
 func (c *cluster) busiest() int {
 	n := 0
 	for m, s := range c.nats {
-		if s.clients.count() > c.nats[n].clients.count() {
+		if s.clients.Count() > c.nats[n].clients.Count() {
 			n = m
 		}
 	}
@@ -143,22 +144,22 @@ func (c *cluster) busiest() int {
 // are to suffer too.
 func (c *cluster) cutOff(n int, clients bool) {
 	for _, p := range c.links(n) {
-		p.cut()
+		p.Cut()
 	}
 	if clients {
-		c.nats[n].clients.cut()
+		c.nats[n].clients.Cut()
 	}
 }
 
 // heal ends that.
 func (c *cluster) heal(n int) {
 	for _, p := range append(c.links(n), c.nats[n].clients) {
-		p.heal()
+		p.Heal()
 	}
 }
 
 // links returns the proxies between a NATS server and the others.
-func (c *cluster) links(n int) []*proxy {
+func (c *cluster) links(n int) []*proxy.Proxy {
 	return slices.Concat(c.nats[n].routes, c.nats[n].incoming)
 }
 
@@ -166,7 +167,7 @@ func (c *cluster) links(n int) []*proxy {
 type chatServer struct {
 	tb    testing.TB
 	args  []string
-	front *proxy
+	front *proxy.Proxy
 
 	process *process
 }
@@ -174,13 +175,13 @@ type chatServer struct {
 func (s *chatServer) start() {
 	s.tb.Helper()
 	s.process = startServer(s.tb, s.args...)
-	s.front.to(s.process.addr)
+	s.front.To(s.process.addr)
 }
 
 // kill ends the server at once.
 func (s *chatServer) kill() {
 	s.tb.Helper()
-	s.front.refuse()
+	s.front.Refuse()
 	s.process.signal(syscall.SIGKILL)
 	s.process.wait(patience)
 }

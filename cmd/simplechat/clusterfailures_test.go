@@ -36,7 +36,7 @@ func serverFails(t *testing.T, says *promise) {
 		c.servers[n].start()
 		l.AwaitMore(100)
 	}
-	ledger.Report(t, l.Finish(c.servers[chance.IntN(clusterSize)].front.url()))
+	ledger.Report(t, l.Finish(c.servers[chance.IntN(clusterSize)].front.URL()))
 	says.isKept("Its clients resume, on it or on another one, and miss nothing.")
 }
 
@@ -55,7 +55,7 @@ func natsServerFails(t *testing.T, says *promise) {
 		c.nats[n].kill()
 		refusals := 0
 		for m, s := range c.servers { // with another code than unavailable the load blames them
-			refusals += l.SendUntilTaken(s.front.url(), fmt.Sprintf("after kill %d, to server %d", i, m))
+			refusals += l.SendUntilTaken(s.front.URL(), fmt.Sprintf("after kill %d, to server %d", i, m))
 		}
 		if i == 0 && refusals == 0 {
 			t.Error("nobody was refused while the stream had no leader")
@@ -72,7 +72,7 @@ func natsServerFails(t *testing.T, says *promise) {
 		c.heal(n)
 		l.AwaitMore(100)
 	}
-	ledger.Report(t, l.Finish(c.servers[chance.IntN(clusterSize)].front.url()))
+	ledger.Report(t, l.Finish(c.servers[chance.IntN(clusterSize)].front.URL()))
 	says.isKept("Servers that were connected to it answer sends with `unavailable` for up to 3 s; if it led the stream, all do until another one leads, 4 to 9 s, a fixed time of NATS servers.")
 }
 

@@ -12,6 +12,7 @@ import (
 	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/cmd/simplechat/internal/load"
+	"example.com/simplechat/cmd/simplechat/internal/proxy"
 )
 
 // restarts is how many times the crash test ends the server. The race detector
@@ -44,12 +45,12 @@ func TestCrashTestFindsLoss(t *testing.T) {
 func crash(t *testing.T, rounds int, args ...string) []string {
 	chance := testkit.NewChance(t)
 	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", load.UsersFile(t), "--retain-messages", "0", "--retain-bytes", "0", "--replay-messages", "0", "--replay-bytes", "0"}, args)
-	front := newProxy(t, "")
+	front := proxy.New(t, "")
 	l := load.New(t, ledger.New())
-	l.StartCrowd(front.url(), func() int { return 100 })
-	l.StartWatcher("left", front.url)
-	l.StartFollower("right", front.url())
-	l.StartProber(front.url())
+	l.StartCrowd(front.URL(), func() int { return 100 })
+	l.StartWatcher("left", front.URL)
+	l.StartFollower("right", front.URL())
+	l.StartProber(front.URL())
 	for range rounds {
 		cmd := exec.Command(simplechat(t), args...)
 		p := startProcess(t, cmd, cmd.Start)
@@ -58,11 +59,11 @@ func crash(t *testing.T, rounds int, args ...string) []string {
 			time.Sleep(time.Duration(chance.IntN(150)) * time.Millisecond)
 		} else {
 			p.awaitListening()
-			front.to(p.addr)
+			front.To(p.addr)
 			l.AwaitMore(1 + chance.IntN(300))
 			time.Sleep(time.Duration(chance.IntN(3000)) * time.Microsecond)
 		}
-		front.refuse()
+		front.Refuse()
 		if chance.IntN(4) == 0 {
 			p.signal(syscall.SIGTERM)
 		} else {
@@ -70,8 +71,8 @@ func crash(t *testing.T, rounds int, args ...string) []string {
 		}
 		p.wait(patience)
 	}
-	front.to(startServer(t, args[3:]...).addr)
-	problems := l.Finish(front.url())
+	front.To(startServer(t, args[3:]...).addr)
+	problems := l.Finish(front.URL())
 	t.Logf("%d messages acknowledged", l.Count())
 	return problems
 }

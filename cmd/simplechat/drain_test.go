@@ -31,7 +31,7 @@ func TestRollingRestart(t *testing.T) {
 		s.restart()
 		l.AwaitMore(100)
 	}
-	ledger.Report(t, l.Finish(c.servers[0].front.url()))
+	ledger.Report(t, l.Finish(c.servers[0].front.URL()))
 }
 
 // restart ends a server in good order, and starts it again. Clients reach it until it
@@ -39,7 +39,7 @@ func TestRollingRestart(t *testing.T) {
 func (s *chatServer) restart() {
 	s.tb.Helper()
 	s.process.stop()
-	s.front.refuse()
+	s.front.Refuse()
 	s.start()
 }
 

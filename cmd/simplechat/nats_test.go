@@ -19,7 +19,7 @@ func TestNATSWithTLS(t *testing.T) {
 	addr := startNATS(t, fmt.Sprintf(`
 		tls { cert_file: %[1]q, key_file: %[2]q, ca_file: %[1]q, verify: true, timeout: %[3]v }
 		authorization { user: chat, password: s3cr3t }
-	`, cert, key, patience.Seconds())).clients.addr
+	`, cert, key, patience.Seconds())).clients.Addr
 	url := fmt.Sprintf("nats://chat:s3cr3t@%s", addr)
 	all := []string{"--nats", url, "--nats-replicas=1", "--nats-stream=conversation", "--nats-tls-ca", cert, "--nats-tls-cert", cert, "--nats-tls-key", key}
 	p := startServer(t, all...)

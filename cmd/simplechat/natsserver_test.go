@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"example.com/simplechat/cmd/simplechat/internal/proxy"
 )
 
 // natsServer is a NATS server in a process of its own, which is reached only
@@ -17,11 +19,11 @@ import (
 type natsServer struct {
 	tb       testing.TB
 	name     string
-	settings string   // of its configuration, beyond what all have
-	dir      string   // with its configuration and its messages
-	clients  *proxy   // in front of its port for clients
-	routes   []*proxy // on its way to each other server of its cluster
-	incoming []*proxy // on the ways of the others to it
+	settings string         // of its configuration, beyond what all have
+	dir      string         // with its configuration and its messages
+	clients  *proxy.Proxy   // in front of its port for clients
+	routes   []*proxy.Proxy // on its way to each other server of its cluster
+	incoming []*proxy.Proxy // on the ways of the others to it
 
 	process *process
 }
@@ -29,7 +31,7 @@ type natsServer struct {
 // newNATSServer returns a server that is yet to be started.
 func newNATSServer(tb testing.TB, name, settings string) *natsServer {
 	tb.Helper()
-	return &natsServer{tb: tb, name: name, settings: settings, dir: tb.TempDir(), clients: newProxy(tb, "")}
+	return &natsServer{tb: tb, name: name, settings: settings, dir: tb.TempDir(), clients: proxy.New(tb, "")}
 }
 
 // startNATS starts a server that is no cluster's.
@@ -41,7 +43,7 @@ func startNATS(tb testing.TB, settings string) *natsServer {
 }
 
 // url returns the address that clients know.
-func (s *natsServer) url() string { return "nats://" + s.clients.addr }
+func (s *natsServer) url() string { return "nats://" + s.clients.Addr }
 
 // store is the directory with the messages.
 func (s *natsServer) store() string { return filepath.Join(s.dir, "store") }
@@ -58,11 +60,11 @@ max_payload: 8MB
 client_advertise: %q
 jetstream { store_dir: %q, sync_interval: always }
 %s
-`, s.name, s.clients.addr, s.store(), s.settings)
+`, s.name, s.clients.Addr, s.store(), s.settings)
 	if len(s.routes) > 0 {
 		var routes []string
 		for _, p := range s.routes {
-			routes = append(routes, "nats://"+p.addr)
+			routes = append(routes, "nats://"+p.Addr)
 		}
 		config += fmt.Sprintf(`cluster { name: test, listen: "127.0.0.1:-1", cluster_advertise: "127.0.0.1:1", routes: [%s] }`, strings.Join(routes, ", "))
 	}
@@ -88,18 +90,18 @@ func (s *natsServer) start() {
 	cmd := exec.Command(program, "-c", s.configure())
 	s.process = startProcess(s.tb, cmd, cmd.Start)
 	for _, p := range s.incoming {
-		p.to(s.process.waitLog(natsRoutes)[1])
+		p.To(s.process.waitLog(natsRoutes)[1])
 	}
-	s.clients.to(s.process.waitLog(natsClients)[1])
+	s.clients.To(s.process.waitLog(natsClients)[1])
 }
 
 // kill ends the server at once.
 func (s *natsServer) kill() {
 	s.tb.Helper()
 	for _, p := range s.incoming {
-		p.refuse()
+		p.Refuse()
 	}
-	s.clients.refuse()
+	s.clients.Refuse()
 	s.process.signal(syscall.SIGKILL)
 	s.process.wait(patience)
 }

@@ -19,6 +19,7 @@ import (
 	"example.com/simplechat/cmd/simplechat/internal/disk"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/cmd/simplechat/internal/load"
+	"example.com/simplechat/cmd/simplechat/internal/proxy"
 	"example.com/simplechat/cmd/simplechat/internal/tracer"
 )
 
@@ -82,10 +83,10 @@ func traceLoad(t *testing.T, tr *tracer.Tracer, chance *rand.Rand, args []string
 	ledger := ledger.New()
 	ledger.Position = tr.Position
 	l := load.New(t, ledger)
-	front := newProxy(t, "")
-	l.StartCrowd(front.url(), func() int { return 50 << rand.IntN(11) })
-	l.StartWatcher("watcher", front.url)
-	l.StartProber(front.url())
+	front := proxy.New(t, "")
+	l.StartCrowd(front.URL(), func() int { return 50 << rand.IntN(11) })
+	l.StartWatcher("watcher", front.URL)
+	l.StartProber(front.URL())
 	for i := range loads {
 		cmd := exec.Command(simplechat(t), append(args, "--data", filepath.Join(tr.Root, "data"))...)
 		var ended <-chan error
@@ -94,12 +95,12 @@ func traceLoad(t *testing.T, tr *tracer.Tracer, chance *rand.Rand, args []string
 			return err
 		})
 		p.awaitListening()
-		front.to(p.addr)
+		front.To(p.addr)
 		l.AwaitMore(messages/2 + chance.IntN(messages))
 		if i == loads-1 {
 			l.End()
 		}
-		front.refuse()
+		front.Refuse()
 		if i%2 == 0 {
 			tr.Kill(cmd.Process.Pid)
 		} else {

@@ -15,6 +15,7 @@ import (
 	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/cmd/simplechat/internal/load"
+	"example.com/simplechat/cmd/simplechat/internal/proxy"
 )
 
 // roughDelay returns how long a piece of a connection takes: most times a few
@@ -36,16 +37,16 @@ func TestRoughNetworkBehindProxies(t *testing.T) {
 			t.Parallel()
 			chance := testkit.NewChance(t)
 			server := startServer(t, "--trusted-proxy=127.0.0.1/32", "--ops-listen=127.0.0.1:0", "--heartbeat=1s", "--retain-bytes=0", "--replay-messages=0", "--replay-bytes=0")
-			inner, outer := newProxy(t, server.addr), newProxy(t, "")
-			inner.delay, outer.delay = roughDelay, roughDelay
+			inner, outer := proxy.New(t, server.addr), proxy.New(t, "")
+			inner.Delay, outer.Delay = roughDelay, roughDelay
 			ops := strings.TrimPrefix(server.ops(), "http://127.0.0.1:")
-			front := newTLSProxy(t, start(t, strings.NewReplacer("127.0.0.1:65002", inner.addr, "65010", ops).Replace(fenceOf(t, name))))
+			front := newTLSProxy(t, start(t, strings.NewReplacer("127.0.0.1:65002", inner.Addr, "65010", ops).Replace(fenceOf(t, name))))
 			behind := strings.TrimPrefix(front.url, "https://")
-			outer.to(behind)
+			outer.To(behind)
 
 			l := load.New(t, ledger.New())
 			l.Options = []chatclient.Option{chatclient.WithTLS(&tls.Config{RootCAs: front.roots}), chatclient.WithSilence(3 * time.Second), chatclient.WithTimeout(5 * time.Second)}
-			url := "https://" + outer.addr
+			url := "https://" + outer.Addr
 			for i := range 4 {
 				l.StartClient(fmt.Sprintf("user%d", i+1), url, func() int { return 10 << rand.IntN(12) })
 			}
@@ -59,11 +60,11 @@ func TestRoughNetworkBehindProxies(t *testing.T) {
 					link, backend = outer, behind
 				}
 				if chance.IntN(2) == 0 {
-					link.to(backend) // all connections end
+					link.To(backend) // all connections end
 				} else {
-					link.cut()
+					link.Cut()
 					l.Wait(time.Duration(chance.IntN(1500)) * time.Millisecond)
-					link.heal()
+					link.Heal()
 				}
 				l.AwaitMore(10)
 			}

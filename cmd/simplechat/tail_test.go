@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"example.com/simplechat/cmd/simplechat/internal/login"
+	"example.com/simplechat/cmd/simplechat/internal/proxy"
 )
 
 func TestTailExitCodes(t *testing.T) {
@@ -143,9 +144,9 @@ func checkNoGap(tb testing.TB, texts []string, first, last int) {
 // A state of another epoch is reported, and all of the new one follows.
 func TestTailNewEpoch(t *testing.T) {
 	t.Parallel()
-	s := &chatServer{tb: t, args: []string{"--memory"}, front: newProxy(t, "")}
+	s := &chatServer{tb: t, args: []string{"--memory"}, front: proxy.New(t, "")}
 	s.start()
-	env, state := loginAs("user1", s.front.url()), filepath.Join(t.TempDir(), "state")
+	env, state := loginAs("user1", s.front.URL()), filepath.Join(t.TempDir(), "state")
 	runCommand(t, env, "1\n2\n", "send")
 	c := startCommand(t, env, "tail", "--from=all", "--state", state)
 	c.stdout.awaitLines(t, 2)
@@ -258,9 +259,9 @@ func TestTailEscapes(t *testing.T) {
 // nor a tail that watches.
 func TestSendAndTailOverRestarts(t *testing.T) {
 	t.Parallel()
-	s := &chatServer{tb: t, args: append(unlimited(), "--data", t.TempDir()), front: newProxy(t, "")}
+	s := &chatServer{tb: t, args: append(unlimited(), "--data", t.TempDir()), front: proxy.New(t, "")}
 	s.start()
-	throughRestarts(t, s.front.url(), 4, func(round int) {
+	throughRestarts(t, s.front.URL(), 4, func(round int) {
 		if round%2 == 0 {
 			s.kill()
 			s.start()
@@ -277,7 +278,7 @@ func TestSendAndTailOverRollingRestart(t *testing.T) {
 	var urls []string
 	for _, s := range c.servers {
 		s.args = append(append(s.args, unlimited()...), "--drain-delay=100ms", "--drain-spread=100ms")
-		urls = append(urls, s.front.url())
+		urls = append(urls, s.front.URL())
 	}
 	throughRestarts(t, strings.Join(urls, ","), len(c.servers), func(round int) { c.servers[round].restart() })
 }

@@ -12,6 +12,7 @@ import (
 	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/cmd/simplechat/internal/load"
+	"example.com/simplechat/cmd/simplechat/internal/proxy"
 )
 
 // Whatever happens to the files of a server under load, it acknowledges nothing that
@@ -87,13 +88,13 @@ func changeUnderLoad(t *testing.T, file string, change func(path, aside string) 
 	chance := testkit.NewChance(t)
 	data := filepath.Join(t.TempDir(), "data")
 	args := []string{"--users", load.UsersFile(t), "--data", data}
-	front := newProxy(t, "")
+	front := proxy.New(t, "")
 	l := load.New(t, ledger.New())
-	l.StartCrowd(front.url(), func() int { return 100 })
-	l.StartWatcher("watcher", front.url)
+	l.StartCrowd(front.URL(), func() int { return 100 })
+	l.StartWatcher("watcher", front.URL)
 	for range 3 {
 		p := startServer(t, args...)
-		front.to(p.addr)
+		front.To(p.addr)
 		l.AwaitMore(50 + chance.IntN(300))
 		path, aside := filepath.Join(data, file), filepath.Join(t.TempDir(), "aside")
 		if err := change(path, aside); err != nil {
@@ -105,7 +106,7 @@ func changeUnderLoad(t *testing.T, file string, change func(path, aside string) 
 			awaitHealth(t, p, notServing)
 			l.Wait(5 * pause) // time in which nothing may be acknowledged that is lost below
 		}
-		front.refuse()
+		front.Refuse()
 		p.signal(syscall.SIGKILL)
 		p.wait(patience)
 		if recovers {
@@ -116,8 +117,8 @@ func changeUnderLoad(t *testing.T, file string, change func(path, aside string) 
 		}
 	}
 	p := startServer(t, args...)
-	front.to(p.addr)
-	return l.Finish(front.url())
+	front.To(p.addr)
+	return l.Finish(front.URL())
 }
 
 // copyFile copies a file over another one or to where none is.

@@ -1,4 +1,6 @@
-package main
+// Package proxy passes TCP connections on between the clients and the servers of a test, and
+// can cut them, delay them or swallow what they carry.
+package proxy
 
 import (
 	"net"
@@ -7,13 +9,13 @@ import (
 	"time"
 )
 
-// proxy passes TCP connections on, and can be told to stop. It stands for an
+// Proxy passes TCP connections on, and can be told to stop. It stands for an
 // address that stays while the server behind it comes and goes, and for a
 // network that can be cut.
-type proxy struct {
-	addr     string // HOST:PORT
+type Proxy struct {
+	Addr     string // HOST:PORT
 	listener net.Listener
-	delay    func() time.Duration // of each piece that passes, nil: none; set before there are connections
+	Delay    func() time.Duration // of each piece that passes, nil: none; set before there are connections
 
 	mu      sync.Mutex // guards all below
 	backend string     // empty while there is none: connections end at once
@@ -21,15 +23,15 @@ type proxy struct {
 	conns   map[net.Conn]struct{}
 }
 
-// newProxy listens on a free port of loopback until the test ends.
-func newProxy(tb testing.TB, backend string) *proxy {
+// New listens on a free port of loopback until the test ends.
+func New(tb testing.TB, backend string) *Proxy {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &proxy{
-		addr:     listener.Addr().String(),
+	p := &Proxy{
+		Addr:     listener.Addr().String(),
 		listener: listener,
 		backend:  backend,
 		open:     make(chan struct{}),
@@ -41,18 +43,18 @@ func newProxy(tb testing.TB, backend string) *proxy {
 	tb.Cleanup(func() {
 		_ = listener.Close()
 		serving.Wait()
-		p.heal() // who waits to pass bytes on finds closed connections
-		p.to("")
+		p.Heal() // who waits to pass bytes on finds closed connections
+		p.To("")
 	})
 	return p
 }
 
-// url returns the address as that of a web server.
-func (p *proxy) url() string { return "http://" + p.addr }
+// URL returns the address as that of a web server.
+func (p *Proxy) URL() string { return "http://" + p.Addr }
 
-// to lets further connections lead to a backend, HOST:PORT, or to none. Those
+// To lets further connections lead to a backend, HOST:PORT, or to none. Those
 // that there are end.
-func (p *proxy) to(backend string) {
+func (p *Proxy) To(backend string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.backend = backend
@@ -62,24 +64,24 @@ func (p *proxy) to(backend string) {
 	clear(p.conns)
 }
 
-// refuse lets further connections end at once; those that there are stay. It is
+// Refuse lets further connections end at once; those that there are stay. It is
 // called before a backend dies: its port may be another server's then.
-func (p *proxy) refuse() {
+func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.backend = ""
 }
 
-// count returns the number of connections.
-func (p *proxy) count() int {
+// Count returns the number of connections.
+func (p *Proxy) Count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.conns)
 }
 
-// cut makes the network swallow everything, in both directions, without a word
+// Cut makes the network swallow everything, in both directions, without a word
 // to either side.
-func (p *proxy) cut() {
+func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
@@ -89,8 +91,8 @@ func (p *proxy) cut() {
 	}
 }
 
-// heal ends a cut: what was swallowed arrives after all, as TCP sends it again.
-func (p *proxy) heal() {
+// Heal ends a cut: what was swallowed arrives after all, as TCP sends it again.
+func (p *Proxy) Heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
@@ -100,7 +102,7 @@ func (p *proxy) heal() {
 	}
 }
 
-func (p *proxy) serve() {
+func (p *Proxy) serve() {
 	for {
 		conn, err := p.listener.Accept()
 		if err != nil {
@@ -111,7 +113,7 @@ func (p *proxy) serve() {
 }
 
 // connect joins a connection with one to the backend.
-func (p *proxy) connect(front net.Conn) {
+func (p *Proxy) connect(front net.Conn) {
 	backend, ok := p.add(front, "")
 	if !ok {
 		return
@@ -131,7 +133,7 @@ func (p *proxy) connect(front net.Conn) {
 
 // add notes a connection, and closes it if there is no backend or no longer the
 // one that it leads to.
-func (p *proxy) add(conn net.Conn, leadsTo string) (backend string, ok bool) {
+func (p *Proxy) add(conn net.Conn, leadsTo string) (backend string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.backend == "" || leadsTo != "" && leadsTo != p.backend {
@@ -143,7 +145,7 @@ func (p *proxy) add(conn net.Conn, leadsTo string) (backend string, ok bool) {
 }
 
 // pass passes bytes on until either connection ends, and then ends both.
-func (p *proxy) pass(from, to net.Conn) {
+func (p *Proxy) pass(from, to net.Conn) {
 	defer func() {
 		_ = from.Close()
 		_ = to.Close()
@@ -162,8 +164,8 @@ func (p *proxy) pass(from, to net.Conn) {
 		if err != nil {
 			return
 		}
-		if p.delay != nil {
-			time.Sleep(p.delay()) // the network takes that long; nothing waits for it
+		if p.Delay != nil {
+			time.Sleep(p.Delay()) // the network takes that long; nothing waits for it
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return
