@@ -248,7 +248,10 @@ function PictureButton({ content, alt, onPicture, onBroken }: PictureProps) {
   // A browser that is short of memory fails to show an intact picture, too.
   const [attempt, setAttempt] = useState(0);
   const onError = () => {
-    if (attempt === 2) { onBroken(); return; }
+    if (attempt === 2) {
+      onBroken();
+      return;
+    }
     createImageBitmap(content.blob).then(bitmap => {
       bitmap.close();
       setAttempt(attempt + 1);
