@@ -48,7 +48,7 @@ func newMetrics() *metrics {
 			Help: "Calls by what their credentials were worth: ok, refused, or error where that could not be told.",
 		}, []string{"result"}),
 	}
-	for _, result := range []string{resultOK, resultRefused, resultError} { // a rate needs the zero
+	for _, result := range []string{resultOK, resultRefused, resultError} { // a rate needs an initial zero
 		m.logins.WithLabelValues(result)
 	}
 	for _, result := range []string{resultOK, resultError} {
