@@ -80,8 +80,8 @@ func (w window) done(before int64) int64 {
 // moments is the number of units of porcupine's time in one event.
 const moments = 1 << 20
 
-// check returns the problem with a window, or the empty string. The operations of earlier
-// windows are assumed to end not before the event before.
+// check returns the problem with a window, or the empty string. It assumes that no
+// operation of an earlier window has ended when the event before begins.
 func (w window) check(before int64) string {
 	history := make([]porcupine.Operation, 0, 1+len(w.operations))
 	history = append(history, porcupine.Operation{Input: step{kind: begins, offset: w.base}, Call: before * moments, Return: unknown})

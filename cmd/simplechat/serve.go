@@ -183,15 +183,15 @@ func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limi
 	}, nil
 }
 
-// shutdown ends every stream with trailers, and then the connections. Whatever remains
-// after shutdownTime is closed.
+// shutdown ends every stream with trailers, and then the connections. After shutdownTime
+// it closes the rest.
 func shutdown(svc *chatsvc.Service, srv httpServer, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	drained, stop := context.WithTimeout(ctx, streamsTime)
 	defer stop()
 	if err := svc.Shutdown(drained); err != nil {
-		logger.Warn("streams left that take no data")
+		logger.Warn("some streams did not end in time: their clients read no data")
 	}
 	if err := srv.Shutdown(ctx); err != nil {
 		logger.Warn("connections left", "error", err)

@@ -61,7 +61,7 @@ func (f *tlsFlags) load(files *reloader, logger *slog.Logger) (*tls.Config, erro
 		if err != nil {
 			return nil, fmt.Errorf("--tls-self-signed: %w", err)
 		}
-		logger.Warn("the certificate is signed by nobody: compare its fingerprint where a client asks", "sha256", fingerprint(certificate))
+		logger.Warn("the certificate is self-signed: when a client asks, compare its fingerprint", "sha256", fingerprint(certificate))
 		return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
 	case len(f.ACMEDomain) > 0:
 		if err := f.checkACME(); err != nil {
