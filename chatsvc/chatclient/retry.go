@@ -69,7 +69,7 @@ func (c *Client) mayBeStored(err error, requests int) bool {
 		return false // the message did not reach a log
 	}
 	// errNoPosition means that it was acknowledged. After a final code it was not stored,
-		// also if the disk was full (chatsvc.Log).
+	// also if the disk was full (chatsvc.Log).
 	return !isFinal(err) || errors.Is(err, errNoPosition)
 }
 
