@@ -357,7 +357,8 @@ func TestHotEndMovesPastAParkingSubscriber(t *testing.T) {
 	})
 }
 
-// A stream begins where its client was told, whatever the log has removed since.
+// A stream begins at the offset in its response, even if the log has removed records
+// since.
 func TestStreamBeginsWhereItWasTold(t *testing.T) {
 	t.Parallel()
 	c := newColdTest(t, 100, 20, 1<<20)

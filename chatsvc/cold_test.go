@@ -136,7 +136,7 @@ func TestColdReadsAreShared(t *testing.T) {
 	}
 }
 
-// Subscribers at nearby positions read the same chunks, whoever comes first.
+// Subscribers at nearby positions read the same chunks, in whichever order they arrive.
 func TestColdChunksAreAligned(t *testing.T) {
 	t.Parallel()
 	c := newColdTest(t, 2*coldBlock, 20, 1<<20)

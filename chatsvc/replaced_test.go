@@ -75,8 +75,8 @@ func (l *replacedLog) Follow(ctx context.Context, epoch string, from uint64, yie
 	return context.Cause(ctx)
 }
 
-// Where the log is replaced by another one, subscribers are told by the end of
-// their streams; who comes back sees the other epoch and all of its history.
+// If the log is replaced by another one, the streams end. A subscriber that resumes sees
+// the new epoch and all of its history.
 func TestReplacedLogEndsStreams(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

@@ -382,8 +382,8 @@ type wireMessage struct {
 	framed bool
 }
 
-// message returns the next message, or io.EOF after the last, and then the
-// trailers are there.
+// message returns the next message, or io.EOF after the last one; then the trailers have
+// arrived.
 func (s *wireStream) message() (wireMessage, error) {
 	got := wireMessage{framed: len(s.rest) == 0}
 	body := s.rest

@@ -70,7 +70,7 @@ func Example() {
 	// enough
 }
 
-// A program that was away goes on where it was, and hears of what it has
+// A program that was away resumes at its position, and is told how many messages it has
 // missed: the server retains three messages.
 func ExampleClient_Follow() {
 	url, stop := startChat(chatsvc.WithRetention(chatsvc.Retention{Messages: 3}))
@@ -148,8 +148,8 @@ func ExampleEvent_newEpoch() {
 	// enough
 }
 
-// With a key of its own a program may send again what it does not know to be
-// sent, also when it was started anew in between.
+// With a key of its own, a program may send a message again if it does not know whether
+// the message was sent, even after a restart.
 func ExampleClient_Send() {
 	url, stop := startChat()
 	defer stop()

@@ -40,8 +40,8 @@ type divergence struct {
 	odd          bool // a request with a reason has come
 }
 
-// differences are all that the fuzzer may find, with their reasons. What follows
-// one of them is not compared any more.
+// differences are the only ones that the fuzzer may find, with their reasons. After one
+// of them, the rest is not compared.
 var differences = []struct {
 	why string
 	is  func(d divergence) bool

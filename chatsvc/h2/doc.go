@@ -116,9 +116,9 @@
 // ends the connection, up to 4 MiB of the rest of the request are read first, for up
 // to five seconds, so that the answer is not lost in a reset of the connection.
 //
-// A TLS handshake prefers HTTP/2 and then HTTP/1.1, whatever the order in
-// TLSConfig's NextProtos; further protocols there, such as that of ACME's challenge,
-// may be chosen, too.
+// A TLS handshake prefers HTTP/2 and then HTTP/1.1, regardless of the order in
+// TLSConfig's NextProtos; further protocols there, such as that of ACME's challenge, may
+// be chosen, too.
 //
 // The connection that ConnContext and [http.Hijacker] get is not the listener's
 // *net.TCPConn and, over HTTP/1.1, no *tls.Conn. Over TLS it has a ConnectionState

@@ -72,8 +72,8 @@ func (c *counter) now() (total int, byStream func(id uint32) int) {
 
 func large(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) }
 
-// The server sends as much as the windows of stream and connection allow, not a
-// byte more or less, whatever the settings make of them.
+// The server sends as much as the windows of stream and connection allow, not a byte more
+// or less, also after the settings have changed them.
 func TestSendWindow(t *testing.T) {
 	t.Parallel()
 	window := func(size uint32) http2.Setting {

@@ -416,7 +416,7 @@ func TestFirstFrame(t *testing.T) {
 	}
 }
 
-// What the Framer refuses to write by itself ends the connection, too.
+// A frame that the Framer itself refuses to write also ends the connection.
 func TestFrameTooLarge(t *testing.T) {
 	t.Parallel()
 	p := serve(t, &http.Server{Handler: http.HandlerFunc(describe)}).dial(t)

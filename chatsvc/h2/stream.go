@@ -69,7 +69,7 @@ func newStream(c *conn, id uint32) *stream {
 func (s *stream) run() {
 	defer s.end()
 	returned := false
-	defer func() { // before the stream ends, whatever the handler does
+	defer func() { // before the stream ends, regardless of the handler
 		if !returned {
 			s.panicked(recover())
 		}

@@ -324,7 +324,7 @@ func TestStreamOfAnotherKindIsRefused(t *testing.T) {
 	}
 }
 
-// What the servers do not allow is an error that says what to change.
+// A setting that the servers do not allow is an error that says what to change.
 func TestClusterMistakesAreExplained(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)

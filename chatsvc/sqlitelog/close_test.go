@@ -14,8 +14,8 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// A read that began before Close opens no connection after it: SQLite's files would
-// be there again, and stay open.
+// A read that began before Close opens no connection after it. Otherwise SQLite's files
+// would exist again, and stay open.
 func TestReadersStayClosed(t *testing.T) {
 	t.Parallel()
 	log := openLog(t, t.TempDir(), Options{})

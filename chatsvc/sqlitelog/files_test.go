@@ -42,8 +42,8 @@ func TestDirectoryOfAnother(t *testing.T) {
 	}
 }
 
-// What is copied aside is what was found, also if an earlier process could not sync,
-// and all of it must be written to the disk first.
+// The copy of the files is the same as the files that were found, even if an earlier
+// process could not sync, and is written to the disk first.
 func TestAsideIsWhatWasFound(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -196,7 +196,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// What contradicts the evidence gets another epoch, after it was copied aside, and its
+// A database that contradicts the evidence is copied aside and gets another epoch. Its
 // records stay.
 func TestEvidence(t *testing.T) {
 	t.Parallel()
@@ -544,8 +544,8 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
-// What the retention does not allow leaves the file, which becomes smaller, and a
-// lower retention counts from the next start.
+// Messages beyond the retention leave the file, which becomes smaller. A lower retention
+// applies from the next start on.
 func TestRetentionFreesTheDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

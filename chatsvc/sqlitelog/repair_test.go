@@ -92,8 +92,8 @@ var damages = []struct {
 	{"cut", func(data []byte, at int, _ *rand.Rand) []byte { return data[:at] }, messages},
 }
 
-// Whatever is damaged, a repair invents nothing, brings back what is intact, and begins
-// another epoch exactly if acknowledged messages are missing.
+// For all kinds of damage, a repair invents nothing, restores all intact messages, and
+// begins another epoch exactly if acknowledged messages are missing.
 func TestRepairOfDamage(t *testing.T) {
 	t.Parallel()
 	dir, epoch := killedLog(t)
@@ -160,13 +160,13 @@ func isRepaired(tb testing.TB, dir, epoch string, lost int) {
 		}
 	}
 	if uint64(intact) != got.Messages {
-		tb.Errorf("%d messages are there, %d were found", intact, got.Messages)
+		tb.Errorf("%d messages are intact, %d were found", intact, got.Messages)
 	}
 	appendTo(tb, log, int(got.Next), int(got.Next)+1)
 	closeLog(tb, log)
 }
 
-// What was redacted or removed by the retention does not come back.
+// Messages that were redacted, or removed by the retention, are not restored.
 func TestRepairKeepsRedactions(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -25,7 +25,7 @@ func TestPipe(t *testing.T) {
 	})
 }
 
-// What the server gets wrong is an error.
+// Wrong answers of the server are errors.
 func TestPipeChecksAnswers(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]string{

@@ -19,8 +19,8 @@ func restarts() int {
 	return 200
 }
 
-// Whenever the server is killed or told to end, nothing that it acknowledged is lost,
-// nothing is there twice, and a client that watches across all of it misses nothing.
+// When the server is killed or stopped at any time, no acknowledged message is lost, none
+// is stored twice, and a client that watches all the time misses none.
 func TestKilledServerLosesNothing(t *testing.T) {
 	t.Parallel()
 	report(t, crash(t, restarts(), "--data", filepath.Join(t.TempDir(), "data")))

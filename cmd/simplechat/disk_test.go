@@ -12,11 +12,11 @@ import (
 	"slices"
 )
 
-// disk is a file tree as the kernel shows it, and what of it would be there
-// after the power was cut. It is stricter than any file system in use: data is
-// durable once its file was synced, a name once its directory was, and neither
-// makes the other so (fsync(2): syncing a file "does not necessarily ensure that
-// the entry in the directory containing the file has also reached disk").
+// disk is a file tree as the kernel shows it, and the part of it that would remain after
+// a power cut. It is stricter than any file system in use: data is durable once its file
+// was synced, a name once its directory was, and neither makes the other so (fsync(2):
+// syncing a file "does not necessarily ensure that the entry in the directory containing
+// the file has also reached disk").
 type disk struct {
 	nodes []*node // by number; the first is the root, which is durable
 }
@@ -190,7 +190,7 @@ func (d *disk) restoreNode(number int, path string, chance *rand.Rand) error {
 	return nil
 }
 
-// left returns what of a node is there after a cut.
+// left returns the part of a node that remains after a cut.
 func (n *node) left(chance *rand.Rand) state {
 	s := state{slices.Clone(n.durable.data), maps.Clone(n.durable.names)}
 	if chance == nil || len(n.changes) == 0 {

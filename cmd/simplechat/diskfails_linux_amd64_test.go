@@ -88,7 +88,7 @@ func diskFails(t *testing.T, says *promise) {
 	if want := []string{"before", "first", "second"}; !slices.Equal(got, want) {
 		t.Errorf("history %q", got)
 	}
-	// All of it is there after a power cut.
+	// All of it remains after a power cut.
 	root := t.TempDir()
 	if err := tr.disk.restore(root, nil); err != nil {
 		t.Fatal(err)

@@ -56,8 +56,8 @@ type placed struct {
 	said
 }
 
-// ledger is what the outside knows of a conversation. It is safe for concurrent
-// use while the conversation goes on.
+// ledger is what clients know of a conversation. It is safe for concurrent use while the
+// conversation runs.
 type ledger struct {
 	// position, if it is not nil, returns the moment: a number that does not
 	// fall. See until.
@@ -190,12 +190,12 @@ func (l *ledger) count() int {
 	return len(l.acked)
 }
 
-// check compares the ledger with the whole history that a reader gets in the
-// end, and returns what is wrong with it: every acknowledged message must be
-// there exactly once and where its sender was told, in one order for all, each
-// sender's own messages in the order in which it sent them; nothing may be there
-// that nobody sent; and each watcher must have seen the same from its first
-// message to the last one. One order of all calls must explain what each was told.
+// check compares the ledger with the whole history that a reader gets in the end, and
+// returns the problems. Every acknowledged message must be in the history exactly once
+// and at the offset that its sender got. The messages of each sender must be in the order
+// in which it sent them. No message may be in the history that nobody sent. Each watcher
+// must have seen the same history from its first message to its last one. One order of
+// all calls must explain all answers.
 func (l *ledger) check(history []placed) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -56,7 +56,7 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 		for ; applied < moment; applied++ {
 			d.apply(tr.events[applied])
 		}
-		// Every other time a part of what was not synced is there too.
+		// Every other time a part of the data that was not synced remains, too.
 		var some *rand.Rand
 		if i%2 == 1 {
 			some = rand.New(rand.NewPCG(chance.Uint64(), 0))

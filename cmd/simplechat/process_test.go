@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// What the developer has set would change what the tests see.
+	// Variables that the developer has set would change the results.
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "SIMPLECHAT_") && !slices.Contains(toolVariables, name) {
 			_ = os.Unsetenv(name)
@@ -474,8 +474,8 @@ type subscription struct {
 	pending []*chatpb.ChatMessage
 }
 
-// subscribe opens a stream, and returns when the first batch is there: what it
-// held is pending.
+// subscribe opens a stream, and returns when the first batch has arrived. Its messages
+// are pending.
 func subscribe(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClient) *subscription {
 	tb.Helper()
 	stream, err := client.MessageList(ctx, &chatpb.None{})

@@ -38,8 +38,7 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
-// What keeps the server from starting is one line on stderr that says what and
-// where.
+// If the server cannot start, one line on stderr says what is wrong and where.
 func TestMistakesAreExplained(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -178,7 +177,7 @@ func TestDemoUsersWhereAllowed(t *testing.T) {
 			send(testContext(t), t, p.client(tt.user), text("hello"))
 			if tt.user == "ada:s3cr3t" {
 				if _, err := p.client("user1").SendMessage(testContext(t), text("hello")); err == nil {
-					t.Error("the demo users are there beside the server's own")
+					t.Error("the demo users can log in beside the server's own")
 				}
 			}
 			p.stop()

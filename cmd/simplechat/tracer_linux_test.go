@@ -19,12 +19,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tracer runs a program under ptrace(2), and writes down what it does to the
-// files below a directory: which bytes it writes, which names it makes, and what
-// it syncs. It needs no privilege, no device and no mount. What it cannot
-// follow is an error: the model would then promise too little or too much. It does
-// not see what a program writes to a mapping: nothing that such a file holds is
-// durable.
+// tracer runs a program under ptrace(2), and records its changes to the files below a
+// directory: the bytes that it writes, the names that it creates, and its syncs. It needs
+// no privilege, no device and no mount. A system call that it cannot follow is an error,
+// because the model would then be wrong. It does not see writes to a mapping: no byte of
+// such a file counts as durable.
 type tracer struct {
 	root string
 
@@ -118,15 +117,15 @@ func (t *tracer) trace(pid int) error {
 		if stay {
 			continue
 		}
-		// A thread that was killed meanwhile cannot go on: ESRCH.
+		// ESRCH: the thread was killed, and cannot continue.
 		if err := unix.PtraceSyscall(thread, deliver); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("ptrace: %w", err)
 		}
 	}
 }
 
-// position returns how many events there have been. What the program did before
-// it told someone something is among them when that someone asks.
+// position returns the number of events so far. It includes everything that the program
+// did before it sent an answer, if the receiver of the answer asks.
 func (t *tracer) position() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -183,7 +182,7 @@ func (t *tracer) stopped(pid, thread int) (stay bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case errno == unix.ESRCH: // it was killed meanwhile
+	case errno == unix.ESRCH: // the thread was killed in between
 	case errno != 0:
 		t.failf("what a thread stopped for: %w", errno)
 	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY && info.number == unix.SYS_EXIT_GROUP:

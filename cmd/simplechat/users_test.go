@@ -74,7 +74,7 @@ func TestUsersCommands(t *testing.T) {
 	}
 }
 
-// What is wrong is said in one line, which holds no password, and nothing is changed.
+// One line without a password says what is wrong, and nothing is changed.
 func TestUsersMistakes(t *testing.T) {
 	t.Parallel()
 	file := usersFile(t, "ada:s3cr3t")

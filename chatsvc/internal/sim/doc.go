@@ -19,9 +19,9 @@
 //	go test ./chatsvc/internal/sim -run TestSeeds -v           the counts of what was reached
 //	go test ./chatsvc/internal/sim -run TestPlanted -planted   faults that must be found
 //
-// A script that fails is shrunk: steps are left out as long as it still fails. What is left
-// is printed as JSON. Stored as a file in testdata/scripts, it runs with every test. With
-// SIM_LOG=1 in the environment, what the servers log is printed too.
+// A script that fails is shrunk: steps are left out as long as it still fails. The
+// remaining steps are printed as JSON. Stored as a file in testdata/scripts, it runs with
+// every test. With SIM_LOG=1 in the environment, what the servers log is printed too.
 //
 // # What a seed does not decide
 //

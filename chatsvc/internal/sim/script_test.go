@@ -35,9 +35,9 @@ type retention struct {
 	Age      time.Duration `json:"age,omitempty"`
 }
 
-// step is one thing that happens, After the one before it. What A, B, C and For mean is
-// for the kind to say; numbers of servers, clients and connections are taken modulo
-// how many there are.
+// step is one thing that happens, After the one before it. The meaning of A, B, C and For
+// depends on the kind. Numbers of servers, clients and connections are taken modulo their
+// count.
 type step struct {
 	After time.Duration `json:"after,omitempty"`
 	Do    string        `json:"do"`

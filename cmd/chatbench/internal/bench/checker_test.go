@@ -44,7 +44,7 @@ func TestChecker(t *testing.T) {
 	}
 }
 
-// What has not been read yet is not lost, what was passed over is.
+// Messages that have not been read yet are not lost. Skipped ones are.
 func TestCheckerBeforeEnd(t *testing.T) {
 	t.Parallel()
 	check := newChecker(1)

@@ -151,7 +151,7 @@ func TestScanEnd(t *testing.T) {
 	}
 }
 
-// What is no stream of messages is an error, and nothing is read into it.
+// A body that is not a stream of messages is an error, and yields no messages.
 func TestScanGarbage(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string]string{
