@@ -15,7 +15,7 @@ import (
 	"example.com/simplechat/chatsvc/internal/record"
 )
 
-// readLog is a log that counts its reads, and changes what they return.
+// readLog is a log that counts its reads, and changes their results.
 type readLog struct {
 	*MemoryLog
 
@@ -174,7 +174,7 @@ func TestColdReadsAreBounded(t *testing.T) {
 				}
 				cold := c.broker.cold
 				cold.mu.Lock()
-				if cold.used > limit+chunkBytes { // a chunk may turn out larger than what was reserved
+				if cold.used > limit+chunkBytes { // a chunk may turn out larger than the reservation
 					t.Errorf("%d bytes are held", cold.used)
 				}
 				cold.mu.Unlock()

@@ -86,7 +86,7 @@ func wireErrorOf(text []byte) error {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}
-	_ = json.Unmarshal(text, &e) // what is none has no code
+	_ = json.Unmarshal(text, &e) // other errors have no code
 	if e.Code == "" {
 		return nil
 	}

@@ -254,7 +254,7 @@ func (w *firstLine) Flush() {
 	w.ResponseRecorder.Flush()
 }
 
-// The query of a URL is refused with a text, or means what the headers would.
+// The query of a URL is refused with a text, or means the same as the headers.
 func FuzzQuery(f *testing.F) {
 	f.Add("offset=-10&until=end", "", "")
 	f.Add("offset=7&epoch=E&until=9", "", "8@E")
@@ -287,7 +287,8 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// Base64 in parts, cut in any way, is what each of them holds; anything else is an error.
+// Base64 in parts, cut in any way, decodes to the bytes of all parts; anything else is an
+// error.
 func FuzzWebText(f *testing.F) {
 	f.Add([]byte("AAAAAAA="), uint8(1))
 	f.Add([]byte("AA==AAA=AAAA"), uint8(3))

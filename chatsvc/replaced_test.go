@@ -129,8 +129,8 @@ func (l *heldLog) Append(ctx context.Context, record []byte, key string) (chatsv
 	return got, err
 }
 
-// A send under way when the log is replaced is not acknowledged: the epoch that it
-// began with may not be that of its offset.
+// A send that runs when the log is replaced is not acknowledged: the epoch that it began
+// with may not be that of its offset.
 func TestReplacedLogEndsSends(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

@@ -99,7 +99,7 @@ func stuckHTTP1(tb testing.TB, w wire) func() error {
 	}
 }
 
-// setReadBuffer bounds what the kernel holds of what conn's owner has not read.
+// setReadBuffer bounds the unread bytes of conn that the kernel holds.
 func setReadBuffer(tb testing.TB, conn net.Conn, size int) {
 	tb.Helper()
 	if err := conn.(*net.TCPConn).SetReadBuffer(size); err != nil {

@@ -265,7 +265,7 @@ func readFramed(tb testing.TB, stream *wireStream, sizes []int, n int) {
 	}
 }
 
-// Point 5: no message is larger than what a gRPC client takes.
+// Point 5: no message is larger than a gRPC client accepts.
 func TestWireBatchesAreBounded(t *testing.T) {
 	t.Parallel()
 	// 3 MiB of small messages, with images among them.

@@ -24,7 +24,7 @@ import (
 type network struct {
 	mu    sync.Mutex
 	hosts map[string]*host
-	wrap  func(net.Conn) net.Conn // what a client sees of a new connection
+	wrap  func(net.Conn) net.Conn // the client's end of a new connection
 }
 
 // host is an address that can be dialled.

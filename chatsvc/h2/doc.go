@@ -35,7 +35,7 @@
 // 10 s, and a WriteByteTimeout of 0 is 30 s. ReadHeaderTimeout also bounds the TLS
 // handshake and the time until the client's first SETTINGS.
 //
-// # What a client can make it hold
+// # Memory that a client can take
 //
 // Each connection has these bounds. A client that exceeds one is cut off. A call that
 // exceeds MaxConcurrentStreams is refused.

@@ -57,7 +57,7 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// Shutdown returns when its time is over, and Close ends what is left.
+// Shutdown returns when its time is over, and Close ends the rest.
 func TestShutdownTime(t *testing.T) {
 	t.Parallel()
 	var ended chan error

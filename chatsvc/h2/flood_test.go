@@ -14,7 +14,7 @@ import (
 	"example.com/simplechat/chatsvc/h2"
 )
 
-// A client that sends what must be answered, and reads no answer, is cut off
+// A client that sends frames that must be answered, and reads no answer, is cut off
 // before the server holds much for it.
 func TestFloodOfWhatIsAnswered(t *testing.T) {
 	t.Parallel()

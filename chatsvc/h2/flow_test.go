@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// counter reads what a server sends, and counts the bytes of bodies.
+// counter reads the output of a server, and counts the bytes of bodies.
 type counter struct {
 	mu     sync.Mutex // guards all below
 	bytes  map[uint32]int
@@ -62,7 +62,7 @@ func (c *counter) take(f http2.Frame) {
 	}
 }
 
-// now returns what was counted when nothing moves any more.
+// now returns the counts when nothing moves any more.
 func (c *counter) now() (total int, byStream func(id uint32) int) {
 	synctest.Wait()
 	c.mu.Lock()

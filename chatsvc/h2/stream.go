@@ -33,7 +33,7 @@ type stream struct {
 
 	cond    sync.Cond // anything below has changed
 	waiting bool      // for the connection's window
-	window  int64     // what the client takes
+	window  int64     // bytes that the client accepts
 	err     error     // why nothing more can be sent or received
 
 	open     bool // counts among the streams that the client may have

@@ -31,8 +31,8 @@ func replaceStream(t *testing.T, c *cluster, _ *jetlog.Log) uint64 {
 	return 1
 }
 
-// putStreamBack makes a log's stream what it was a record ago, and returns that
-// record's offset.
+// putStreamBack restores a log's stream to the state before the last record, and returns
+// that record's offset.
 func putStreamBack(t *testing.T, c *cluster, log *jetlog.Log) uint64 {
 	t.Helper()
 	stop := func() {

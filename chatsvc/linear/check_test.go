@@ -26,7 +26,7 @@ func newSystem(seed uint64, lost float64) *system {
 	return &system{Recorder: NewRecorder(), chance: rand.New(rand.NewPCG(seed, 0)), epoch: "A", lost: lost}
 }
 
-// run lets clients do a number of operations, of which up to 20 are under way.
+// run lets clients do a number of operations, of which up to 20 run at a time.
 func (s *system) run(operations int) {
 	for range operations {
 		s.begin()

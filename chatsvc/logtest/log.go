@@ -16,9 +16,9 @@ import (
 // or after all earlier ones have been closed.
 type Opener func(tb testing.TB) (log chatsvc.Log, closeLog func())
 
-// Log tests what the documentation of [chatsvc.Log] promises. Each call of
-// newLog returns the opener of another, empty log that retains at least what r
-// says. Calls of one opener are replicas that share the log.
+// Log tests the promises in the documentation of [chatsvc.Log]. Each call of newLog
+// returns the opener of another, empty log that retains at least what r says. Calls of
+// one opener are replicas that share the log.
 func Log(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, func(testing.TB, chatsvc.Retention) Opener){

@@ -163,7 +163,7 @@ func testLastBytes(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Open
 	}
 }
 
-// ReadByFollow returns what the log's own Read does.
+// ReadByFollow returns the same as the log's own Read.
 func testReadByFollow(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	log := opened(t, newLog(t, chatsvc.Retention{}))
 	for n := range 50 {

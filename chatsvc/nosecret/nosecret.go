@@ -14,7 +14,7 @@ import (
 // user names of any length, other passwords, and the beginnings of tokens and hashes.
 var Secrets = []string{"qwerty", "cXdlcnR5", "F3ZXJ0e", "d2VydHk", "s3cr3t", "wr0ng", "sct_", "$argon2id$"}
 
-// Check fails a test if a secret is in what was logged.
+// Check fails a test if a secret is in log.
 func Check(tb testing.TB, log string) {
 	tb.Helper()
 	if found := find(log); found != "" {

@@ -56,7 +56,7 @@ func TestCloseWhileAnotherProcessReads(t *testing.T) {
 			if err := log.Close(); err != nil {
 				t.Errorf("close: %v", err)
 			}
-			m.bootID = "another" // what was not on the disk would be gone
+			m.bootID = "another" // data that was not on the disk would be lost
 			again := stateOf(t, openLog(t, dir, opts))
 			if again.Epoch != state.Epoch || again.Next != 20 {
 				t.Errorf("%+v after %+v", again, state)

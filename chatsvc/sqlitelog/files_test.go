@@ -13,8 +13,8 @@ import (
 )
 
 // Another directory that takes the place of the log's belongs to the process that has
-// locked it: nothing is written there. When that process has ended, the log is what the
-// directory holds.
+// locked it: nothing is written there. When that process has ended, the log uses the
+// files in the directory.
 func TestDirectoryOfAnother(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")

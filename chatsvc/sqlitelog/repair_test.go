@@ -122,7 +122,7 @@ func TestRepairOfDamage(t *testing.T) {
 	}
 }
 
-// isRepaired repairs a directory and fails if the result is not what it must be.
+// isRepaired repairs a directory and fails if the result is wrong.
 func isRepaired(tb testing.TB, dir, epoch string, lost int) {
 	tb.Helper()
 	before := copyDir(tb, dir)
@@ -197,7 +197,8 @@ func TestRepairKeepsRedactions(t *testing.T) {
 	isStored(t, all, 51, 111)
 }
 
-// Without evidence nobody knows what was acknowledged: the log begins another epoch.
+// Without evidence, the last acknowledged message is not known: the log begins another
+// epoch.
 func TestRepairOfACopy(t *testing.T) {
 	t.Parallel()
 	dir, epoch := killedLog(t)

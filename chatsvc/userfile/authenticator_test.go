@@ -132,8 +132,8 @@ func TestTokens(t *testing.T) {
 	check(bearer(other), false)
 }
 
-// A reload ends what was removed or changed, and nothing else: a password that was
-// compared before is not compared again.
+// A reload ends the streams of removed or changed credentials, and no others: a password
+// that was compared before is not compared again.
 func TestReload(t *testing.T) {
 	t.Parallel()
 	path := newFile(t, "ada:x", "bob:y", "eve:z")

@@ -75,7 +75,7 @@ func (s system) launch(ctx context.Context, simplechat, dir, listen string, more
 		path, args = self, []string{"peer", s.peer}
 	}
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the program is named by the user
-	// Flags of simplechat that the environment sets would change what is measured.
+	// Flags of simplechat that the environment sets would change the results.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "SIMPLECHAT_") })
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

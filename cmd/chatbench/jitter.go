@@ -143,7 +143,7 @@ func (c *jitterCmd) measure(ctx context.Context, path, name string) (crowd.Resul
 	if name == ours { // clients of the others never get the missed ones
 		catching, enough := context.WithTimeout(ctx, gatherTime)
 		defer enough()
-		_ = clients.AwaitCaughtUp(catching) // what is missing is in the result
+		_ = clients.AwaitCaughtUp(catching) // missing messages are in the result
 	}
 	return clients.Result(), ctx.Err()
 }

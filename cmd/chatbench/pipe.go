@@ -149,7 +149,7 @@ func (p *pipe) write() {
 	}
 }
 
-// stop ends the request after what was sent.
+// stop ends the request after the lines that were sent.
 func (p *pipe) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

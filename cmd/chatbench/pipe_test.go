@@ -10,7 +10,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
-// The rate is that of messages which are stored.
+// The rate counts only stored messages.
 func TestPipe(t *testing.T) {
 	t.Parallel()
 	addr := newServer(t, wire.HTTP1)

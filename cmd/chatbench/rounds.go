@@ -15,7 +15,7 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
-// roundFlags are those of commands that run workloads in rounds.
+// roundFlags are the flags of commands that run workloads in rounds.
 type roundFlags struct {
 	Server   string        `group:"server" type:"path" placeholder:"PATH" help:"simplechat to measure; without it, it is built from this module with go build."`
 	Rounds   int           `group:"load" default:"3" placeholder:"N" help:"Runs of each workload on each system, in alternation; the medians count (${default})."`

@@ -97,7 +97,7 @@ func (c *storageCmd) plan() *comparison {
 	return cmp
 }
 
-// storageTable is what is printed.
+// storageTable is the printed part of the report.
 func (cmp *comparison) storageTable() string {
 	return cmp.FaultList() + cmp.Caution() + report.Requirements(cmp.requirements(), cmp.Quick)
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// restarts is how many times the crash test ends the server. The race detector
-// finds what it finds in fewer, and makes each start slow.
+// restarts is how many times the crash test ends the server. With the race detector they
+// are fewer, because it makes each start slow.
 func restarts() int {
 	if raceDetector() {
 		return 10

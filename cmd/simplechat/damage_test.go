@@ -150,7 +150,7 @@ func zero(tb testing.TB, path string, at, length int64) {
 func checkDamaged(t *testing.T, dir string, original []placed) {
 	cmd := exec.Command(simplechat(t), "serve", "--listen", "127.0.0.1:0", "--data", dir)
 	p := startProcess(t, cmd, cmd.Start)
-	if !p.listens() { // only what another version or program has written may be refused
+	if !p.listens() { // only files of another version or program may be refused
 		if log := p.logText(); !strings.Contains(log, "use that version") && !strings.Contains(log, "of another program") {
 			t.Errorf("the server does not start: %s", log)
 		}

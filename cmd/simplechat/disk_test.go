@@ -26,10 +26,10 @@ type node struct {
 	durable state
 	changes []change // since then, oldest first
 	past    int      // changes that were made durable and are no longer in changes
-	mapped  bool     // programs have written to the file's memory: what it holds is not known
+	mapped  bool     // programs have written to the file's memory, so its content is not known
 }
 
-// state is what a node holds: a file bytes, a directory names.
+// state is the content of a node: the bytes of a file, or the names in a directory.
 type state struct {
 	data  []byte
 	names map[string]int // nil for a file
@@ -118,7 +118,7 @@ func (s *state) change(c change) {
 	copy(s.data[c.offset:], c.data)
 }
 
-// now returns what a node holds for those who read it now.
+// now returns the content of a node as programs read it now.
 func (n *node) now() state {
 	s := state{slices.Clone(n.durable.data), maps.Clone(n.durable.names)}
 	for _, c := range n.changes {
@@ -141,7 +141,7 @@ func (d *disk) lookup(names ...string) (int, bool) {
 	return number, true
 }
 
-// compare returns what is different on the disk that it stands for, below dir.
+// compare returns the differences between the model and the real files below dir.
 func (d *disk) compare(dir string) (differences []string) {
 	return d.compareNode(0, dir)
 }

@@ -65,7 +65,7 @@ func diskFails(t *testing.T, says *promise) {
 		t.Errorf("a send whose sync fails: %v", err)
 	}
 	says.isKept("Sends get `unavailable`: the message may have been stored or not, so send it again with its `Idempotency-Key`.")
-	for range 5 { // what was written before is not trusted, so each send must fail
+	for range 5 { // earlier writes are not trusted, so each send must fail
 		if err := send("second"); codeOf(t, err) != connect.CodeUnavailable {
 			t.Errorf("a send while syncs fail: %v", err)
 		}

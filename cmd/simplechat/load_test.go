@@ -208,7 +208,7 @@ func (l *load) try(client chatconnect.SimpleChatClient, m said, key string, keye
 		l.acknowledge(m, p)
 		return true
 	case connect.IsWireError(err) && connect.CodeOf(err) != connect.CodeUnavailable:
-		l.blamef("%s sent %v: %v", m.from, m, err) // what the server says of itself must be that it is worth to try again
+		l.blamef("%s sent %v: %v", m.from, m, err) // errors of the server itself must allow another attempt
 	}
 	return false
 }

@@ -191,7 +191,7 @@ func lose(tb testing.TB, dir string, offset int64) {
 	}
 }
 
-// check tells what is in a log, and its exit code tells whether that is damaged.
+// check prints the content of a log, and its exit code says whether the log is damaged.
 func TestCheckRepairAndOthers(t *testing.T) {
 	t.Parallel()
 	dir := logOf(t, exampleExport)

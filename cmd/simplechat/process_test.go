@@ -248,7 +248,7 @@ func (p *process) grownSince(n int) bool {
 	return len(p.log) > n
 }
 
-// logText returns what the server has logged so far.
+// logText returns the server's log so far.
 func (p *process) logText() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

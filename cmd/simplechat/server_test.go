@@ -39,7 +39,7 @@ const (
 	notServing = "SERVING_STATUS_NOT_SERVING"
 )
 
-// health returns what a health check by Connect's JSON says of the chat.
+// health returns the chat's status from a health check in Connect's JSON.
 func health(tb testing.TB, p *process) string {
 	tb.Helper()
 	res, body := p.post(healthCheck, `{"service":"`+chatconnect.SimpleChatName+`"}`)

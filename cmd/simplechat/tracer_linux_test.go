@@ -38,7 +38,7 @@ type tracer struct {
 	err     error
 }
 
-// openFile is what a descriptor of the program is open on.
+// openFile is the open file of a descriptor of the program.
 type openFile struct {
 	node int
 	sync bool // O_SYNC or O_DSYNC: each write is durable when it returns
@@ -57,8 +57,8 @@ func (t *tracer) start(cmd *exec.Cmd) (<-chan error, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error), make(chan error, 1)
 	go func() {
-		// All of ptrace belongs to the thread that began it. It dies with the
-		// goroutine, and what is left of the program with it.
+		// All of ptrace belongs to the thread that began it. It dies with the goroutine, and so
+		// does the rest of the program.
 		runtime.LockOSThread()
 		if err := cmd.Start(); err != nil {
 			started <- err
@@ -324,7 +324,7 @@ func (c call) refuse(tracked bool) {
 	}
 }
 
-// opened notes what a new descriptor is open on.
+// opened records the file of a new descriptor.
 func (c call) opened(fd int) {
 	names := c.resolve(0, 1)
 	if names == nil {

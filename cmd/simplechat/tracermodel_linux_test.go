@@ -145,7 +145,7 @@ func TestTracerKnowsWhatIsDurable(t *testing.T) {
 	}
 }
 
-// leftOn returns what is left on a disk after a cut of the power.
+// leftOn returns the files that remain on a disk after a power cut.
 func leftOn(tb testing.TB, d *disk, chance *rand.Rand) map[string]string {
 	tb.Helper()
 	dir, left := tb.TempDir(), map[string]string{}

@@ -17,7 +17,7 @@ func TestFilesChangeUnderLoad(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, file string
-		change     func(path, aside string) error // aside gets what the file holds then
+		change     func(path, aside string) error // aside gets the content of the file at that moment
 		recovers   bool                           // without that
 	}{
 		{"database removed", "chat.db", takeAway, false},
@@ -39,8 +39,8 @@ func TestFilesChangeUnderLoad(t *testing.T) {
 	}
 }
 
-// isOfNewEpoch matches what a ledger finds where messages were lost and the epoch says
-// so.
+// isOfNewEpoch matches the problems that a ledger finds if messages were lost and a new
+// epoch began.
 func isOfNewEpoch(problem string) bool {
 	return regexp.MustCompile("^lost: |^watcher .* (asked for|began with|saw)|^follower .* new epoch true").MatchString(problem)
 }

@@ -122,7 +122,7 @@ func TestUsersMistakes(t *testing.T) {
 	}
 }
 
-// reloaded matches what the server logs when it has read the file again.
+// reloaded matches the server's log line after it has read the file again.
 var (
 	reloaded = regexp.MustCompile(`msg="users: read again"`)
 	broken   = regexp.MustCompile(`level=ERROR msg="users: .*cannot be used.*not hashed`)

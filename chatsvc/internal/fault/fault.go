@@ -5,10 +5,10 @@ package fault
 
 import "sync/atomic"
 
-// Point is a place in the code. Its name says what has just happened there.
+// Point is a point in the code. Its name describes the state there.
 type Point string
 
-// The points, in the order of a message's path. No lock is held at any of them.
+// The points, in the order of a message's path. The code holds no lock at any of them.
 const (
 	Committed  Point = "a transaction is committed, and not on the disk"
 	Synced     Point = "a transaction is on the disk, and its senders do not know"

@@ -44,7 +44,7 @@ var kinds = map[string]kind{
 	"cutall": {3, func(r *rand.Rand) step { return step{A: r.IntN(8)} }, (*world).cutAll},
 	// Connection A stalls, from the client for B of 0, else to it.
 	"stall": {6, func(r *rand.Rand) step { return step{A: r.IntN(64), B: r.IntN(3), For: span(r)} }, (*world).stall},
-	// A side of connection A ends what it sends: the client for B of 0, else the server.
+	// One side of connection A stops sending: the client for B of 0, else the server.
 	"half": {3, func(r *rand.Rand) step { return step{A: r.IntN(64), B: r.IntN(2)} }, (*world).half},
 	// All later bytes over connection A are lost.
 	"hole": {3, func(r *rand.Rand) step { return step{A: r.IntN(64)} }, (*world).hole},

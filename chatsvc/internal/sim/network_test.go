@@ -156,7 +156,7 @@ func (l *link) cut() {
 	}
 }
 
-// breakSoon breaks the connection when the client has read what was written.
+// breakSoon breaks the connection when the client has read all that was written.
 func (l *link) breakSoon() {
 	l.up.change(func() { l.up.err = syscall.ECONNRESET })
 	l.down.change(func() { l.down.closed = true })

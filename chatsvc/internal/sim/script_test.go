@@ -15,7 +15,7 @@ type script struct {
 	Steps []step `json:"steps"`
 }
 
-// setup is what the run begins with.
+// setup is the beginning of a run.
 type setup struct {
 	Servers   int           `json:"servers"`
 	Clients   int           `json:"clients"`
@@ -28,7 +28,7 @@ type setup struct {
 	Deadline  time.Duration `json:"deadline"` // of a write
 }
 
-// retention is what the log retains.
+// retention is the log's retention.
 type retention struct {
 	Messages int           `json:"messages,omitempty"`
 	Bytes    int64         `json:"bytes,omitempty"`

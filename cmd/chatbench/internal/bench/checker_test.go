@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// A checker finds what is wrong with a sequence of which sent messages exist.
+// A checker finds the faults in a sequence of received messages.
 func TestChecker(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

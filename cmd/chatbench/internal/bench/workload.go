@@ -10,7 +10,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
-// Workload is what a run offers to a server.
+// Workload is the load that a run offers to a server.
 type Workload struct {
 	Protocol    string        `json:"protocol"`
 	Transport   string        `json:"transport"`

@@ -93,7 +93,7 @@ func (f *floor) join(conn net.Conn) {
 	_, _ = conn.Write(make([]byte, wire.FloorPrefix)) // an error shows at the next message too
 }
 
-// publish queues what a publisher sends.
+// publish queues the messages of a publisher.
 func (f *floor) publish(conn net.Conn, r *bufio.Reader) error {
 	for {
 		n, err := wire.FloorLength(r)

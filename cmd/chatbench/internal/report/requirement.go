@@ -45,7 +45,7 @@ func (r Requirement) write(v Value) string {
 	return r.Human(v.Number)
 }
 
-// verdict tells whether the requirement was reached.
+// verdict reports whether the requirement was reached.
 func (r Requirement) verdict() string {
 	if !r.Now.Known || !r.Limit.Known {
 		return "–"
