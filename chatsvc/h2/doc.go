@@ -79,7 +79,7 @@
 //   - OPTIONS * is the handler's.
 //   - A client that sends Expect: 100-continue and no body does not get 100
 //     (Continue).
-//   - TLS is set for all requests of a TLS connection, whatever their :scheme.
+//   - TLS is set for all requests of a TLS connection, with any :scheme.
 //
 // A response is different in these cases:
 //

@@ -61,7 +61,7 @@ func Explain(err error) error {
 	}
 }
 
-// Hint returns what to do about the error of an attempt that is repeated, or nothing.
+// Hint returns advice for the error of an attempt that is repeated, or the empty string.
 func Hint(err error) string {
 	switch certificate := new(tls.CertificateVerificationError); {
 	case errors.Is(err, http.ErrSchemeMismatch):
