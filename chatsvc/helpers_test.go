@@ -210,8 +210,8 @@ type subscription struct {
 	pending []*chatpb.ChatMessage
 }
 
-// subscribe opens a stream with further request headers, and returns when the
-// first batch is there: what it held is pending.
+// subscribe opens a stream with further request headers, and returns when the first batch
+// has arrived. Its messages are pending.
 func subscribe(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClient) *subscription {
 	tb.Helper()
 	stream, err := client.MessageList(ctx, &chatpb.None{})

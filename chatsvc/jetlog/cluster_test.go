@@ -308,7 +308,7 @@ func TestLimitsAreAdapted(t *testing.T) {
 	}
 }
 
-// A stream of another kind is refused, and what is different is named.
+// A stream of another kind is refused, and the error names the difference.
 func TestStreamOfAnotherKindIsRefused(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)
@@ -324,7 +324,7 @@ func TestStreamOfAnotherKindIsRefused(t *testing.T) {
 	}
 }
 
-// What the servers do not allow is an error that says what to change.
+// A setting that the servers do not allow is an error that says what to change.
 func TestClusterMistakesAreExplained(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)

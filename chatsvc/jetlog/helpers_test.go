@@ -28,7 +28,7 @@ func (l *testLog) Write(p []byte) (int, error) {
 	return l.buf.Write(p)
 }
 
-// String returns what was logged.
+// String returns the log.
 func (l *testLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -48,7 +48,7 @@ func TestCheckerFindsWhatIsWrong(t *testing.T) {
 	}{
 		{"nothing", func(_ *ledger, h []placed) []placed { return h }, ""},
 		{"unacknowledged message is not there", func(l *ledger, h []placed) []placed {
-			// What came behind it then has the number before its own.
+			// The messages after it then have the number before their own.
 			for i := range l.acked[5:] {
 				l.acked[5+i].offset--
 			}
@@ -67,10 +67,10 @@ func TestCheckerFindsWhatIsWrong(t *testing.T) {
 		{"message is missing, without a gap", func(_ *ledger, h []placed) []placed {
 			return slices.Concat(h[:3], down(h[4:]))
 		}, "lost: "},
-		{"message is there twice", func(_ *ledger, h []placed) []placed {
+		{"message is stored twice", func(_ *ledger, h []placed) []placed {
 			return append(slices.Clone(h), placed{place{"epoch", 9}, h[2].said})
 		}, "twice: "},
-		{"unacknowledged message is there twice", func(_ *ledger, h []placed) []placed {
+		{"unacknowledged message is stored twice", func(_ *ledger, h []placed) []placed {
 			return append(slices.Clone(h), placed{place{"epoch", 9}, h[5].said})
 		}, "twice: "},
 		{"message that nobody sent", func(_ *ledger, h []placed) []placed {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// attack is what one hostile connection does. It may end it, or leave that to the
+// attack is the behaviour of one hostile connection. It may end it, or leave that to the
 // server.
 type attack struct {
 	name    string

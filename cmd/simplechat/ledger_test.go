@@ -56,8 +56,8 @@ type placed struct {
 	said
 }
 
-// ledger is what the outside knows of a conversation. It is safe for concurrent
-// use while the conversation goes on.
+// ledger is what clients know of a conversation. It is safe for concurrent use while the
+// conversation runs.
 type ledger struct {
 	// position, if it is not nil, returns the moment: a number that does not
 	// fall. See until.
@@ -68,13 +68,13 @@ type ledger struct {
 
 	mu      sync.Mutex            // guards all below
 	sent    map[said]bool         // all that a sender tried to send
-	acked   []observed            // what a sender was told is stored, each sender's in its order
-	watched map[string][]observed // what each watcher saw, in its order
+	acked   []observed            // acknowledged messages, those of each sender in its order
+	watched map[string][]observed // messages that each watcher saw, in its order
 	blamed  []string              // what clients found wrong at once
 	known   []instant             // when clients learned something, in order
 }
 
-// observed is what a client learned at a moment.
+// observed is an observation of a client at a moment.
 type observed struct {
 	placed
 
@@ -105,7 +105,7 @@ func (l *ledger) acknowledge(m said, p place) {
 	l.acked = append(l.acked, observed{placed{p, m}, l.moment()})
 }
 
-// see notes what a watcher received.
+// see records a message that a watcher received.
 func (l *ledger) see(watcher string, messages ...placed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -147,7 +147,7 @@ func (l *ledger) until(moment int) *ledger {
 	return past
 }
 
-// next returns the place of what a watcher has to see next.
+// next returns the place of the message that a watcher has to see next.
 func (l *ledger) next(watcher string) place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,7 +158,7 @@ func (l *ledger) next(watcher string) place {
 	return place{seen[len(seen)-1].epoch, seen[len(seen)-1].offset + 1}
 }
 
-// blamef notes what a client finds wrong at once.
+// blamef records a fault that a client finds at once.
 func (l *ledger) blamef(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,7 +171,7 @@ func (l *ledger) isBlamed() bool {
 	return len(l.blamed) > 0
 }
 
-// behind returns the watchers who have not seen what is at end or behind it.
+// behind returns the watchers that have not seen a message at end or after it.
 func (l *ledger) behind(end place) (names []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -190,12 +190,12 @@ func (l *ledger) count() int {
 	return len(l.acked)
 }
 
-// check compares the ledger with the whole history that a reader gets in the
-// end, and returns what is wrong with it: every acknowledged message must be
-// there exactly once and where its sender was told, in one order for all, each
-// sender's own messages in the order in which it sent them; nothing may be there
-// that nobody sent; and each watcher must have seen the same from its first
-// message to the last one. One order of all calls must explain what each was told.
+// check compares the ledger with the whole history that a reader gets in the end, and
+// returns the problems. Every acknowledged message must be in the history exactly once
+// and at the offset that its sender got. The messages of each sender must be in the order
+// in which it sent them. No message may be in the history that nobody sent. Each watcher
+// must have seen the same history from its first message to its last one. One order of
+// all calls must explain all answers.
 func (l *ledger) check(history []placed) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -55,8 +55,8 @@ func crowdFile(tb testing.TB) string {
 // pause is how long a client waits before it tries again.
 const pause = 20 * time.Millisecond
 
-// load is what clients do to one conversation, whatever its servers suffer, and
-// the ledger of it. Each sender is another user and sends one message after the
+// load is the clients of one conversation and their ledger. They keep trying through all
+// failures of the servers. Each sender is another user and sends one message after the
 // other.
 type load struct {
 	*ledger
@@ -70,7 +70,7 @@ type load struct {
 	watchers sync.WaitGroup
 }
 
-// newLoad returns a load that ends with the test, and goes on with a ledger.
+// newLoad returns a load that ends with the test, and continues a ledger.
 func newLoad(tb testing.TB, ledger *ledger) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{ledger: ledger, tb: tb, ctx: ctx, stop: cancel, stopped: make(chan struct{})}
@@ -208,7 +208,7 @@ func (l *load) try(client chatconnect.SimpleChatClient, m said, key string, keye
 		l.acknowledge(m, p)
 		return true
 	case connect.IsWireError(err) && connect.CodeOf(err) != connect.CodeUnavailable:
-		l.blamef("%s sent %v: %v", m.from, m, err) // what the server says of itself must be that it is worth to try again
+		l.blamef("%s sent %v: %v", m.from, m, err) // errors of the server itself must allow another attempt
 	}
 	return false
 }

@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// What the developer has set would change what the tests see.
+	// Variables that the developer has set would change the results.
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "SIMPLECHAT_") && !slices.Contains(toolVariables, name) {
 			_ = os.Unsetenv(name)
@@ -248,7 +248,7 @@ func (p *process) grownSince(n int) bool {
 	return len(p.log) > n
 }
 
-// logText returns what the server has logged so far.
+// logText returns the server's log so far.
 func (p *process) logText() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -474,8 +474,8 @@ type subscription struct {
 	pending []*chatpb.ChatMessage
 }
 
-// subscribe opens a stream, and returns when the first batch is there: what it
-// held is pending.
+// subscribe opens a stream, and returns when the first batch has arrived. Its messages
+// are pending.
 func subscribe(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClient) *subscription {
 	tb.Helper()
 	stream, err := client.MessageList(ctx, &chatpb.None{})

@@ -13,7 +13,7 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// sendRecorded sends a message of a user once, and records what the user is told.
+// sendRecorded sends a message of a user once, and records the answer.
 func sendRecorded(tb testing.TB, r *linear.Recorder, p *process, m said) error {
 	tb.Helper()
 	ctx, call := connect.NewClientContext(testContext(tb))
@@ -65,7 +65,7 @@ func readRecorded(tb testing.TB, r *linear.Recorder, p *process) {
 	read.End(end.epoch, end.offset)
 }
 
-// checkRecorded fails the test if no order explains what was recorded.
+// checkRecorded fails the test if no order explains the recorded history.
 func checkRecorded(tb testing.TB, r *linear.Recorder) {
 	tb.Helper()
 	if err := r.Check(); err != nil {
