@@ -123,8 +123,8 @@ func (a *accountTest) step() {
 	}
 }
 
-// isFree checks that nothing is counted that nobody holds, and that what is counted
-// in the hot end and in the cold cache is what they hold.
+// isFree checks that no memory is counted that is not in use, and that the counts of the
+// hot end and of the cold cache are right.
 func (a *accountTest) isFree() {
 	a.Helper()
 	b, cold := a.broker, a.broker.cold

@@ -82,7 +82,7 @@ type authenticated struct {
 type AuthInterceptor struct {
 	authenticator Authenticator
 	logger        *slog.Logger
-	// endsStreams tells that the handler checks User.Revoked itself, which avoids a
+	// endsStreams means that the handler checks User.Revoked itself, which avoids a
 	// goroutine for each stream.
 	endsStreams bool
 }

@@ -309,8 +309,8 @@ func TestLastOneToLeaveReleases(t *testing.T) {
 	})
 }
 
-// A subscriber whose own parking releases what it has read already is woken by the next
-// record, also when all others have left.
+// If the parking of a subscriber releases records that it has already read, it is still
+// woken by the next record, also when all others have left.
 func TestReleaserIsWoken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -357,7 +357,8 @@ func TestHotEndMovesPastAParkingSubscriber(t *testing.T) {
 	})
 }
 
-// A stream begins where its client was told, whatever the log has removed since.
+// A stream begins at the offset in its response, even if the log has removed records
+// since.
 func TestStreamBeginsWhereItWasTold(t *testing.T) {
 	t.Parallel()
 	c := newColdTest(t, 100, 20, 1<<20)

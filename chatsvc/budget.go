@@ -33,8 +33,8 @@ func newBodyBudget(limit int64, onFull func(ctx context.Context, user string)) *
 	return &bodyBudget{limit: limit, onFull: onFull, users: make(map[string]int64)}
 }
 
-// take reserves bytes for a user, and reports whether there was room. A user that
-// holds nothing may take what is free.
+// take reserves bytes for a user, and reports whether there was room. A user that holds
+// nothing may take all free bytes.
 func (b *bodyBudget) take(user string, bytes int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -57,8 +57,8 @@ func (b *bodyBudget) give(user string, bytes int64) {
 	}
 }
 
-// reservation is what one body holds of a budget. Buffers grow by doubling, so it
-// counts twice what was read. It is not safe for concurrent use.
+// reservation is what one body holds of a budget. Buffers grow by doubling, so it counts
+// twice the bytes that were read. It is not safe for concurrent use.
 type reservation struct {
 	budget *bodyBudget
 	user   string // set before the first byte is read

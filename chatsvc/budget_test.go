@@ -108,7 +108,7 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 
 // liveHeap returns the bytes that are in use.
 func liveHeap() int64 {
-	for range 3 { // pools drop what they hold at the second collection
+	for range 3 { // pools are empty after the second collection
 		runtime.GC()
 	}
 	var stats runtime.MemStats

@@ -28,7 +28,7 @@ type chunk struct {
 	data   []byte // the records
 	ends   []uint32
 	json   jsonForm
-	// evicted tells that the chunk has left the hot end. It stays in memory while
+	// evicted means that the chunk has left the hot end. It stays in memory while
 	// subscribers write it.
 	evicted atomic.Bool
 }

@@ -85,7 +85,7 @@ func newColdCache(log Log, epoch string, memory memoryBounds, unreadable func(fr
 }
 
 // hold returns a piece with the record at offset, which may still have to be read. A new
-// piece ends below to. Continues tells that the caller has read everything before offset;
+// piece ends below to. Continues means that the caller has read everything before offset;
 // then a new piece begins at offset. The caller must release the piece.
 func (c *coldCache) hold(owner string, offset, to uint64, continues bool) *piece {
 	c.mu.Lock()

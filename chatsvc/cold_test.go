@@ -15,7 +15,7 @@ import (
 	"example.com/simplechat/chatsvc/internal/record"
 )
 
-// readLog is a log that counts its reads, and changes what they return.
+// readLog is a log that counts its reads, and changes their results.
 type readLog struct {
 	*MemoryLog
 
@@ -136,7 +136,7 @@ func TestColdReadsAreShared(t *testing.T) {
 	}
 }
 
-// Subscribers at nearby positions read the same chunks, whoever comes first.
+// Subscribers at nearby positions read the same chunks, in whichever order they arrive.
 func TestColdChunksAreAligned(t *testing.T) {
 	t.Parallel()
 	c := newColdTest(t, 2*coldBlock, 20, 1<<20)
@@ -174,7 +174,7 @@ func TestColdReadsAreBounded(t *testing.T) {
 				}
 				cold := c.broker.cold
 				cold.mu.Lock()
-				if cold.used > limit+chunkBytes { // a chunk may turn out larger than what was reserved
+				if cold.used > limit+chunkBytes { // a chunk may turn out larger than the reservation
 					t.Errorf("%d bytes are held", cold.used)
 				}
 				cold.mu.Unlock()

@@ -86,7 +86,7 @@ func wireErrorOf(text []byte) error {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}
-	_ = json.Unmarshal(text, &e) // what is none has no code
+	_ = json.Unmarshal(text, &e) // other errors have no code
 	if e.Code == "" {
 		return nil
 	}
@@ -357,8 +357,8 @@ func seeds(tb testing.TB, n int) (all []uint64) {
 	return all
 }
 
-// Whatever a script does over all faces, every client sees what it would see of an
-// obvious server: the same messages in the same order, and the same codes.
+// For every script over all faces, each client sees the same as at a simple reference
+// server: the same messages in the same order, and the same codes.
 func TestSameAsReference(t *testing.T) {
 	t.Parallel()
 	for _, seed := range seeds(t, 8) {

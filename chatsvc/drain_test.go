@@ -12,7 +12,8 @@ import (
 	"example.com/simplechat/chatsvc/chattest"
 )
 
-// Streams end at equal distances; what was sent before a stream ends is delivered.
+// Streams end at equal distances; messages that were sent before the end of a stream are
+// delivered.
 func TestDrainSpreadsEnds(t *testing.T) {
 	t.Parallel()
 	const streams = 10

@@ -112,8 +112,8 @@ func ExampleWithAuthenticator_proxy() {
 	// unauthenticated: log in at the proxy
 }
 
-// Further handlers behind the same users: here the health service, which would
-// otherwise answer everyone. What its callers see as internal is logged.
+// Other handlers can require the same users: here the health service, which would
+// otherwise answer everyone. The reasons of internal errors are logged.
 func ExampleAuthInterceptor() {
 	authenticator, err := chatsvc.NewUserAuthenticator(chatsvc.DemoUsers())
 	if err != nil {

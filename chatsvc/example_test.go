@@ -79,8 +79,8 @@ func ExampleWithUsers() {
 	// unauthenticated: user name or password is wrong
 }
 
-// Bearer tokens in place of the user database. What comes from a user has the
-// name that the authenticator returns.
+// Bearer tokens replace the user database. Messages of a user get the name that the
+// authenticator returns.
 func ExampleWithAuthenticator() {
 	tokens := map[string]chatsvc.User{"t0k3n": {Name: "ada"}}
 	svc, err := chatsvc.New(chatsvc.WithAuthenticator(chatsvc.AuthenticatorFunc(

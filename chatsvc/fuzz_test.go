@@ -26,8 +26,8 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// Whatever stands in an Authorization header, it is either an error that says
-// so, or what net/http reads in it.
+// Every Authorization header is either an error that says so, or is read as net/http
+// reads it.
 func FuzzBasicHeader(f *testing.F) {
 	for _, value := range []string{
 		"Basic " + base64.StdEncoding.EncodeToString([]byte("user1:qwerty")),
@@ -91,8 +91,8 @@ func FuzzUsersFile(f *testing.F) {
 	})
 }
 
-// Whatever the offset headers say, a stream begins within what is retained, or
-// the caller is told what is wrong.
+// For all offset headers, a stream begins within the retained records, or its error says
+// what is wrong.
 func FuzzOffsetHeaders(f *testing.F) {
 	f.Add("7", "E", uint64(5), uint64(6))
 	f.Add("-2", "", uint64(1), uint64(0))
@@ -117,9 +117,8 @@ func FuzzOffsetHeaders(f *testing.F) {
 	})
 }
 
-// Records put behind each other are one ChatMessages, and split into what they
-// were; whatever else is given to the splitter, it ends, and takes only what
-// protobuf itself reads.
+// Concatenated records are one ChatMessages, and are split into the same records. For all
+// other input the splitter ends, and accepts only what protobuf itself reads.
 func FuzzRecordSplitting(f *testing.F) {
 	encode := func(m *chatpb.ChatMessage) []byte {
 		b, err := proto.Marshal(&chatpb.ChatMessages{Messages: []*chatpb.ChatMessage{m}})
@@ -185,8 +184,8 @@ func checkJSON(t *testing.T, m record.Message, want *chatpb.ChatMessage) {
 	}
 }
 
-// A message sent as JSON, whatever it is, is refused or comes back as one line
-// that is the same message.
+// Any message that is sent as JSON is refused or comes back as one line that is the same
+// message.
 func FuzzNDJSON(f *testing.F) {
 	f.Add([]byte(`{"content":"aGk=","type":"Text"}`))
 	f.Add([]byte(`{"timestamp":"18446744073709551615","type":2,"content":"/w=="}`))
@@ -255,7 +254,7 @@ func (w *firstLine) Flush() {
 	w.ResponseRecorder.Flush()
 }
 
-// The query of a URL is refused with a text, or means what the headers would.
+// The query of a URL is refused with a text, or means the same as the headers.
 func FuzzQuery(f *testing.F) {
 	f.Add("offset=-10&until=end", "", "")
 	f.Add("offset=7&epoch=E&until=9", "", "8@E")
@@ -288,7 +287,8 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// Base64 in parts, cut in any way, is what each of them holds; anything else is an error.
+// Base64 in parts, cut in any way, decodes to the bytes of all parts; anything else is an
+// error.
 func FuzzWebText(f *testing.F) {
 	f.Add([]byte("AAAAAAA="), uint8(1))
 	f.Add([]byte("AA==AAA=AAAA"), uint8(3))

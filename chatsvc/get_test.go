@@ -58,7 +58,7 @@ func threeMessages(ctx context.Context, tb testing.TB, opts ...chatsvc.Option) (
 	return svc, epoch
 }
 
-// The query means what the headers do, and what contradicts is refused.
+// The query means the same as the headers, and contradictions are refused.
 func TestGet(t *testing.T) {
 	t.Parallel()
 	const image, unknown = `"type":"Image","from":"bot\u0007"}`, `{"messages":[{"timestamp":"18446744073709551615","content":"/w==","from":"bot\u0007"}]}` + "\n"

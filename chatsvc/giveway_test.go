@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A cold read waits until the crowd has what was released to it, for at most
-// coldPause; a small crowd does not make it wait.
+// A cold read waits until the crowd has read the released records, for at most coldPause;
+// a small crowd does not make it wait.
 func TestColdReadsGiveWayToTheCrowd(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -10,7 +10,7 @@ type heartbeat struct {
 	limit time.Duration
 	last  time.Time // when the last batch was sent
 	timer *time.Timer
-	// leaving tells that the stream must end. It is set before the timer is set to wake
+	// leaving means that the stream must end. It is set before the timer is set to wake
 	// the stream's goroutine. So code that sets the timer to another time must check it
 	// afterwards.
 	leaving atomic.Bool

@@ -137,7 +137,7 @@ func TestHotBatchIsImmutable(t *testing.T) {
 	}
 }
 
-// The JSON of a batch is made of its records alone, whoever asked first.
+// The JSON of a batch depends only on its records, not on the first request.
 func TestHotJSON(t *testing.T) {
 	t.Parallel()
 	hot := &hotEnd{limit: 1 << 40, next: 1}

@@ -98,7 +98,7 @@ func twice(name, value string) http.Header {
 	return h
 }
 
-// What Qt's reference server accepts is accepted.
+// All input that Qt's reference server accepts is accepted.
 func TestLenientInput(t *testing.T) {
 	t.Parallel()
 	forEachFace(t, func(t *testing.T, f face) {

@@ -6,7 +6,7 @@ type lineBatch struct {
 	bytes int
 }
 
-// cut drops what comes behind the first line that may be stored later.
+// cut drops all lines after the first one that may be stored later.
 func (b *lineBatch) cut() {
 	for i, send := range b.sends {
 		if send.passes {

@@ -67,7 +67,7 @@ type Appended struct {
 	Epoch string
 	// Offset is the offset of the record. For a duplicate, it is that of the first append.
 	Offset uint64
-	// Duplicate tells that the key was known, so nothing was stored.
+	// Duplicate means that the key was known, so nothing was stored.
 	Duplicate bool
 }
 

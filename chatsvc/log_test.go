@@ -216,8 +216,7 @@ func (l *slowLog) Append(ctx context.Context, record []byte, key string) (chatsv
 	return l.MemoryLog.Append(ctx, record, key)
 }
 
-// A message whose send is under way when the service closes is acknowledged and
-// delivered.
+// A message whose send is running when the service closes is acknowledged and delivered.
 func TestCloseDeliversSendsUnderWay(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

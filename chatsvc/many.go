@@ -25,7 +25,7 @@ const (
 type manyRequest struct {
 	caller lineCaller
 	bodies *bodyBudget // shared by all such requests
-	// asks tells that the client waits for 100 (Continue) before it sends. The first read
+	// asks means that the client waits for 100 (Continue) before it sends. The first read
 	// of the body sends that, so no header may be sent before it.
 	asks bool
 }

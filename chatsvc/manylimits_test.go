@@ -101,7 +101,7 @@ func TestManyMessagesAreCountedAsBodies(t *testing.T) {
 	}
 }
 
-// What a request with many messages may not have.
+// Requests with many messages that are refused.
 func TestManyMessagesRefused(t *testing.T) {
 	t.Parallel()
 	for _, transport := range transports {

@@ -162,7 +162,7 @@ func (m *manySend) store(batch *lineBatch) (isReplaced bool) {
 	for _, o := range outcomes {
 		m.observe(took, o.Err)
 	}
-	if m.rpcs.broker.Load() != m.broker { // what was stored is gone
+	if m.rpcs.broker.Load() != m.broker { // the stored messages are gone
 		refuse(connect.NewError(connect.CodeUnavailable, errNewEpochWhileSending))
 		return true
 	}

@@ -19,7 +19,7 @@ type MemoryLog struct {
 	maxKeys   int
 
 	mu       sync.Mutex     // guards all below
-	entries  []storedRecord // what is stored, oldest first
+	entries  []storedRecord // the stored entries, oldest first
 	first    uint64         // offset of the oldest retained record
 	next     uint64         // offset of the next record
 	total    int64          // sum of the sizes of all records ever appended

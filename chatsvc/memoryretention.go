@@ -4,8 +4,8 @@ import (
 	"time"
 )
 
-// trim moves first past what the retention no longer allows, and removes what is
-// not stored any longer and every cursor has passed. The caller holds mu.
+// trim moves first past the entries beyond the retention, and removes the entries that
+// need not be stored any longer and that every cursor has passed. The caller holds mu.
 func (l *MemoryLog) trim(now time.Time) {
 	for l.first < l.next && l.exceeds(l.retention, l.first, now) {
 		l.first++

@@ -94,8 +94,8 @@ func readLines(ctx context.Context, tb testing.TB, s *server, prefix string, n i
 	return got
 }
 
-// curl's stream: the history on lines, what comes later flushed, and at the end
-// the error as the last line.
+// curl's stream: the history on lines, later messages flushed at once, and at the end the
+// error as the last line.
 func TestLines(t *testing.T) {
 	t.Parallel()
 	for _, transport := range transports {
@@ -299,7 +299,7 @@ func TestUnauthenticatedBodyIsNotRead(t *testing.T) {
 						s := newServer(t, mux, transport)
 						body, writer := io.Pipe() // never written to
 						defer func() { _ = writer.Close() }()
-						ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // far below what the service waits for a body
+						ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // far below the service's time for a body
 						defer cancel()
 						req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+path, body)
 						if err != nil {
@@ -432,7 +432,7 @@ func TestMiddleware(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = stream.Close() }()
-			for stream.Receive() { // what was written before the flush
+			for stream.Receive() { // bytes that were written before the flush
 			}
 			if !contains(stream.Err(), "middleware") {
 				t.Errorf("the stream ended with %v", stream.Err())

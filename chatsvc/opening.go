@@ -20,14 +20,14 @@ const (
 // plain proxy_pass it would keep batches until it has 4 KiB or more.
 const headerBuffering = "X-Accel-Buffering"
 
-// opening is the begin and the end of a stream, and what the response tells about them.
+// opening is the begin and the end of a stream, and their form in the response.
 type opening struct {
 	broker      *broker
 	from, until uint64
 	hasUntil    bool
-	// isReset tells that the requested offset is beyond the end of the log.
+	// isReset means that the requested offset is beyond the end of the log.
 	isReset bool
-	// isOther tells that the requested epoch is not that of the log.
+	// isOther means that the requested epoch is not that of the log.
 	isOther bool
 }
 

@@ -40,8 +40,9 @@ func (l *failingBatchLog) AppendBatch(ctx context.Context, records []chatsvc.New
 	return outcomes
 }
 
-// Where the order matters, nothing is stored behind a line that the log did not store but may
-// store later, whatever the log does with batches. A line that is refused for good ends nothing.
+// If the order matters, no line is stored after one that the log did not store but may
+// store later, in logs with batches and without. A line that is refused finally does not
+// end the request.
 func TestManyMessagesInOrderInAnyLog(t *testing.T) {
 	t.Parallel()
 	passing := connect.NewError(connect.CodeUnavailable, errors.New("no leader"))

@@ -58,7 +58,7 @@ func TestPlainBodies(t *testing.T) {
 	}
 }
 
-// What is valid base64 by chance is not taken for it.
+// A plain text that happens to be valid base64 is not decoded.
 func TestUntypedJSON(t *testing.T) {
 	t.Parallel()
 	svc := newService(t)

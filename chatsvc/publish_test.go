@@ -13,8 +13,8 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// What the process publishes is read in the process and over the wire, and the other
-// way round.
+// Messages that the process publishes are read in the process and over the wire. Messages
+// from the wire are read in both ways, too.
 func TestPublishAndMessages(t *testing.T) {
 	t.Parallel()
 	forEachFace(t, func(t *testing.T, f face) {
@@ -58,8 +58,8 @@ func TestPublishAndMessages(t *testing.T) {
 	})
 }
 
-// What cannot be published is refused like what is sent, and a sequence says why it
-// ends.
+// Publish refuses the same messages as sends, and a sequence returns the reason for its
+// end.
 func TestPublishAndMessagesFail(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

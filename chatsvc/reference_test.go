@@ -112,7 +112,7 @@ func (r *reference) list(stream grpc.ServerStream) error {
 		r.mu.Unlock()
 		switch {
 		case len(batch) > 0:
-			batch = batch[:1] // no message exceeds what a client takes
+			batch = batch[:1] // no message is larger than a client accepts
 		case closed:
 			return status.Error(codes.Unavailable, "shutting down")
 		}

@@ -76,8 +76,8 @@ func (l *replacedLog) Follow(ctx context.Context, epoch string, from uint64, yie
 	return context.Cause(ctx)
 }
 
-// Where the log is replaced by another one, subscribers are told by the end of
-// their streams; who comes back sees the other epoch and all of its history.
+// If the log is replaced by another one, the streams end. A subscriber that resumes sees
+// the new epoch and all of its history.
 func TestReplacedLogEndsStreams(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
@@ -130,8 +130,8 @@ func (l *heldLog) Append(ctx context.Context, record []byte, key string) (chatsv
 	return got, err
 }
 
-// A send under way when the log is replaced is not acknowledged: the epoch that it
-// began with may not be that of its offset.
+// A send that runs when the log is replaced is not acknowledged: the epoch that it began
+// with may not be that of its offset.
 func TestReplacedLogEndsSends(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

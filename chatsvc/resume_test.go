@@ -36,7 +36,7 @@ func TestOffsets(t *testing.T) {
 		{"from one that is gone", "2", "current", "5", "m5"},
 		{"the next", "11", "current", "11", "live"},
 		{"beyond the next", "99", "current", "5", "m5"},
-		{"beyond the next of whatever epoch", "99", "", "11", "live"},
+		{"beyond the next of any epoch", "99", "", "11", "live"},
 		{"the last two", "-2", "", "9", "m9"},
 		{"more than there are", "-99", "", "5", "m5"},
 		{"the last one whatever the epoch", "-1", "another", "10", "m10"},
@@ -257,7 +257,7 @@ func TestRetention(t *testing.T) {
 			for n := range 10 {
 				send(ctx, t, client, text(fmt.Sprintf("%-1000d", n+1)))
 			}
-			for n := range 10 { // a subscriber who keeps up misses nothing, whatever is retained
+			for n := range 10 { // a subscriber that keeps up misses nothing, however little is retained
 				if got := string(live.Next().GetContent()); got != fmt.Sprintf("%-1000d", n+1) {
 					t.Fatalf("live message %.8q where %d was due", got, n+1)
 				}

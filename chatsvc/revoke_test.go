@@ -96,8 +96,8 @@ func (untilDone) MessageList(ctx context.Context, _ *chatpb.None, out *connect.S
 	return ctx.Err()
 }
 
-// What callers do not learn is logged, and nothing else is: a stranger could fill the
-// log with it.
+// Errors whose reason callers do not see are logged. Other errors are not, because a
+// stranger could fill the log with them.
 func TestAuthLogger(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

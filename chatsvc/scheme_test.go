@@ -11,9 +11,9 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// What deployed clients send, written down apart from the .proto file: Qt's
-// examples/grpc/chat/proto/simplechat.proto as released with Qt 6.5 to 6.8.
-// These tables never change.
+// The scheme of deployed clients, written down independently of the .proto file: Qt's
+// examples/grpc/chat/proto/simplechat.proto as released with Qt 6.5 to 6.8. These tables
+// never change.
 var (
 	schemeFields = map[protoreflect.FullName]struct {
 		number protowire.Number

@@ -100,7 +100,7 @@ func stuckHTTP1(tb testing.TB, w wire) func() error {
 	}
 }
 
-// setReadBuffer bounds what the kernel holds of what conn's owner has not read.
+// setReadBuffer bounds the unread bytes of conn that the kernel holds.
 func setReadBuffer(tb testing.TB, conn net.Conn, size int) {
 	tb.Helper()
 	if err := conn.(*net.TCPConn).SetReadBuffer(size); err != nil {
@@ -168,8 +168,8 @@ func (c *crowd) pass(ctx context.Context, tb testing.TB, from, to, size int) {
 	}
 }
 
-// Whoever does not read holds nothing but an offset: what passes through is ten
-// times what the heap may grow by.
+// A subscriber that does not read holds nothing but an offset: the messages are ten times
+// as large as the allowed growth of the heap.
 func TestSlowSubscribersCostNoMemory(t *testing.T) {
 	const (
 		size    = 64 << 10
@@ -212,7 +212,8 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// Who takes no data within the write deadline is cut; the others get all.
+// A subscriber that reads no data within the write deadline is cut. The others get all
+// messages.
 func TestSlowSubscribersAreCut(t *testing.T) {
 	t.Parallel()
 	for _, stuck := range stuckClients {
@@ -231,7 +232,7 @@ func TestSlowSubscribersAreCut(t *testing.T) {
 				if err := readOn(); err == nil {
 					t.Error("the stream ended as it should, it was not cut")
 				} else if errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Error("the stream goes on")
+					t.Error("the stream continues")
 				}
 			}, chatsvc.WithWriteDeadline(time.Second))
 		})
@@ -286,8 +287,8 @@ func TestThousandSubscribers(t *testing.T) {
 		messages    = 600
 		interval    = 5 * time.Millisecond
 	)
-	// Batches are records behind each other, so all that a subscriber gets is
-	// one string of bytes, whatever the batches.
+	// Batches are concatenated records, so a subscriber gets the same bytes in total,
+	// regardless of the batches.
 	var due []byte
 	for n := range messages {
 		due = append(due, encoded(t, &chatpb.ChatMessages{Messages: []*chatpb.ChatMessage{numbered(n, 20)}})...)

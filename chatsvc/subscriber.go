@@ -15,7 +15,7 @@ type subscriber struct {
 	next  uint64 // offset of the record to read next
 	until uint64 // offset before which the stream ends
 	begun bool   // it has read something
-	// leaving tells that it ends when it has read everything. Only its own goroutine sets
+	// leaving means that it ends when it has read everything. Only its own goroutine sets
 	// it.
 	leaving bool
 	piece   *piece // piece of the cold cache that it waits for or writes

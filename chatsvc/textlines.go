@@ -35,8 +35,8 @@ func (s *stream) writeText(b batch) error {
 // numbers.
 const lastTime = 253_402_300_799_999
 
-// writeTextLine writes a message as its time, name and text. What a terminal would
-// obey, or would show as something else, is visible instead.
+// writeTextLine writes a message as its time, name and text. Characters that a terminal
+// would obey, or would show as something else, are written in a visible form.
 func writeTextLine(w *bufio.Writer, m record.Message) error {
 	if m.Timestamp <= lastTime {
 		_, _ = w.WriteString(time.UnixMilli(int64(m.Timestamp)).UTC().Format(time.RFC3339))

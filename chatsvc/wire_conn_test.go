@@ -52,9 +52,9 @@ var qtClients = []qtClient{
 	{name: "qt6.8", userAgent: "grpc-c++-qtgrpc/6.8.3 (debian/12)"},
 }
 
-// forEachQt runs test once for each client, with a service of its own behind
-// net/http's HTTP/2 server and behind this module's. There is no heartbeat unless opts say so: what does not leave at
-// once never does.
+// forEachQt runs test once for each client, with a service of its own behind net/http's
+// HTTP/2 server and behind this module's. There is no heartbeat unless opts say so: data
+// that is not sent at once is never sent.
 func forEachQt(t *testing.T, test func(t *testing.T, w wire), opts ...chatsvc.Option) {
 	t.Helper()
 	for _, qt := range qtClients {
@@ -118,7 +118,7 @@ type wireConn struct {
 	encoder *hpack.Encoder // writes to block
 	block   bytes.Buffer
 
-	window  int // what the server may still send
+	window  int // the window for the server
 	streams map[uint32]*wireStream
 	goAway  *http2.ErrCode // of the last GOAWAY frame
 }
@@ -319,7 +319,7 @@ var errReset = errors.New("stream reset")
 type wireStream struct {
 	conn   *wireConn
 	id     uint32
-	window int         // what the server may still send
+	window int         // the window for the server
 	events []wireEvent // read, but not yet asked for
 	ended  bool        // END_STREAM was asked for
 
@@ -378,12 +378,12 @@ func (s *wireStream) mustAnswer() map[string]string {
 type wireMessage struct {
 	flags byte
 	data  []byte
-	// framed tells that its prefix is the beginning of a DATA frame, whole.
+	// framed means that its prefix is the beginning of a DATA frame, whole.
 	framed bool
 }
 
-// message returns the next message, or io.EOF after the last, and then the
-// trailers are there.
+// message returns the next message, or io.EOF after the last one; then the trailers have
+// arrived.
 func (s *wireStream) message() (wireMessage, error) {
 	got := wireMessage{framed: len(s.rest) == 0}
 	body := s.rest

@@ -265,7 +265,7 @@ func readFramed(tb testing.TB, stream *wireStream, sizes []int, n int) {
 	}
 }
 
-// Point 5: no message is larger than what a gRPC client takes.
+// Point 5: no message is larger than a gRPC client accepts.
 func TestWireBatchesAreBounded(t *testing.T) {
 	t.Parallel()
 	// 3 MiB of small messages, with images among them.
@@ -394,15 +394,15 @@ func TestWireHeartbeat(t *testing.T) {
 		heartbeat(25 * time.Second)
 		heartbeat(50 * time.Second)
 		conn.mustBeSilent(10 * time.Second)
-		conn.mustSend(t, 1) // the silence begins anew
+		conn.mustSend(t, 1) // the silence begins again
 		stream.mustHear(1, 8)
 		heartbeat(85 * time.Second)
 		heartbeat(110 * time.Second)
 	})
 }
 
-// The heartbeat goes on for as long as the stream is idle: neither the write
-// deadline nor anything else cuts it.
+// The heartbeat continues while the stream is idle: neither the write deadline nor
+// anything else cuts it.
 func TestWireIdleStreamLives(t *testing.T) {
 	t.Parallel()
 	forEachQtInBubble(t, func(t *testing.T, conn *wireConn) {
@@ -434,7 +434,7 @@ func TestWireNoHeartbeat(t *testing.T) {
 	}, chatsvc.WithHeartbeat(0))
 }
 
-// Point 9: grpc-message is plain ASCII, whatever the caller sent.
+// Point 9: grpc-message is plain ASCII for all input.
 func TestWireErrorTextIsASCII(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, body, quoted string }{
@@ -497,7 +497,7 @@ func TestWireOneConnectionCarriesAll(t *testing.T) {
 				t.Errorf("message %s came %d times", number, seen[number])
 			}
 		}
-		// The stream goes on while further sends come and go.
+		// The stream continues while further sends come and go.
 		for n := range sends {
 			conn.mustSend(t, n)
 			stream.mustHear(n, 8)

@@ -8,8 +8,7 @@ import (
 	"example.com/simplechat/chatsvc/chatclient"
 )
 
-// What is sent arrives, over every protocol, and a position that was stored
-// goes on behind it.
+// Sent messages arrive over every protocol, and a stored position resumes after them.
 func TestSendAndFollow(t *testing.T) {
 	t.Parallel()
 	forEachProtocol(t, func(t *testing.T, protocol chatclient.Protocol) {

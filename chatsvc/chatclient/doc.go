@@ -15,34 +15,31 @@
 //
 // # Following
 //
-// [Client.Follow] runs until its context is done. Where a stream ends, breaks or
-// falls silent it opens another one, after a pause that grows and is never the
-// same for two clients, and goes on with the record that is due: its caller gets
-// every record once, in the log's order. Where that cannot be, the caller is
-// told: [Event.Lost] counts the records that were retained no longer, and
-// [Event.NewEpoch] says that the log is another one, as after the restart of a
-// server that keeps its messages in memory.
+// [Client.Follow] runs until its context is done. If a stream ends, breaks or falls
+// silent, Follow pauses, opens another stream and continues with the next record. Its
+// caller gets every record once, in the log's order. The pause grows with each failure
+// and is partly random. If records cannot be delivered, the caller is told: [Event.Lost]
+// counts the records that are no longer retained, and [Event.NewEpoch] means that the log
+// was replaced, for example because a server that keeps its messages in memory was
+// restarted.
 //
-// [Event.Next] is the [Position] behind an event. A program that stores it, as
-// text or JSON, together with what it made of the event, goes on from there when
-// it is started again.
+// [Event.Next] is the [Position] after an event. A program that stores it, as text or
+// JSON, together with its own result of the event, can resume from there after a restart.
 //
 // [Client.Read] reads a part of the history and ends.
 //
 // # Sending
 //
-// [Client.Send] tries again until the server has acknowledged the message or
-// refused it. All attempts carry the same idempotency key, so the message is
-// stored once. The server knows a key for two minutes ([chatsvc.KeyWindow]): a
-// send whose outcome is not known by then fails rather than risk a duplicate,
-// with an error that is [ErrUncertain].
+// [Client.Send] tries again until the server has acknowledged or refused the message. All
+// attempts carry the same idempotency key, so the message is stored once. The server
+// knows a key for two minutes ([chatsvc.KeyWindow]): a send whose outcome is not known by
+// then fails rather than risk a duplicate, with an error that is [ErrUncertain].
 //
 // [Client.SendAll] sends many messages in few requests, and keeps their order.
 //
 // # Replicas
 //
-// [New] takes several URLs of one conversation, with commas between them. Calls
-// go to the first one until it fails, then to the next, in turn. Replicas share
-// their log, so a client resumes on another one where it was, also on one that
-// is a little behind.
+// [New] takes several URLs of one conversation, with commas between them. Calls go to the
+// first one until it fails, then to the next, in turn. Replicas share their log, so a
+// client resumes at the same position on another one, even on one that lags behind.
 package chatclient

@@ -32,15 +32,15 @@ func startChat(opts ...chatsvc.Option) (url string, stop func()) {
 	}
 }
 
-// A program that says hello and writes down what is said, from the beginning or
-// from where it was when it ran the last time.
+// A program that says hello and writes down all messages, from the beginning or from
+// where it was when it ran the last time.
 func Example() {
 	url, stop := startChat()
 	defer stop()
 	ctx := context.Background()
 	position := chatclient.All()
 	store := func(next chatclient.Position) error {
-		position = next // to a file, with what was made of the message
+		position = next // to a file, with the result of the message
 		if _, offset, _ := next.Offset(); offset == 2 {
 			return errEnough
 		}
@@ -70,7 +70,7 @@ func Example() {
 	// enough
 }
 
-// A program that was away goes on where it was, and hears of what it has
+// A program that was away resumes at its position, and is told how many messages it has
 // missed: the server retains three messages.
 func ExampleClient_Follow() {
 	url, stop := startChat(chatsvc.WithRetention(chatsvc.Retention{Messages: 3}))
@@ -89,7 +89,7 @@ func ExampleClient_Follow() {
 		}
 	}
 
-	// The position goes where the program keeps what it made of the messages.
+	// Store the position together with the results of the messages.
 	stored := chatclient.All()
 	followTo := func(last string) {
 		err := client.Follow(ctx, stored, func(e chatclient.Event) error {
@@ -148,8 +148,8 @@ func ExampleEvent_newEpoch() {
 	// enough
 }
 
-// With a key of its own a program may send again what it does not know to be
-// sent, also when it was started anew in between.
+// With a key of its own, a program may send a message again if it does not know whether
+// the message was sent, even after a restart.
 func ExampleClient_Send() {
 	url, stop := startChat()
 	defer stop()

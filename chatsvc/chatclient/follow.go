@@ -10,29 +10,26 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// Event is what [Client.Follow] tells its caller: a record or, with no message,
-// that a stream was opened.
+// Event is a record or, without a message, means that [Client.Follow] opened a stream.
 type Event struct {
-	// Message is the record's, or nil where a stream was opened: the first one,
-	// or another one after the last had ended.
+	// Message is the record's message. It is nil if a stream was opened: the first one, or
+	// another one after the last one had ended.
 	Message *chatpb.ChatMessage
-	// Epoch is that of the log which Offset belongs to.
+	// Epoch is the epoch of the log that Offset belongs to.
 	Epoch string
-	// Offset is the record's. Of a stream that was opened it is that of the
-	// record that will come next.
+	// Offset is the offset of the record. If a stream was opened, it is the offset of the
+	// next record.
 	Offset uint64
-	// Lost is the number of records below Offset that should have come but are
-	// retained no longer. It is zero with a message.
+	// Lost is the number of records below Offset that were not delivered and are no longer
+	// retained. It is zero with a message.
 	Lost uint64
-	// NewEpoch tells that the log is not the one that the position was of, or went
-	// back: what it retains comes from the first record on. What the old one held
-	// behind the position is lost as well, and nobody knows how much. It is false
-	// with a message.
+	// NewEpoch means that the log was replaced or went back. Follow then delivers everything
+	// that the log retains, from the first record on. Undelivered records of the old log are
+	// lost, and their number is not known. NewEpoch is false with a message.
 	NewEpoch bool
 }
 
-// Next returns the position behind e: following from there goes on with what
-// comes after e.
+// Next returns the position after e. Following from it yields the records after e.
 func (e Event) Next() Position {
 	if e.Message == nil {
 		return At(e.Epoch, e.Offset)
@@ -40,20 +37,19 @@ func (e Event) Next() Position {
 	return At(e.Epoch, e.Offset+1)
 }
 
-// Follow calls yield for every record from a position on, once and in the
-// log's order, and whenever a stream was opened. It opens streams until ctx is
-// done, when it returns ctx.Err(). It returns yield's error if that is not nil,
-// and the server's if it is final: wrong credentials, or a server that tells no
-// offsets.
+// Follow calls yield for every record from a position on, once and in the log's order,
+// and each time that it has opened a stream. It runs until ctx is done, and then returns
+// ctx.Err(). It returns an error of yield at once, and an error of the server if it is
+// final: wrong credentials, or a server that sends no offsets.
 //
-// Yield is called from the caller's own goroutine. While it runs nothing is
-// read: a server waits for a while (30 s unless it was told otherwise), then it
-// cuts the stream, and Follow resumes. Messages are the caller's to keep.
+// Yield is called from the caller's own goroutine. While it runs, nothing is read. If it
+// takes too long (30 s by default), the server cuts the stream, and Follow resumes. The
+// caller may keep the messages.
 func (c *Client) Follow(ctx context.Context, from Position, yield func(Event) error) error {
 	return newFollower(c, from, yield).run(ctx)
 }
 
-// run opens streams until one has ended for good.
+// run opens streams until an error is final.
 func (f *follower) run(ctx context.Context) error {
 	c := f.client
 	pause := c.backoff()
@@ -83,14 +79,14 @@ func (e *yieldError) Error() string { return e.err.Error() }
 type follower struct {
 	client   *Client
 	yield    func(Event) error
-	position Position          // to go on at
-	due      map[string]uint64 // of the epochs before: the offset to continue at, as a replica may hear of a new epoch later than others
+	position Position          // the next record to deliver
+	due      map[string]uint64 // the next offset in each earlier epoch, because a replica may learn of a new epoch later than others
 
-	// Of a read with an end.
+	// The rest is for reads with an end.
 	isBounded  bool
-	atEnd      bool   // the server is asked where the end is
+	atEnd      bool   // the server determines the end
 	until      uint64 // the record before which it ends, unless atEnd
-	untilEpoch string // that until is of; empty: whatever the log's is
+	untilEpoch string // the epoch of until; empty: any epoch
 }
 
 func newFollower(c *Client, from Position, yield func(Event) error) *follower {
@@ -119,7 +115,7 @@ func (f *follower) stream(ctx context.Context, pause *backoff) (url string, err 
 	return server.url, err
 }
 
-// receive opens a stream and hands on what comes.
+// receive opens a stream and calls yield for its records.
 func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient, silenceTimer *silenceTimer, pause *backoff) error {
 	ctx, call := f.client.newCall(ctx)
 	f.position.setHeader(call.RequestHeader())
@@ -164,8 +160,8 @@ func (f *follower) receive(ctx context.Context, rpc chatconnect.SimpleChatClient
 	return stream.Err()
 }
 
-// open moves the position to what a server has answered: the epoch, the offset of
-// the first record that it will send, and whether the log went back.
+// open moves the position according to the server's response, which has the epoch, the
+// offset of the first record that it will send, and whether the log went back.
 func (f *follower) open(epoch string, first uint64, isReset bool) error {
 	asked, wanted, exact := f.position.Offset()
 	e := Event{Epoch: epoch, NewEpoch: isReset || asked != "" && asked != epoch}
@@ -182,11 +178,11 @@ func (f *follower) open(epoch string, first uint64, isReset bool) error {
 		due = wanted
 	case exact:
 		due = 1
-	default: // nothing was asked for that is not there
+	default: // the client asked for no particular record
 		due = first
 	}
-	due = max(due, 1) // the first offset there is
-	// A replica that is behind begins lower: what is not due is left out.
+	due = max(due, 1) // offsets begin at 1
+	// A replica that lags behind may begin at a lower offset: earlier records are skipped.
 	e.Offset = max(first, due)
 	e.Lost = e.Offset - due
 	if e.NewEpoch || e.Lost > 0 {
@@ -202,7 +198,7 @@ func (f *follower) open(epoch string, first uint64, isReset bool) error {
 	return nil
 }
 
-// record hands on a record, unless it was handed on before.
+// record calls yield for a record, unless that was done before.
 func (f *follower) record(offset uint64, msg *chatpb.ChatMessage) error {
 	if offset < f.position.n {
 		return nil

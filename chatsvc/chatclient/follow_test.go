@@ -103,12 +103,12 @@ func TestPositions(t *testing.T) {
 			[]string{"7@EPOCH", "3@EPOCH"},
 			[]string{"open 2 lost 1 new epoch", "2:a", "open 3 lost 0", "3:b"},
 		}, {
-			"an offset of whatever epoch", chatclient.At("", 7),
+			"an offset of any epoch", chatclient.At("", 7),
 			[]answer{{epoch: e, first: 6, batch: []string{"no", "a"}, err: errUnavailable}, {epoch: e, first: 9, batch: []string{"b"}}},
 			[]string{"7", "8@EPOCH"},
 			[]string{"open 7 lost 0", "7:a", "open 9 lost 1", "9:b"},
 		}, {
-			"an offset of whatever epoch that is gone", chatclient.At("", 7),
+			"a removed offset of any epoch", chatclient.At("", 7),
 			[]answer{{epoch: e, first: 9, batch: []string{"b"}}},
 			[]string{"7"},
 			[]string{"open 9 lost 2", "9:b"},
@@ -194,8 +194,8 @@ func TestFollowNeedsOffsets(t *testing.T) {
 	})
 }
 
-// Follow ends with its context, also while it pauses or waits, and with the
-// error of its caller, whatever that is.
+// Follow ends with its context, also while it pauses or waits, and with any error of its
+// caller.
 func TestFollowEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -375,7 +375,7 @@ func TestSlowCaller(t *testing.T) {
 	})
 }
 
-// What a caller does with a record is no silence of the server's.
+// The time that a caller takes for a record does not count as silence of the server.
 func TestSlowCallerIsNotSilence(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -25,7 +25,7 @@ import (
 type network struct {
 	mu    sync.Mutex
 	hosts map[string]*host
-	wrap  func(net.Conn) net.Conn // what a client sees of a new connection
+	wrap  func(net.Conn) net.Conn // the client's end of a new connection
 }
 
 // host is an address that can be dialled.
@@ -129,7 +129,7 @@ func (n *network) client(tb testing.TB, urls string, opts ...chatclient.Option) 
 
 var errEnough = errors.New("enough")
 
-// follow returns what Follow tells until n records are there.
+// follow returns the events of Follow until n records have arrived.
 func follow(ctx context.Context, tb testing.TB, c *chatclient.Client, from chatclient.Position, n int) []chatclient.Event {
 	tb.Helper()
 	var got []chatclient.Event

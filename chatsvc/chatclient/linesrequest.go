@@ -36,7 +36,7 @@ type linesRequest struct {
 	client *Client
 	server replica
 	body   []byte
-	wrote  atomic.Int64 // headers that were written: counted by the transport
+	wrote  atomic.Int64 // number of headers that the transport has written
 }
 
 // add appends a message's line to the body.
@@ -55,9 +55,9 @@ func (r *linesRequest) add(msg *chatpb.ChatMessage, key string) {
 	r.body = b
 }
 
-// run sends the request and hands each answer to answered, until that returns an error. It
-// always returns an error: [io.EOF] after the last answer. What is silent for too long is
-// cut.
+// run sends the request and calls answered with each answer until answered returns an
+// error. It always returns an error: [io.EOF] after the last answer. A request without an
+// answer for too long is cut.
 func (r *linesRequest) run(ctx context.Context, answered func(epoch string, a lineAnswer) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -142,9 +142,9 @@ func (a lineAnswer) err() error {
 	return err
 }
 
-// readError returns the error in a response that is none to messages.
+// readError returns the error in a response that does not answer messages.
 func readError(res *http.Response) error {
-	body, _ := io.ReadAll(io.LimitReader(res.Body, maxAnswer)) // what is cut is no JSON
+	body, _ := io.ReadAll(io.LimitReader(res.Body, maxAnswer)) // cut JSON is not valid, and is ignored
 	var a lineAnswer
 	if json.Unmarshal(body, &a) != nil || a.Code == 0 {
 		a.Code, a.Message = codeOfStatus(res.StatusCode), "HTTP status "+res.Status
@@ -156,8 +156,8 @@ func readError(res *http.Response) error {
 	return err
 }
 
-// codeOfStatus returns the code for the HTTP status of a server or proxy that sends none,
-// as the Connect protocol has it.
+// codeOfStatus returns the code that the Connect protocol assigns to the HTTP status of a
+// response without a code.
 func codeOfStatus(status int) connect.Code {
 	switch status {
 	case http.StatusBadRequest:

@@ -27,20 +27,20 @@ const (
 	shortestPause = 100 * time.Millisecond
 	longestPause  = 5 * time.Second
 
-	// A connection that is silent for pingAfter must answer a ping within
-	// pingAnswer, behind what a slow network still holds.
+	// A connection that is silent for pingAfter must answer a ping within pingAnswer. That
+	// includes the time for data that a slow network has not delivered yet.
 	pingAfter  = 15 * time.Second
 	pingAnswer = 15 * time.Second
 
-	// slowestUpload is how many bytes of content a second an attempt is given
-	// more time for.
+	// slowestUpload is the slowest expected upload in bytes per second: each attempt gets
+	// more time for its content at this rate.
 	slowestUpload = 32 << 10
 
 	// readMax is the largest batch in bytes that a server sends.
 	readMax = 4 << 20
 )
 
-// Protocol is how calls look on the wire.
+// Protocol is the protocol of calls on the wire.
 type Protocol string
 
 // The protocols. For gRPC the server must speak HTTP/2; without TLS that is
@@ -74,7 +74,7 @@ type config struct {
 	logger            *slog.Logger
 	onRetry           func(Retry)
 	clientOptions     []connect.ClientOption
-	invalid           []error // of options that found their value not valid
+	invalid           []error // errors of options whose value is not valid
 }
 
 func defaults() config {
@@ -167,16 +167,16 @@ func WithHTTPClient(h connect.HTTPClient) Option {
 	return optionFunc(func(c *config) { c.http = h })
 }
 
-// WithTimeout bounds one attempt: to open a stream, or at a send, which has a
-// second more for each 32 KiB of content. The default is [DefaultTimeout].
+// WithTimeout bounds one attempt to open a stream or to send. A send gets one second more
+// for each 32 KiB of content. The default is [DefaultTimeout].
 func WithTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.timeout = d })
 }
 
-// WithSilence sets for how long a stream may be silent, without even the
-// server's heartbeat, before it is cut and resumed. Zero: for ever. The default
-// is two heartbeats of the server and 10 s more, for ever if it announces that it
-// sends none, and [DefaultSilence] if it announces nothing.
+// WithSilence sets how long a stream may be silent, without even the server's heartbeat,
+// before it is cut and resumed. Zero means for ever. The default is two heartbeats of the
+// server plus 10 s, for ever if the server announces that it sends none, and
+// [DefaultSilence] if it announces nothing.
 func WithSilence(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.silence, c.hasSilence = d, true })
 }
@@ -188,8 +188,8 @@ func WithBackoff(shortest, longest time.Duration) Option {
 	return optionFunc(func(c *config) { c.shortest, c.longest = shortest, longest })
 }
 
-// WithLogger logs why attempts failed, and what streams lost. No credential or
-// content is ever logged. The default discards.
+// WithLogger logs why attempts failed, and how many records streams lost. No credential
+// or content is ever logged. The default discards everything.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) { c.logger = l })
 }

@@ -103,7 +103,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// What goes wrong is in the log, with neither content nor credentials.
+// Failures are in the log, without content and credentials.
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

@@ -13,8 +13,8 @@ import (
 	"example.com/simplechat/chatsvc/chatclient"
 )
 
-// A read ends where it was to end, whatever happens on the way, and also at servers
-// that do not know how to end.
+// A read ends at its end, even if streams break before, and even if the server does not
+// know the header for the end.
 func TestRead(t *testing.T) {
 	t.Parallel()
 	const e, f = "EPOCH", "OTHER"

@@ -217,8 +217,7 @@ func (c *frozenConn) Close() error {
 	return c.Conn.Close()
 }
 
-// A connection that is dead, although nobody has closed it, is left by the
-// follower and by who sends over it.
+// Follow and Send give up a dead connection, although nobody has closed it.
 func TestDeadConnection(t *testing.T) {
 	t.Parallel()
 	forEachProtocol(t, func(t *testing.T, protocol chatclient.Protocol) {

@@ -16,18 +16,17 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// ErrUncertain is what errors of [Client.Send] are, by [errors.Is], if the
-// message may have been stored. A send after any other error cannot store it
-// twice.
+// ErrUncertain is wrapped by the errors of [Client.Send] if the message may have been
+// stored. After any other error, another send cannot store it twice.
 var ErrUncertain = errors.New("the message may have been stored")
 
 var (
-	// errNoPosition is final: following would deliver everything again after
+	// errNoPosition is final: without offsets, Follow would deliver everything again after
 	// each pause.
 	errNoPosition = errors.New("the server does not tell offsets, or a proxy drops the headers")
 	// errEnded is for a server that ends a stream without an error.
 	errEnded = errors.New("the server ended the stream")
-	// errSilent ends a stream from which nothing came for too long.
+	// errSilent ends a stream that was silent for too long.
 	errSilent = errors.New("the server fell silent")
 )
 
@@ -67,10 +66,10 @@ func (c *Client) mayBeStored(err error, requests int) bool {
 		return true
 	}
 	if _, isLimited := retryAfter(err); isLimited {
-		return false // the message came to no log
+		return false // the message did not reach a log
 	}
-	// Without a position it was acknowledged. After a final code of a log it was not stored,
-	// also on a full disk (chatsvc.Log).
+	// errNoPosition means that it was acknowledged. After a final code it was not stored,
+	// also if the disk was full (chatsvc.Log).
 	return !isFinal(err) || errors.Is(err, errNoPosition)
 }
 
@@ -150,5 +149,5 @@ func sleep(ctx context.Context, pause time.Duration) {
 	}
 }
 
-// reset notes a success.
+// reset makes the next pause short after a success.
 func (b *backoff) reset() { b.next = b.shortest }

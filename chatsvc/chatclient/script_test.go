@@ -18,12 +18,12 @@ import (
 
 var errUnavailable = connect.NewError(connect.CodeUnavailable, errors.New("call again"))
 
-// answer is what a script's server does with one call.
+// answer is the response of a script's server to one call.
 type answer struct {
 	epoch string // of the headers; empty: they tell no position
 	first uint64 // offset of the first record, or of the stored message
 	until uint64 // where the stream ends; 0: the server does not know how to
-	// isReset tells that the log went back.
+	// isReset means that the log went back.
 	isReset bool
 	ends    bool // the stream ends without an error
 	batch   []string
@@ -40,7 +40,7 @@ type script struct {
 	calls []call
 }
 
-// call is what a script's server was asked.
+// call is a request to a script's server.
 type call struct {
 	at     time.Time
 	header http.Header

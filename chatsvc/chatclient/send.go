@@ -20,8 +20,8 @@ import (
 type Sent struct {
 	Epoch  string
 	Offset uint64
-	// Duplicate tells that the message had been stored by an earlier attempt,
-	// of this send or another one with the same key.
+	// Duplicate means that the message had been stored by an earlier attempt of this send,
+	// or by another send with the same key.
 	Duplicate bool
 }
 
@@ -40,10 +40,10 @@ func (c *Client) SendImage(ctx context.Context, image []byte) (Sent, error) {
 // minutes; without a key the send has one of its own. A key has 1 to 128 bytes,
 // no control characters and no space at its ends.
 //
-// An error is [ErrUncertain] if the message may have been stored. Those of the
-// server have a connect code; the code resource_exhausted says that the message
-// is too large or the server's disk full, and is not tried again. After a limit that
-// passes, Send waits for as long as the server asks.
+// An error is [ErrUncertain] if the message may have been stored. Errors of the server
+// have a connect code. The code resource_exhausted means that the message is too large or
+// the server's disk is full; Send does not try again then. After a temporary limit, Send
+// waits for as long as the server asks.
 func (c *Client) Send(ctx context.Context, msg *chatpb.ChatMessage, key string) (Sent, error) {
 	if err := checkKey(key); err != nil {
 		return Sent{}, fmt.Errorf("send: %w", err)
@@ -63,10 +63,10 @@ func (c *Client) Send(ctx context.Context, msg *chatpb.ChatMessage, key string) 
 	}
 }
 
-// checkKey refuses keys that do not reach the server as they are.
+// checkKey returns an error for a key that would be changed on the way to the server.
 func checkKey(key string) error {
 	switch {
-	case strings.TrimSpace(key) != key: // HTTP/1.1 drops it on the way, HTTP/2 does not
+	case strings.TrimSpace(key) != key: // HTTP/1.1 drops the space, HTTP/2 does not
 		return fmt.Errorf("the key %q begins or ends with a space", key)
 	case strings.ContainsFunc(key, unicode.IsControl):
 		return fmt.Errorf("the key %q has a control character", key)
@@ -74,14 +74,14 @@ func checkKey(key string) error {
 	return nil
 }
 
-// uncertainError is err, and [ErrUncertain].
+// uncertainError wraps err and [ErrUncertain].
 type uncertainError struct{ err error }
 
 func (e *uncertainError) Error() string        { return e.err.Error() }
 func (e *uncertainError) Unwrap() error        { return e.err }
 func (e *uncertainError) Is(target error) bool { return target == ErrUncertain }
 
-// sending is one message on its way.
+// sending is one call of [Client.Send].
 type sending struct {
 	client    *Client
 	msg       *chatpb.ChatMessage

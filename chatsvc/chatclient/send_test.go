@@ -22,7 +22,7 @@ import (
 )
 
 // A send is tried again for as long as that may help, each time with the same
-// key, and its error tells whether the message may have been stored.
+// key, and its error reports whether the message may have been stored.
 func TestSendErrors(t *testing.T) {
 	t.Parallel()
 	for code := connect.CodeCanceled; code <= connect.CodeUnauthenticated; code++ {

@@ -21,8 +21,8 @@ const (
 	// bytes of content, unless a single message is larger.
 	manyMessages = 4096
 	manyContent  = 1 << 20
-	// fewMessages is the least that a request has after the server has refused a part of
-	// the one before because of a limit.
+	// fewMessages is the smallest number of messages in a request after a limit has refused
+	// a part of the one before.
 	fewMessages = 16
 )
 
@@ -31,9 +31,10 @@ const (
 // in order and from the caller's own goroutine: with where it was stored, or with the error for
 // which the server refused it. A message that is refused does not end the others.
 //
-// Each message has a key of its own, as in [Client.Send], and what was not answered is sent
-// again. An error says why SendAll gave up; no outcome is known of the messages after the
-// last call of outcome. It is [ErrUncertain] if some of them may have been stored.
+// Each message has a key of its own, as in [Client.Send], and messages without an answer
+// are sent again. An error says why SendAll gave up; no outcome is known of the messages
+// after the last call of outcome. It is [ErrUncertain] if some of them may have been
+// stored.
 //
 // Between a limit or a failure of the server and the next attempt nothing is stored, so
 // the order is kept, if the server knows [chatsvc.HeaderOrdered].
@@ -54,14 +55,14 @@ func (c *Client) SendAll(ctx context.Context, msgs []*chatpb.ChatMessage, outcom
 	return nil
 }
 
-// sendingAll is messages on their way.
+// sendingAll is one call of [Client.SendAll].
 type sendingAll struct {
 	client    *Client
 	msgs      []*chatpb.ChatMessage
 	outcome   func(i int, sent Sent, err error)
-	keys      string      // what the keys begin with
+	keys      string      // the beginning of all keys
 	done      int         // how many messages have an outcome
-	limit     int         // most messages in the next request
+	limit     int         // largest number of messages in the next request
 	uncertain []time.Time // when the first request began that may have stored each message; zero: none
 }
 
@@ -109,7 +110,7 @@ func (s *sendingAll) attempt(ctx context.Context, server replica) error {
 	}
 	end := s.done + count
 	err := request.run(ctx, func(epoch string, a lineAnswer) error {
-		if s.done == end { // why the server ended the request, and no answer
+		if s.done == end { // the reason why the server ended the request, not an answer
 			return io.EOF
 		}
 		return s.answered(epoch, a)
@@ -142,8 +143,8 @@ func (s *sendingAll) next() int {
 	return len(s.msgs) - s.done
 }
 
-// answered takes the answer to the next message. It returns why that one and those after
-// it must be sent again.
+// answered handles the answer to the next message. It returns an error if that message
+// and those after it must be sent again.
 func (s *sendingAll) answered(epoch string, a lineAnswer) error {
 	err := a.err()
 	switch {
@@ -158,7 +159,7 @@ func (s *sendingAll) answered(epoch string, a lineAnswer) error {
 	}
 }
 
-// finish hands on what became of the next message.
+// finish calls outcome for the next message.
 func (s *sendingAll) finish(sent Sent, err error) {
 	i := s.done
 	s.done++
@@ -166,13 +167,13 @@ func (s *sendingAll) finish(sent Sent, err error) {
 }
 
 // keyPassed reports whether a request that begins now and lasts for timeout at most may
-// come to the log when it has forgotten the key of a message that may have been stored
-// since a time; zero: not yet.
+// reach the log after the log has forgotten the key of a message. The message may have
+// been stored since the given time; zero means that it was not.
 func keyPassed(since time.Time, timeout time.Duration) bool {
 	if since.IsZero() {
 		return false
 	}
-	// The wall clock runs while a computer sleeps, and the other one never jumps.
+	// The wall clock runs while a computer sleeps, and the monotonic clock never jumps.
 	passed := max(time.Since(since), time.Since(since.Round(0)))
 	return passed+timeout > chatsvc.KeyWindow
 }

@@ -152,7 +152,7 @@ func (b *breaking) Write(p []byte) (int, error) {
 	return b.ResponseWriter.Write(p)
 }
 
-// What is known of the messages when SendAll gives up.
+// When SendAll gives up, its error says whether messages may have been stored.
 func TestSendAllErrors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

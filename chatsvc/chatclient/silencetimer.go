@@ -38,7 +38,7 @@ func (w *silenceTimer) start(limit time.Duration) {
 	w.heard()
 }
 
-// heard notes that bytes have arrived.
+// heard restarts the wait because bytes have arrived.
 func (w *silenceTimer) heard() {
 	if w.limit > 0 {
 		w.timer.Reset(w.limit)

@@ -21,7 +21,7 @@ type bubble struct {
 	h2   *h2.Server
 	log  *chattest.Buffer
 	pipe *pipeListener
-	wg   sync.WaitGroup // of what the test runs beside itself
+	wg   sync.WaitGroup // counts the goroutines of the test
 }
 
 func inBubble(t *testing.T, srv *http.Server, test func(t *testing.T, b *bubble)) {

@@ -40,9 +40,9 @@ func (c *conn) close(err error) {
 	_ = c.nc.Close()
 }
 
-// end ends all calls, tells the client why, and closes the connection. It reads what the
-// client still sends first: with unread bytes the kernel would reset the connection and
-// drop what was written before.
+// end ends all calls, tells the client why, and closes the connection. It first reads the
+// rest of what the client sends: with unread bytes the kernel would reset the connection
+// and drop what was written before.
 func (c *conn) end(err error) {
 	c.start() // calls that have begun are ended like all others
 	c.mu.Lock()

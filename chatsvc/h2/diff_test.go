@@ -30,7 +30,7 @@ type step struct {
 // kind returns the type of the frame.
 func (s step) kind() http2.FrameType { return http2.FrameType(s.frame[3]) }
 
-// divergence is what the servers answer to the last of steps.
+// divergence holds the different answers of the servers to the last of steps.
 type divergence struct {
 	step
 
@@ -40,8 +40,8 @@ type divergence struct {
 	odd          bool // a request with a reason has come
 }
 
-// differences are all that the fuzzer may find, with their reasons. What follows
-// one of them is not compared any more.
+// differences are the only ones that the fuzzer may find, with their reasons. After one
+// of them, the rest is not compared.
 var differences = []struct {
 	why string
 	is  func(d divergence) bool
@@ -225,8 +225,8 @@ func sequence(tb testing.TB, data []byte) []step {
 	return steps
 }
 
-// playSteps sends steps one by one, and returns what the server answers to each
-// until nothing moves. After the end of the connection it answers nothing.
+// playSteps sends steps one by one, and returns the server's answer to each when nothing
+// moves any more. After the end of the connection it answers nothing.
 func playSteps(t *testing.T, steps []step, ours bool) (answers []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -269,7 +269,7 @@ func playSteps(t *testing.T, steps []step, ours bool) (answers []string) {
 	return answers
 }
 
-// transcript is what a server sends, without what it may choose: windows,
+// transcript is the output of a server, without the parts that it may choose: windows,
 // settings, and the pieces of a body.
 type transcript struct {
 	mu      sync.Mutex // guards all below
@@ -330,7 +330,7 @@ func (s *transcript) end(how string) {
 	}
 }
 
-// next returns what was sent since the last call.
+// next returns the output since the last call.
 func (s *transcript) next() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -35,7 +35,7 @@
 // 10 s, and a WriteByteTimeout of 0 is 30 s. ReadHeaderTimeout also bounds the TLS
 // handshake and the time until the client's first SETTINGS.
 //
-// # What a client can make it hold
+// # Memory that a client can take
 //
 // Each connection has these bounds. A client that exceeds one is cut off. A call that
 // exceeds MaxConcurrentStreams is refused.
@@ -79,7 +79,7 @@
 //   - OPTIONS * is the handler's.
 //   - A client that sends Expect: 100-continue and no body does not get 100
 //     (Continue).
-//   - TLS is set for all requests of a TLS connection, whatever their :scheme.
+//   - TLS is set for all requests of a TLS connection, with any :scheme.
 //
 // A response is different in these cases:
 //
@@ -116,9 +116,9 @@
 // ends the connection, up to 4 MiB of the rest of the request are read first, for up
 // to five seconds, so that the answer is not lost in a reset of the connection.
 //
-// A TLS handshake prefers HTTP/2 and then HTTP/1.1, whatever the order in
-// TLSConfig's NextProtos; further protocols there, such as that of ACME's challenge,
-// may be chosen, too.
+// A TLS handshake prefers HTTP/2 and then HTTP/1.1, regardless of the order in
+// TLSConfig's NextProtos; further protocols there, such as that of ACME's challenge, may
+// be chosen, too.
 //
 // The connection that ConnContext and [http.Hijacker] get is not the listener's
 // *net.TCPConn and, over HTTP/1.1, no *tls.Conn. Over TLS it has a ConnectionState

@@ -41,7 +41,7 @@ func TestShutdown(t *testing.T) {
 		time.Sleep(time.Minute)
 		select {
 		case err := <-stopped:
-			t.Fatalf("Shutdown returned %v while a call goes on", err)
+			t.Fatalf("Shutdown returned %v while a call runs", err)
 		default:
 		}
 		close(release)
@@ -57,7 +57,7 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// Shutdown returns when its time is over, and Close ends what is left.
+// Shutdown returns when its time is over, and Close ends the rest.
 func TestShutdownTime(t *testing.T) {
 	t.Parallel()
 	var ended chan error
@@ -113,8 +113,8 @@ func TestContextEnds(t *testing.T) {
 	}
 }
 
-// A header block on a stream that has ended is an error of the connection, also
-// while the handler goes on; on one that is still answered, of the stream.
+// A header block on a stream that has ended is a connection error, also while the handler
+// runs. On a stream that is still answered, it is a stream error.
 func TestHeaderBlockAfterEnd(t *testing.T) {
 	t.Parallel()
 	handler := func(w http.ResponseWriter, r *http.Request) {
@@ -141,8 +141,8 @@ func TestHeaderBlockAfterEnd(t *testing.T) {
 	}
 }
 
-// What still reads a body after its handler has returned does not wait for ever,
-// and what still writes is refused.
+// A goroutine that reads a body after the handler has returned does not wait for ever,
+// and one that writes gets an error.
 func TestAfterHandler(t *testing.T) {
 	t.Parallel()
 	var read, written chan error
@@ -179,8 +179,7 @@ func TestAfterHandler(t *testing.T) {
 	})
 }
 
-// A body that has arrived is there for its handler, also when its client has
-// gone by then.
+// A handler can read a body that has arrived, even if the client has gone.
 func TestBodyOfClientThatHasGone(t *testing.T) {
 	t.Parallel()
 	var got chan string
@@ -266,8 +265,8 @@ func TestContinueOnce(t *testing.T) {
 	}
 }
 
-// What comes after the deadline for the body is dropped, and given back to the
-// connection.
+// Data that arrives after the deadline for the body is dropped, and its window is
+// returned to the connection.
 func TestBodyAfterDeadline(t *testing.T) {
 	t.Parallel()
 	handler := func(w http.ResponseWriter, r *http.Request) {

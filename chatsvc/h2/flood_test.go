@@ -14,7 +14,7 @@ import (
 	"example.com/simplechat/chatsvc/h2"
 )
 
-// A client that sends what must be answered, and reads no answer, is cut off
+// A client that sends frames that must be answered, and reads no answer, is cut off
 // before the server holds much for it.
 func TestFloodOfWhatIsAnswered(t *testing.T) {
 	t.Parallel()
@@ -73,7 +73,7 @@ func (p *peer) block1(id uint32, fields ...string) error {
 	return p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.encode(fields...), EndStream: true, EndHeaders: true})
 }
 
-// What need not be answered costs nothing, and the connection goes on.
+// Frames that need no answer cost nothing, and the connection continues.
 func TestFloodOfWhatIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	for name, send := range map[string]func(p *peer) error{

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// counter reads what a server sends, and counts the bytes of bodies.
+// counter reads the output of a server, and counts the bytes of bodies.
 type counter struct {
 	mu     sync.Mutex // guards all below
 	bytes  map[uint32]int
@@ -62,7 +62,7 @@ func (c *counter) take(f http2.Frame) {
 	}
 }
 
-// now returns what was counted when nothing moves any more.
+// now returns the counts when nothing moves any more.
 func (c *counter) now() (total int, byStream func(id uint32) int) {
 	synctest.Wait()
 	c.mu.Lock()
@@ -72,8 +72,8 @@ func (c *counter) now() (total int, byStream func(id uint32) int) {
 
 func large(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) }
 
-// The server sends as much as the windows of stream and connection allow, not a
-// byte more or less, whatever the settings make of them.
+// The server sends as much as the windows of stream and connection allow, not a byte more
+// or less, also after the settings have changed them.
 func TestSendWindow(t *testing.T) {
 	t.Parallel()
 	window := func(size uint32) http2.Setting {

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Whatever a client sends, the server does not panic, the connection ends, and
-// no goroutine is left.
+// For all input of a client, the server does not panic, the connection ends, and no
+// goroutine is left.
 func FuzzConn(f *testing.F) {
 	for _, s := range [][]script{requestScripts, streamScripts, frameScripts} {
 		for _, s := range s {

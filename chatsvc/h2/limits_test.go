@@ -203,8 +203,8 @@ var continuations = map[string][]byte{
 	"one field":    {0x82}, // :method GET, again and again
 }
 
-// A header block that has no end is cut, whatever its frames carry, before it
-// has taken a few times what a header list may have (CVE-2023-45288).
+// A header block without an end is cut before it has a few times the size limit of a
+// header list, for all contents of its frames (CVE-2023-45288).
 func TestHeaderBlockWithoutEnd(t *testing.T) {
 	t.Parallel()
 	const maxHeader = 16 << 10

@@ -2,7 +2,7 @@ package h2
 
 import "time"
 
-// liveness is what a connection remembers from tick to tick, to tell whether its client
+// liveness is the state of a connection from which each tick decides whether the client
 // still lives.
 type liveness struct {
 	pinged                                 bool // a ping is under way
@@ -61,7 +61,7 @@ func (c *conn) onTick() error {
 	return nil
 }
 
-// condition is what was seen at the last tick: whether it held, and how far the
+// condition is the observation at the last tick: whether it held, and how far the
 // connection had come.
 type condition struct {
 	holds    bool

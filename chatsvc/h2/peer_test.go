@@ -70,7 +70,7 @@ func (p *peer) headers(id uint32, end bool, fields ...string) {
 	}))
 }
 
-// get is what a GET's header block begins with.
+// get is the beginning of a GET's header block.
 var get = []string{":method", "GET", ":scheme", "http", ":authority", "example", ":path", "/"}
 
 // post is the same for POST.
@@ -125,7 +125,7 @@ func (p *peer) answer(id uint32) *answer {
 	return a
 }
 
-// answer is what a server says on one stream.
+// answer is the output of a server on one stream.
 type answer struct {
 	interim []string // status codes before the last one
 	status  string

@@ -49,7 +49,7 @@ type queue struct {
 	shared []sharedBytes // payloads that go in between
 	size   int           // sum of the payloads' bytes
 
-	next    uint64 // number of the write that will take what is queued
+	next    uint64 // number of the write that will take the queued frames
 	written uint64 // number of the last write that has ended
 	writing bool
 	later   bool      // a goroutine has been started that will flush

@@ -45,7 +45,7 @@ func (r *reader) beginBlock(limit int) {
 // endFrame is called after a frame was read; for a header block, after its last frame.
 func (r *reader) endFrame() { r.inBlock, r.heard = false, true }
 
-// spend subtracts n bytes from what the header block may take. The framer had asked for
+// spend subtracts n bytes from the limit of the header block. The framer had asked for
 // size bytes; it reads payloads and frame headers separately.
 func (r *reader) spend(n, size int) error {
 	if size == frameHeaderBytes {

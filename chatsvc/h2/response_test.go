@@ -243,7 +243,8 @@ func readLate(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, errors.Is(err, os.ErrDeadlineExceeded))
 }
 
-// A handler's response is the same as net/http makes of it, whatever it does.
+// A handler's response is the same as from net/http, for everything that a handler may
+// do.
 func TestResponsesLikeNetHTTP(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// script is what a client sends on a connection that has begun. The streams
-// that it opens are 1, 3 and so on.
+// script is the input of a client on a connection that has begun. The streams that it
+// opens are 1, 3 and so on.
 type script struct {
 	name    string
 	send    func(p *peer)
@@ -51,7 +51,7 @@ func TestFramesLikeNetHTTP(t *testing.T) {
 	}
 }
 
-// describe answers with what it sees of a request.
+// describe answers with a description of the request.
 func describe(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -416,7 +416,7 @@ func TestFirstFrame(t *testing.T) {
 	}
 }
 
-// What the Framer refuses to write by itself ends the connection, too.
+// A frame that the Framer itself refuses to write also ends the connection.
 func TestFrameTooLarge(t *testing.T) {
 	t.Parallel()
 	p := serve(t, &http.Server{Handler: http.HandlerFunc(describe)}).dial(t)

@@ -33,7 +33,7 @@ type stream struct {
 
 	cond    sync.Cond // anything below has changed
 	waiting bool      // for the connection's window
-	window  int64     // what the client takes
+	window  int64     // bytes that the client accepts
 	err     error     // why nothing more can be sent or received
 
 	open     bool // counts among the streams that the client may have
@@ -69,7 +69,7 @@ func newStream(c *conn, id uint32) *stream {
 func (s *stream) run() {
 	defer s.end()
 	returned := false
-	defer func() { // before the stream ends, whatever the handler does
+	defer func() { // before the stream ends, regardless of the handler
 		if !returned {
 			s.panicked(recover())
 		}

@@ -51,7 +51,7 @@ func TestStress(t *testing.T) {
 				}
 				time.Sleep(time.Millisecond)
 			}
-			// The streams do not end by themselves: the clients leave meanwhile.
+			// The streams do not end by themselves: the clients leave during the shutdown.
 			stopped := make(chan error, 1)
 			go func() { stopped <- s.h2.Shutdown(testContext(t)) }()
 			leave()

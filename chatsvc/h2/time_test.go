@@ -190,8 +190,8 @@ func TestPing(t *testing.T) {
 	})
 }
 
-// A client that takes no bytes is cut off, and the handler that writes learns
-// it. One that takes them slowly is not.
+// A client that reads no bytes is cut off, and the handler that writes learns it. One
+// that takes them slowly is not.
 func TestStuckClient(t *testing.T) {
 	t.Parallel()
 	config := &http.HTTP2Config{WriteByteTimeout: 30 * time.Second}

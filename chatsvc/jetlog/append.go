@@ -32,13 +32,13 @@ func (e refusedError) Error() string { return e.cause.Error() }
 
 func (e refusedError) Unwrap() error { return e.cause }
 
-// pendingAppend is one append under way.
+// pendingAppend is one running append.
 type pendingAppend struct {
 	record []byte
 	id     string // JetStream's message id, that of the key; empty: none
 	begun  time.Time
 	done   chan struct{}
-	// inOrder tells that other appends follow this one: if it were sent again, it would
+	// inOrder means that other appends follow this one: if it were sent again, it would
 	// be stored after them.
 	inOrder bool
 

@@ -286,7 +286,7 @@ func TestLimitsAreAdapted(t *testing.T) {
 	if got := state(t, log); got != (chatsvc.State{Epoch: "OLD", First: 1, Next: 2}) {
 		t.Errorf("state %+v", got)
 	}
-	if want := "max_bytes is -1 where 1140850688 is needed, max_age is 0s where 1h3m45s is needed"; !strings.Contains(out.String(), want) {
+	if want := "max_bytes is -1, but 1140850688 is needed, max_age is 0s, but 1h3m45s is needed"; !strings.Contains(out.String(), want) {
 		t.Errorf("%q is not in\n%s", want, out)
 	}
 	stream, err := js.Stream(t.Context(), "chat")
@@ -298,7 +298,7 @@ func TestLimitsAreAdapted(t *testing.T) {
 	}
 }
 
-// A stream of another kind is refused, and what is different is named.
+// A stream of another kind is refused, and the error names the difference.
 func TestStreamOfAnotherKindIsRefused(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)
@@ -307,14 +307,14 @@ func TestStreamOfAnotherKindIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = jetlog.Connect(t.Context(), c.settings("chat"), jetlog.Options{})
-	for _, want := range []string{"stream chat", "subjects is [chat more] where [chat] is needed", "storage is Memory where File is needed", "nats stream edit"} {
+	for _, want := range []string{"stream chat", "subjects is [chat more], but [chat] is needed", "storage is Memory, but File is needed", "nats stream edit"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}
 	}
 }
 
-// What the servers do not allow is an error that says what to change.
+// A setting that the servers do not allow is an error that says what to change.
 func TestClusterMistakesAreExplained(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)
@@ -560,7 +560,7 @@ func TestChangedSettingsAreReported(t *testing.T) {
 			}
 		}
 	}
-	changed := fmt.Sprintf("max_msgs is 10 where %d is needed", chatsvc.Retention{Messages: 100}.Stored().Messages)
+	changed := fmt.Sprintf("max_msgs is 10, but %d is needed", chatsvc.Retention{Messages: 100}.Stored().Messages)
 	config.MaxMsgs = 10
 	update(func() bool { return strings.Contains(out.String(), changed) })
 	appendText(t, log, "still stored")

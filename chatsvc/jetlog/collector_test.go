@@ -12,7 +12,7 @@ import (
 	"example.com/simplechat/chatsvc/jetlog"
 )
 
-// collector collects what a log hands out.
+// collector collects the entries of a log.
 type collector struct {
 	mu      sync.Mutex // guards entries
 	entries []chatsvc.Entry

@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// What a server says of a stream that has no leader, or of one whose leader does
-// not hear from the others, is not believed: it may not have all of it.
+// A server's state of a stream is not trusted if the stream has no leader, or if its
+// leader is cut off from the others, because that server may not have all of the stream.
 func TestStreamWithoutLeaderDoesNotGoBack(t *testing.T) {
 	t.Parallel()
 	for name, cluster := range map[string]string{

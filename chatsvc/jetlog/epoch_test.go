@@ -31,8 +31,8 @@ func replaceStream(t *testing.T, c *cluster, _ *jetlog.Log) uint64 {
 	return 1
 }
 
-// putStreamBack makes a log's stream what it was a record ago, and returns that
-// record's offset.
+// putStreamBack restores a log's stream to the state before the last record, and returns
+// that record's offset.
 func putStreamBack(t *testing.T, c *cluster, log *jetlog.Log) uint64 {
 	t.Helper()
 	stop := func() {
@@ -50,10 +50,9 @@ func putStreamBack(t *testing.T, c *cluster, log *jetlog.Log) uint64 {
 	return offset
 }
 
-// What is sent to a stream that is not the one that the log knows, though no
-// Follow has noticed, is not acknowledged with the epoch of the one and
-// an offset of the other. When the log has the new epoch it may be repeated, and
-// keys of the old one mean nothing.
+// If the stream was replaced and no Follow has noticed yet, a send is not acknowledged
+// with the old epoch and an offset of the new stream. After the log has the new epoch,
+// the send may be repeated, and keys of the old epoch are unknown.
 func TestAppendToAnotherStream(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -101,8 +100,8 @@ func TestAppendToAnotherStream(t *testing.T) {
 	}
 }
 
-// testLeaderChanges has senders go on while the stream's leader changes: it stays
-// the stream that it was, and has each record once.
+// testLeaderChanges changes the stream's leader while senders run: the epoch stays the
+// same, and the stream has each record once.
 func testLeaderChanges(t *testing.T, c *cluster) {
 	js := c.jetstream(t)
 	var logs []*jetlog.Log

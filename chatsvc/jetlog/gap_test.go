@@ -106,8 +106,8 @@ func checkCovered(t *testing.T, how string, chunks []chatsvc.Chunk, gone map[uin
 	}
 }
 
-// A cluster that is not up yet is waited for, until the caller gives up, and what
-// is missing is logged.
+// A cluster that is not up yet is waited for, until the caller gives up, and the gap is
+// logged.
 func TestConnectWaitsForCluster(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)

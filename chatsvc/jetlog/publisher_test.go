@@ -43,7 +43,7 @@ func TestAppendWaitsForLeader(t *testing.T) {
 	if err := p.publish(a); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.Flush(); err != nil { // nobody was there
+	if err := conn.Flush(); err != nil { // nothing answers
 		t.Fatal(err)
 	}
 	var leader atomic.Int64
@@ -78,7 +78,7 @@ func TestAppendToNobodyEnds(t *testing.T) {
 	}
 }
 
-// Whatever JetStream answers is understood.
+// All kinds of answers of JetStream are understood.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]chatsvc.Appended{

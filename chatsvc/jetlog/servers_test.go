@@ -68,8 +68,7 @@ func isCurrent(ctx context.Context, js jetstream.JetStream, stream string, serve
 	return true
 }
 
-// cutPower ends all servers, and takes from their disks what was stored since the
-// copies were made.
+// cutPower ends all servers, and restores the copies of their disks.
 func (c *cluster) cutPower(tb testing.TB, copies []string) {
 	tb.Helper()
 	for i := range c.servers {

@@ -15,17 +15,17 @@ import (
 // windowSize is the number of offsets that are checked at a time.
 const windowSize = 512
 
-// searchTime is how long the search for an order of a window takes at most. It takes
-// milliseconds, also if there is none.
+// searchTime is the longest time for the search for an order of a window. The search
+// usually takes milliseconds, also if no order exists.
 const searchTime = time.Minute
 
-// Check returns nil if one order of all operations explains their answers. Otherwise
-// the error lists what is wrong, at most some of each kind. The recorder may be in
-// use; operations that are under way have an unknown outcome.
+// Check returns nil if one order of all operations explains their answers. Otherwise the
+// error lists some problems of each kind. The recorder may be in use; operations that are
+// running have an unknown outcome.
 func (r *Recorder) Check() error {
 	h := newHistory(r.Until(r.Now()))
 	problems := h.problems
-	done := int64(0) // no operation of an earlier epoch or window began later
+	done := int64(0) // the last begin of an operation in an earlier epoch or window
 	for _, e := range h.inOrder() {
 		for _, w := range e.windows() {
 			if problem := w.check(done); problem != "" {
@@ -66,8 +66,8 @@ func (e *epoch) windows() []window {
 	return windows
 }
 
-// done returns the last begin of what has to happen before the next window. To see
-// a record is possible at any later time.
+// done returns the event at which the last operation began that must happen before the
+// next window. Sightings do not count, because a record can be seen at any later time.
 func (w window) done(before int64) int64 {
 	for _, o := range w.operations {
 		if o.kind != observes {
@@ -77,11 +77,11 @@ func (w window) done(before int64) int64 {
 	return before
 }
 
-// moments is how many moments of porcupine's time an event has.
+// moments is the number of units of porcupine's time in one event.
 const moments = 1 << 20
 
-// check returns what is wrong with a window, if all before it has happened only
-// after an event.
+// check returns the problem with a window, or the empty string. It assumes that no
+// operation of an earlier window has ended when the event before begins.
 func (w window) check(before int64) string {
 	history := make([]porcupine.Operation, 0, 1+len(w.operations))
 	history = append(history, porcupine.Operation{Input: step{kind: begins, offset: w.base}, Call: before * moments, Return: unknown})
@@ -90,13 +90,13 @@ func (w window) check(before int64) string {
 		operation := porcupine.Operation{Input: o.step, Call: o.call * moments, Return: unknown}
 		switch {
 		case o.kind == observes:
-			// One at a time: there would be too many orders of all that a batch shows.
+			// One after the other: with all records of a batch at once, the search would have too many orders to try.
 			operation.Call += int64(i + 1)
 			operation.Return = operation.Call
 		case o.answer != unknown:
 			operation.Return = (o.answer+1)*moments - 1
 		}
-		if o.kind == appends && begun[o.offset] <= operation.Return { // otherwise the search tells more
+		if o.kind == appends && begun[o.offset] <= operation.Return { // otherwise the search gives a better explanation
 			operation.Call = max(operation.Call, begun[o.offset])
 		}
 		history = append(history, operation)
@@ -111,10 +111,10 @@ func (w window) check(before int64) string {
 	}
 }
 
-// begun returns when the append at an offset begins at the earliest, as ends before it
-// tell. It follows from the ends, so the search would find the same without; but it
-// would try each append before the end, and there are as many wrong orders as sets of
-// ends.
+// begun returns the earliest moment at which the append at an offset can happen: if a
+// reader was told that the log ends before the offset, the append happened later. The
+// search would find the same by itself, but would first try the append before each such
+// end, which takes exponential time.
 func (w window) begun() map[uint64]int64 {
 	begun := map[uint64]int64{}
 	for _, o := range w.operations {
@@ -125,8 +125,8 @@ func (w window) begun() map[uint64]int64 {
 	return begun
 }
 
-// explain describes where the longest order that was found ends, and what cannot
-// follow it.
+// explain describes where the longest order that was found ends, and the operations that
+// cannot follow it.
 func explain(history []porcupine.Operation, orders [][]int) string {
 	var order []int
 	for _, other := range orders {
@@ -148,7 +148,7 @@ func explain(history []porcupine.Operation, orders [][]int) string {
 	}
 	slices.SortFunc(left, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
 	var text strings.Builder
-	fmt.Fprintf(&text, "no order explains the history: before offset %d none of these can be the next operation", state.(log).next()) //nolint:forcetypeassert // it is the model's
+	fmt.Fprintf(&text, "no order explains the history: before offset %d none of these can be the next operation", state.(log).next()) //nolint:forcetypeassert // the model has no other state
 	for _, o := range left[:min(len(left), 4)] {
 		until := strconv.FormatInt(o.Return/moments, 10)
 		if o.Return == unknown {

@@ -26,7 +26,7 @@ func newSystem(seed uint64, lost float64) *system {
 	return &system{Recorder: NewRecorder(), chance: rand.New(rand.NewPCG(seed, 0)), epoch: "A", lost: lost}
 }
 
-// run lets clients do a number of operations, of which up to 20 are under way.
+// run lets clients do a number of operations, of which up to 20 run at a time.
 func (s *system) run(operations int) {
 	for range operations {
 		s.begin()
@@ -222,11 +222,11 @@ func TestFaultsAreRejected(t *testing.T) {
 			r.Read().Return("A", 4, "d")
 			r.Append("d", "").Return("A", 4, false)
 		}, "invented"},
-		{"record without a key is there twice", func(r *Recorder) {
+		{"record without a key is stored twice", func(r *Recorder) {
 			r.Append("d", "")
 			r.Read().Return("A", 4, "d", "d")
 		}, "twice"},
-		{"acknowledged record is there twice", func(r *Recorder) {
+		{"acknowledged record is stored twice", func(r *Recorder) {
 			r.Append("d", "").Return("A", 4, false)
 			r.Read().Return("A", 4, "d", "d")
 		}, "twice"},
@@ -338,7 +338,7 @@ func TestFaultsAreRejected(t *testing.T) {
 	}
 }
 
-// What a recorder knew at an event is what clients had been told until then.
+// A recorder until an event knows only the answers that clients had received by then.
 func TestUntil(t *testing.T) {
 	t.Parallel()
 	r := NewRecorder()
@@ -354,10 +354,10 @@ func TestUntil(t *testing.T) {
 		ok    bool
 	}{
 		"what was not acknowledged may be lost":    {event, 2, true},
-		"what was not acknowledged may be there":   {event, 3, true},
+		"what was not acknowledged may be stored":  {event, 3, true},
 		"what was acknowledged is not lost":        {event, 1, false},
 		"what was acknowledged later is not there": {event, 4, false},
-		"all may be there":                         {r.Now(), 4, true},
+		"all may be stored":                        {r.Now(), 4, true},
 		"all was acknowledged":                     {r.Now(), 3, false},
 	} {
 		past := r.Until(test.event)

@@ -1,6 +1,6 @@
-// Package linear checks recorded histories of a chat log: whether one order of
-// all operations exists that explains every answer. Tests and simulations record
-// with a [Recorder] what clients send and what they are told:
+// Package linear checks recorded histories of a chat log. It searches for one order of
+// all operations that explains every answer. Tests and simulations use a [Recorder] to
+// record what clients send and which answers they get:
 //
 //	r := linear.NewRecorder()
 //	send := r.Append("hello", "user1/key")       // just before the request

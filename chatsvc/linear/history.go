@@ -7,23 +7,23 @@ import (
 	"slices"
 )
 
-// operation is a step with the events between which it happens.
+// operation is a step that happens between two events.
 type operation struct {
 	step
 
 	call, answer int64
 }
 
-// epoch is a part of the history: what happened under one epoch.
+// epoch is the part of the history that has one epoch.
 type epoch struct {
 	name       string
-	first      int64       // event at which a client heard of it
+	first      int64       // the event at which a client first received its name
 	base       uint64      // offset of the first record that was appended under it
-	operations []operation // on records from base on
-	end        uint64      // all of them are below
+	operations []operation // on offsets from base on
+	end        uint64      // no known offset is as large
 }
 
-// group is all appends of one record, in the order in which they began.
+// group holds all appends of one record, in the order in which they began.
 type group []*Append
 
 // history is a recorded history in the model's terms.
@@ -32,9 +32,9 @@ type history struct {
 
 	groups   []group
 	byRecord map[string]group
-	places   map[string][]place // of a record, where it was read
+	places   map[string][]place // the places at which each record was read
 	epochs   map[string]*epoch
-	problems []string // found on the way
+	problems []string // problems found so far
 }
 
 func newHistory(r *Recorder) *history {
@@ -74,8 +74,8 @@ func (h *history) collectGroups() {
 	}
 }
 
-// collectEpochs finds the epochs, and where appends of each begin: in the first one
-// at 1, in another one at the first acknowledged append.
+// collectEpochs finds the epochs and the first offset that was appended in each: 1 in the
+// first epoch, and that of the first acknowledged append in a later one.
 func (h *history) collectEpochs() {
 	epochOf := func(p place, at int64) *epoch {
 		e := h.epochs[p.epoch]
@@ -115,7 +115,7 @@ func (h *history) collectEpochs() {
 	}
 }
 
-// inOrder returns the epochs in the order in which clients heard of them.
+// inOrder returns the epochs in the order in which clients first received their names.
 func (h *history) inOrder() []*epoch {
 	return slices.SortedFunc(maps.Values(h.epochs), func(a, b *epoch) int { return cmp.Compare(a.first, b.first) })
 }
@@ -148,10 +148,9 @@ func (h *history) placeGroup(g group) {
 	}
 }
 
-// placeAppend adds the append that has stored the record of a group at p: one that
-// was acknowledged, or else the first one that may have done it. The others have
-// found it there, which is the case for ever from some moment on: it suffices to see
-// it at the last moment that is possible.
+// placeAppend adds the append that stored the record of a group at p: an acknowledged
+// one, or else the first one that may have stored it. The other appends found the record
+// at p. A record stays at its place, so it suffices that each of them sees it at its end.
 func (h *history) placeAppend(g group, p place) {
 	var stored, maybe int
 	begin := int64(unknown)
@@ -177,8 +176,8 @@ func (h *history) placeAppend(g group, p place) {
 	}
 }
 
-// withinWindow reports whether all appends of a group fall into the time in which
-// the log remembers their key. One that was not answered may happen at any time.
+// withinWindow reports whether all appends of a group are within the time for which the
+// log remembers their key. An append without an answer may happen at any time.
 func (h *history) withinWindow(g group) bool {
 	until := g[0].called
 	for _, a := range g {
@@ -194,7 +193,7 @@ func (h *history) withinWindow(g group) bool {
 	return until.Sub(g[0].called) <= KeyWindow
 }
 
-// placeSightings adds what was read, each record at the first moment, and the ends.
+// placeSightings adds the first sighting of each record at each place, and the ends.
 func (h *history) placeSightings() {
 	for p, seen := range h.seen {
 		for _, s := range seen {
@@ -216,8 +215,9 @@ func (h *history) placeSightings() {
 	}
 }
 
-// decisiveEnds returns two of all operations that were told the same end: the first
-// answer and the last call. Between them the others are certain.
+// decisiveEnds returns two of all operations that were told the same end: the one with
+// the first answer and the one with the last call. If an order explains these two, it
+// explains the others, too.
 func (h *history) decisiveEnds() (decisive []end) {
 	at := map[place][]end{}
 	for _, e := range h.ends {
@@ -236,9 +236,9 @@ func (h *history) decisiveEnds() (decisive []end) {
 	return decisive
 }
 
-// fillHoles lets appends whose records nobody has seen account for offsets that
-// nobody has seen. Both are in order: if there is a way at all, the first hole can
-// be left to the append that began first.
+// fillHoles assigns appends whose records nobody has seen to offsets that nobody has
+// seen. It takes both in order: if any assignment is possible, then one in which the
+// first offset gets the append that began first is possible, too.
 func (h *history) fillHoles() {
 	var fillers []group
 	for _, g := range h.groups {

@@ -11,20 +11,20 @@ import (
 type kind int
 
 const (
-	begins   kind = iota // the window begins: all of the windows before it has happened
+	begins   kind = iota // the window begins: all operations of earlier windows have happened
 	appends              // the record becomes the next one, at its offset
 	observes             // the record is at its offset
 	ends                 // the offset is that of the next record
 )
 
-// step is an operation of the model.
+// step is one operation of the model.
 type step struct {
 	kind   kind
 	offset uint64
 	record string
 }
 
-// String describes the step in a message about it.
+// String describes the step for an error message.
 func (s step) String() string {
 	switch s.kind {
 	case begins:
@@ -42,12 +42,12 @@ func (s step) String() string {
 type log struct {
 	begun   bool
 	base    uint64
-	records []string // the first has the offset base; never changed, but replaced
+	records []string // the first one has the offset base; the slice is replaced, never changed
 }
 
 func (l log) next() uint64 { return l.base + uint64(len(l.records)) }
 
-// take returns the log after a step, and whether the step is possible.
+// take returns the log after a step, and reports whether the step is possible.
 func (l log) take(s step) (log, bool) {
 	switch {
 	case s.kind == begins:
@@ -67,7 +67,7 @@ func (l log) take(s step) (log, bool) {
 	}
 }
 
-// model returns the log as porcupine wants it.
+// model returns the log as a model for porcupine.
 func model() porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return log{} },

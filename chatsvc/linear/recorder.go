@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// KeyWindow is how long a log remembers the key of an append at least.
+// KeyWindow is the shortest time for which a log remembers the key of an append.
 const KeyWindow = 2 * time.Minute
 
 // unknown is the time of an answer that nobody has received.
@@ -20,7 +20,7 @@ type Recorder struct {
 	now     int64      // number of the last event
 	last    time.Time  // of that event
 	appends []*Append
-	seen    map[place][]sighting // who read what first: one for each record at a place
+	seen    map[place][]sighting // the first sighting of each record at each place
 	ends    []end
 }
 
@@ -60,24 +60,24 @@ func (r *Recorder) Now() int64 {
 	return r.now
 }
 
-// Append is a send. Its outcome is unknown until Return or Refuse is called; at
-// most one of them is, once.
+// Append is a send. Its outcome is unknown until Return or Refuse is called. At most one
+// of them may be called, and only once.
 type Append struct {
 	r           *Recorder
 	record, key string
 
 	call    int64
 	called  time.Time
-	answer  int64 // unknown until there is one
+	answer  int64 // unknown until the answer arrives
 	settled time.Time
 	refused bool
-	repeat  bool // the answer says that the key was known
+	repeat  bool // the answer was marked as a duplicate
 	place   place
 }
 
-// Append begins an append. Two appends with the same record must have the same
-// key, which names the user too: a record that is read tells by itself which one
-// it is. An empty key is none.
+// Append begins an append. Appends with the same record must have the same key, which
+// also names the user, because a record that was read is identified only by its content.
+// An empty key means no key.
 func (r *Recorder) Append(record, key string) *Append {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,8 +97,8 @@ func (a *Append) Return(epoch string, offset uint64, duplicate bool) {
 	a.place = place{epoch, offset}
 }
 
-// Refuse records that the append was answered with an error that excludes that
-// the record is stored, as for a record that is not valid.
+// Refuse records that the append got an error which means that the record was not stored,
+// for example because it is not valid.
 func (a *Append) Refuse() {
 	a.r.mu.Lock()
 	defer a.r.mu.Unlock()
@@ -133,9 +133,8 @@ func (rd *Read) Return(epoch string, from uint64, records ...string) {
 	}
 }
 
-// End records that next was the offset after the last record of the log at some
-// moment since the read began. A server that may lag behind others does not tell
-// that.
+// End records that next was the offset after the last record of the log at some moment
+// since the read began. Do not call it for a server that may lag behind others.
 func (rd *Read) End(epoch string, next uint64) {
 	r := rd.r
 	r.mu.Lock()
@@ -143,9 +142,9 @@ func (rd *Read) End(epoch string, next uint64) {
 	r.ends = append(r.ends, end{place{epoch, next}, rd.call, r.tick()})
 }
 
-// Until returns a recorder with what had happened until an event, as if all
-// clients had lost their connections then: an append that was not answered has
-// an unknown outcome. Operations of r that are under way do not reach it.
+// Until returns a recorder with everything that had happened until an event, as if all
+// clients had lost their connections at that moment: an append without an answer has an
+// unknown outcome. Operations of r that end later do not change it.
 func (r *Recorder) Until(event int64) *Recorder {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Batches of several writers keep their own order, with keys and without, and what is
-// refused or known already refuses nothing else. Logs that take no batches pass.
+// Batches of several writers keep their own order, with keys and without. A record that
+// is refused or a duplicate does not affect the others. Logs without batches pass.
 func testBatches(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	const writers, batches, size = 4, 5, 40
 	open := newLog(t, chatsvc.Retention{})

@@ -14,7 +14,7 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// conversation is two replicas that share a log.
+// conversation holds two replicas that share a log.
 type conversation struct {
 	open     Opener
 	options  []chatsvc.Option
@@ -110,7 +110,7 @@ func (r replica) send(tb testing.TB, content, key string) sent {
 	return sent{offset, call.ResponseHeader().Get(chatsvc.HeaderDuplicate) == "true"}
 }
 
-// subscription is a stream, and where its server says that it is.
+// subscription is a stream and its position as the server reports it.
 type subscription struct {
 	tb      testing.TB
 	stream  *connect.ServerStreamForClient[chatpb.ChatMessages]
@@ -138,7 +138,7 @@ func (r replica) subscribe(tb testing.TB, header ...string) *subscription {
 	return s
 }
 
-// resume opens a stream where the subscription s was.
+// resume opens a stream at the position of the subscription s.
 func (r replica) resume(s *subscription) *subscription {
 	s.tb.Helper()
 	return r.subscribe(s.tb, chatsvc.HeaderOffset, strconv.FormatUint(s.next, 10), chatsvc.HeaderEpoch, s.epoch)
@@ -159,7 +159,7 @@ func (s *subscription) record() string {
 	return content
 }
 
-// leave ends the stream, with what has come but was not looked at.
+// leave ends the stream, and drops the messages that were not read yet.
 func (s *subscription) leave() {
 	s.cancel()
 	_ = s.stream.Close()

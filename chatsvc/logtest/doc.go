@@ -1,3 +1,2 @@
-// Package logtest tests implementations of [chatsvc.Log], and what a service
-// makes of them.
+// Package logtest tests implementations of [chatsvc.Log], and services that use them.
 package logtest

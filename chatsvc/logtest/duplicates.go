@@ -34,8 +34,8 @@ func testDuplicates(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Ope
 	}
 }
 
-// Of racing appends with one key one is stored, and all learn its offset, among
-// others that have keys of their own or none.
+// Of racing appends with one key, one is stored and all get its offset. Other appends
+// with other keys or without keys run at the same time.
 func testRacingDuplicates(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	const rounds, racers = 20, 32
 	open := newLog(t, chatsvc.Retention{})

@@ -42,7 +42,7 @@ func contentOf(tb testing.TB, record []byte) string {
 	return string(messages.GetMessages()[0].GetContent())
 }
 
-// add appends a message and fails the test if the log does not take it.
+// add appends a message, and fails the test if the append fails.
 func add(tb testing.TB, log chatsvc.Log, content, key string) chatsvc.Appended {
 	tb.Helper()
 	got, err := log.Append(tb.Context(), record(tb, content), key)

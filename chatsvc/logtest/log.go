@@ -12,13 +12,13 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Opener opens one log. Called again it opens the same one once more: for
-// another replica, or anew after all that it returned have been closed.
+// Opener opens one log. Each further call opens the same log again: for another replica,
+// or after all earlier ones have been closed.
 type Opener func(tb testing.TB) (log chatsvc.Log, closeLog func())
 
-// Log tests what the documentation of [chatsvc.Log] promises. Each call of
-// newLog returns the opener of another, empty log that retains at least what r
-// says. Calls of one opener are replicas that share the log.
+// Log tests the promises in the documentation of [chatsvc.Log]. Each call of newLog
+// returns the opener of another, empty log that retains at least what r says. Calls of
+// one opener are replicas that share the log.
 func Log(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, func(testing.TB, chatsvc.Retention) Opener){
@@ -47,7 +47,7 @@ func Log(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener) {
 	}
 }
 
-// Writers of all replicas get one order, which all followers see, whole.
+// The records of writers at all replicas get one order, and each follower sees all of it.
 func testOrder(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	const writers, each = 8, 100
 	open := newLog(t, chatsvc.Retention{})
@@ -128,7 +128,7 @@ func testFollowFrom(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Ope
 	}
 }
 
-// Who follows from the next offset gets what comes, and nothing else.
+// A follower from the next offset gets only later records.
 func testFollowLive(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	open := newLog(t, chatsvc.Retention{})
 	log, other := opened(t, open), opened(t, open)
@@ -146,7 +146,7 @@ func testFollowLive(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Ope
 	}
 }
 
-// What fits is retained; what does not is gone in the end, oldest first.
+// Records that fit are retained. The others are removed in the end, oldest first.
 func testRetention(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	for name, retention := range map[string]chatsvc.Retention{
 		"messages": {Messages: 10},
@@ -172,7 +172,7 @@ func testRetention(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Open
 	}
 }
 
-// A burst does not outrun who follows, however little is retained.
+// A burst of appends does not overtake a follower, however little is retained.
 func testBurst(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	log := opened(t, newLog(t, chatsvc.Retention{Messages: 1}))
 	stateOf(t, log)
@@ -239,7 +239,7 @@ func testCancel(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener)
 	}
 }
 
-// Records of all sizes come back as they were, the largest too.
+// Records of all sizes are read as they were stored, also the largest.
 func testSizes(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	log := opened(t, newLog(t, chatsvc.Retention{}))
 	sizes := []int{0, 1, 100, 4 << 10, 64 << 10, 1 << 20, chatsvc.MaxContentCeiling}
@@ -253,8 +253,8 @@ func testSizes(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) 
 	}
 }
 
-// What was acknowledged is there when the log is opened anew, keys and epoch
-// too.
+// Acknowledged records, their keys and the epoch are still there after the log was
+// reopened.
 func testReopen(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	open := newLog(t, chatsvc.Retention{})
 	log, closeLog := open(t)

@@ -12,7 +12,7 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Reads return just the records that were asked for, in chunks within the bound.
+// Reads return exactly the requested records, in chunks within the bound.
 func testRead(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	open := newLog(t, chatsvc.Retention{})
 	log, other := opened(t, open), opened(t, open)
@@ -68,8 +68,8 @@ func testRead(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	}
 }
 
-// What is read while senders and the retention are at work is a part of one order:
-// each record the one that was acknowledged with its offset.
+// Reads that run beside senders and the retention return parts of one order: each record
+// is the one that was acknowledged with its offset.
 func testReadWhileTrimming(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	const writers, each = 4, 1000
 	log := opened(t, newLog(t, chatsvc.Retention{Messages: 100}))
@@ -163,7 +163,7 @@ func testLastBytes(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Open
 	}
 }
 
-// ReadByFollow returns what the log's own Read does.
+// ReadByFollow returns the same as the log's own Read.
 func testReadByFollow(t *testing.T, newLog func(testing.TB, chatsvc.Retention) Opener) {
 	log := opened(t, newLog(t, chatsvc.Retention{}))
 	for n := range 50 {

@@ -12,10 +12,9 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Resume tests what clients are promised about offsets, epochs and
-// idempotency keys, over HTTP, with replicas and restarts of the service. Each
-// call of newLog returns the opener of another, empty log that retains at least
-// what r says.
+// Resume tests the service's promises about offsets, epochs and idempotency keys, over
+// HTTP, with replicas and restarts of the service. Each call of newLog returns the opener
+// of another, empty log that retains at least what r says.
 func Resume(t *testing.T, newLog func(tb testing.TB, r chatsvc.Retention) Opener) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, *conversation){
@@ -86,8 +85,8 @@ func testEveryRecordOnce(t *testing.T, c *conversation) {
 	}
 }
 
-// Of ten messages the last five are retained. A subscriber sees by the answer
-// what is gone: also on a replica that was started later.
+// Of ten messages the last five are retained. The answer tells a subscriber which ones
+// are gone, also on a replica that was started later.
 func testAnswers(t *testing.T, c *conversation) {
 	const first, next = 6, 11
 	early := c.replicas[0].subscribe(t)
@@ -105,7 +104,7 @@ func testAnswers(t *testing.T, c *conversation) {
 		first               uint64
 	}{
 		{"two are gone", "4", early.epoch, first},
-		{"the last one that is there", "10", early.epoch, 10},
+		{"the last one", "10", early.epoch, 10},
 		{"the next one", "11", early.epoch, next},
 		{"one that nobody has stored", "12", early.epoch, first},
 		{"another epoch", "10", "ANOTHER", first},
@@ -134,8 +133,8 @@ func testAnswers(t *testing.T, c *conversation) {
 	}
 }
 
-// A send that is repeated answers the first one's offset: at once, through
-// another replica, and after a restart.
+// A repeated send gets the offset of the first one: at once, through another replica, and
+// after a restart.
 func testKeyAgain(t *testing.T, c *conversation) {
 	c.replicas[0].send(t, "something else", "")
 	first := c.replicas[0].send(t, "once", "key")
@@ -167,14 +166,13 @@ func testKeyAgain(t *testing.T, c *conversation) {
 	}
 }
 
-// A key is known for as long as the window, also if its message is retained no
-// longer.
+// A key is known for the whole window, even if its message is no longer retained.
 func testKeyOfGone(t *testing.T, c *conversation) {
 	first := c.replicas[0].send(t, "gone", "key")
 	for n := range 10 {
 		c.replicas[1].send(t, fmt.Sprint(n), "")
 	}
-	c.replicas[0].send(t, "the last", "") // who subscribes to it now has read all before
+	c.replicas[0].send(t, "the last", "") // a subscriber that gets it has read all earlier ones
 	sub := c.replicas[0].subscribe(t)
 	sub.leave()
 	if sub.next <= first.offset {
@@ -222,8 +220,8 @@ func testKeyRace(t *testing.T, c *conversation) {
 	}
 }
 
-// Between records that are read from the log and those in memory there is no gap, no
-// duplicate and no other order, wherever and whenever a subscriber begins.
+// Records from the log are followed by those in memory without a gap, a duplicate or a
+// change of order, wherever and whenever a subscriber begins.
 func testColdMeetsHot(t *testing.T, c *conversation) {
 	const senders, each, subscribers = 3, 300, 8
 	content := func(sender, n int) string {
@@ -280,7 +278,8 @@ func testColdMeetsHot(t *testing.T, c *conversation) {
 	}
 }
 
-// A stream ends before the record that was asked for, and tells which one that is.
+// A stream ends before the record that the request names, and the response names that
+// record.
 func testUntil(t *testing.T, c *conversation) {
 	for n := 1; n <= 10; n++ {
 		c.replicas[n%2].send(t, fmt.Sprint(n), "")

@@ -1,4 +1,4 @@
-// Package nosecret searches what programs log for the passwords that this repository's
+// Package nosecret searches the logs of programs for the passwords that this repository's
 // tests use.
 package nosecret
 
@@ -10,12 +10,11 @@ import (
 	"testing"
 )
 
-// Secrets are passwords, in the forms in which they travel, and the beginnings of what
-// is as secret: parts of the base64 of names of all lengths with a password, a token, a
-// hash.
+// Secrets are the texts to search for: a password, the parts of its base64 form behind
+// user names of any length, other passwords, and the beginnings of tokens and hashes.
 var Secrets = []string{"qwerty", "cXdlcnR5", "F3ZXJ0e", "d2VydHk", "s3cr3t", "wr0ng", "sct_", "$argon2id$"}
 
-// Check fails a test if a secret is in what was logged.
+// Check fails a test if a secret is in log.
 func Check(tb testing.TB, log string) {
 	tb.Helper()
 	if found := find(log); found != "" {
@@ -23,7 +22,7 @@ func Check(tb testing.TB, log string) {
 	}
 }
 
-// find returns a secret in a text with what stands around it, or nothing.
+// find returns a secret in a text with the text around it, or the empty string.
 func find(text string) string {
 	for _, secret := range Secrets {
 		if at := strings.Index(text, secret); at >= 0 {

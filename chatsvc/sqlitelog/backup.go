@@ -32,7 +32,7 @@ func Backup(ctx context.Context, dir, file string, progress Progress) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work) //nolint:errcheck // what is left has a telling name
+	defer os.RemoveAll(work) //nolint:errcheck // a file that is left has a clear name
 	path := filepath.Join(work, DatabaseFile)
 	err = watchSize(path, r.size(), progress, func() error {
 		r.conn.conn.SetInterrupt(ctx.Done())

@@ -26,7 +26,7 @@ type Checked struct {
 	// Problems are the faults that SQLite finds in its file, and the signs that
 	// acknowledged messages are missing.
 	Problems []string
-	// HasEvidence tells whether the directory has a record of the last acknowledged
+	// HasEvidence reports whether the directory has a record of the last acknowledged
 	// message. Without it, a server that opens the directory begins another epoch,
 	// because it may be a copy.
 	HasEvidence bool

@@ -14,8 +14,8 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// A read that began before Close opens no connection after it: SQLite's files would
-// be there again, and stay open.
+// A read that began before Close opens no connection after it. Otherwise SQLite's files
+// would exist again, and stay open.
 func TestReadersStayClosed(t *testing.T) {
 	t.Parallel()
 	log := openLog(t, t.TempDir(), Options{})
@@ -56,7 +56,7 @@ func TestCloseWhileAnotherProcessReads(t *testing.T) {
 			if err := log.Close(); err != nil {
 				t.Errorf("close: %v", err)
 			}
-			m.bootID = "another" // what was not on the disk would be gone
+			m.bootID = "another" // data that was not on the disk would be lost
 			again := stateOf(t, openLog(t, dir, opts))
 			if again.Epoch != state.Epoch || again.Next != 20 {
 				t.Errorf("%+v after %+v", again, state)

@@ -30,14 +30,14 @@ type evidence struct {
 	Epoch    string `json:"epoch"`
 	Offset   uint64 `json:"offset"`   // of the last record that was acknowledged; 0: none
 	Checksum int64  `json:"checksum"` // of its row
-	// Interval tells that acknowledged records reach the disk later.
+	// Interval means that acknowledged records reach the disk later.
 	Interval bool `json:"interval"`
-	// Failed tells that a sync has failed: the content of the files may not be on
+	// Failed means that a sync has failed: the content of the files may not be on
 	// the disk.
 	Failed bool `json:"failed"`
-	// Empty tells that the retention had removed all records.
+	// Empty means that the retention had removed all records.
 	Empty bool `json:"empty,omitempty"`
-	// Closed tells that the log was closed with all its records on the disk.
+	// Closed means that the log was closed with all its records on the disk.
 	Closed bool         `json:"closed"`
 	Clock  clockReading `json:"clock"`
 

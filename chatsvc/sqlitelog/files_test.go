@@ -13,8 +13,8 @@ import (
 )
 
 // Another directory that takes the place of the log's belongs to the process that has
-// locked it: nothing is written there. When that process has ended, the log is what the
-// directory holds.
+// locked it: nothing is written there. When that process has ended, the log uses the
+// files in the directory.
 func TestDirectoryOfAnother(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -42,8 +42,8 @@ func TestDirectoryOfAnother(t *testing.T) {
 	}
 }
 
-// What is copied aside is what was found, also if an earlier process could not sync,
-// and all of it must be written to the disk first.
+// The copy of the files is the same as the files that were found, even if an earlier
+// process could not sync, and is written to the disk first.
 func TestAsideIsWhatWasFound(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -70,8 +70,8 @@ func damagedCopy(tb testing.TB, dir string, data []byte) string {
 	return to
 }
 
-// Whatever bit of a page's head is flipped, the messages of all other pages are served,
-// and so is the next one that is sent.
+// For each flipped bit in a page's head, the messages of all other pages are served, and
+// so is the next sent one.
 func TestFlippedHeads(t *testing.T) {
 	t.Parallel()
 	dir, data := logToDamage(t)

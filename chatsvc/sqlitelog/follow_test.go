@@ -11,9 +11,8 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Under a load in which a sync is always under way, the write-ahead log stays within
-// its bound. The disk is slow, so that half of the senders wait while it works for the
-// others.
+// Under a load in which a sync always runs, the write-ahead log stays within its bound.
+// The disk is slow, so that half of the senders wait while it works for the others.
 func TestWALIsBoundedUnderLoad(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -40,7 +39,7 @@ func TestWALIsBoundedUnderLoad(t *testing.T) {
 	}
 }
 
-// Those that follow a log get what comes after a batch that is larger than all that the
+// Followers of a log get the records after a batch that is larger than all that the
 // retention keeps.
 func TestLargeBatchIsFollowed(t *testing.T) {
 	t.Parallel()

@@ -22,7 +22,7 @@ type Reader struct {
 	conn        *readerConn
 	ev          evidence // the evidence when the reader was opened
 	hasEvidence bool
-	// hasDamagedEnd tells that the rows after the last message are damaged.
+	// hasDamagedEnd means that the rows after the last message are damaged.
 	hasDamagedEnd bool
 }
 

@@ -21,7 +21,7 @@ import (
 	"example.com/simplechat/chatsvc/nosecret"
 )
 
-// machine is what a log believes to run on.
+// machine is the machine that a log believes to run on.
 type machine struct {
 	bootID string
 	mono   atomic.Int64 // milliseconds
@@ -115,8 +115,8 @@ func contents(tb testing.TB, log *Log) map[uint64]string {
 	return got
 }
 
-// copyFiles copies the files of a directory into a new one, as they are: what a
-// process leaves that is killed.
+// copyFiles copies the files of a directory into a new one, as they are, like the files
+// of a killed process.
 func copyFiles(tb testing.TB, dir string) string {
 	tb.Helper()
 	to := tb.TempDir()
@@ -177,7 +177,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// What contradicts the evidence gets another epoch, after it was copied aside, and its
+// A database that contradicts the evidence is copied aside and gets another epoch. Its
 // records stay.
 func TestEvidence(t *testing.T) {
 	t.Parallel()
@@ -378,7 +378,7 @@ func TestCheckpointElsewhere(t *testing.T) {
 	}
 }
 
-// A start refuses what is not its own, and says what to do.
+// A start refuses foreign files, and says what to do.
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -419,7 +419,7 @@ func execute(t *testing.T, dir string, statements ...string) {
 	}
 }
 
-// A row that is not what was stored is left out, and hides nothing around it.
+// A row that differs from the stored one is left out, and hides nothing around it.
 func TestDamagedRow(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -525,8 +525,8 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
-// What the retention does not allow leaves the file, which becomes smaller, and a
-// lower retention counts from the next start.
+// Messages beyond the retention leave the file, which becomes smaller. A lower retention
+// applies from the next start on.
 func TestRetentionFreesTheDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -92,8 +92,8 @@ var damages = []struct {
 	{"cut", func(data []byte, at int, _ *rand.Rand) []byte { return data[:at] }, messages},
 }
 
-// Whatever is damaged, a repair invents nothing, brings back what is intact, and begins
-// another epoch exactly if acknowledged messages are missing.
+// For all kinds of damage, a repair invents nothing, restores all intact messages, and
+// begins another epoch exactly if acknowledged messages are missing.
 func TestRepairOfDamage(t *testing.T) {
 	t.Parallel()
 	dir, epoch := killedLog(t)
@@ -122,7 +122,7 @@ func TestRepairOfDamage(t *testing.T) {
 	}
 }
 
-// isRepaired repairs a directory and fails if the result is not what it must be.
+// isRepaired repairs a directory and fails if the result is wrong.
 func isRepaired(tb testing.TB, dir, epoch string, lost int) {
 	tb.Helper()
 	before := copyDir(tb, dir)
@@ -160,13 +160,13 @@ func isRepaired(tb testing.TB, dir, epoch string, lost int) {
 		}
 	}
 	if uint64(intact) != got.Messages {
-		tb.Errorf("%d messages are there, %d were found", intact, got.Messages)
+		tb.Errorf("%d messages are intact, %d were found", intact, got.Messages)
 	}
 	appendTo(tb, log, int(got.Next), int(got.Next)+1)
 	closeLog(tb, log)
 }
 
-// What was redacted or removed by the retention does not come back.
+// Messages that were redacted, or removed by the retention, are not restored.
 func TestRepairKeepsRedactions(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -197,7 +197,8 @@ func TestRepairKeepsRedactions(t *testing.T) {
 	isStored(t, all, 51, 111)
 }
 
-// Without evidence nobody knows what was acknowledged: the log begins another epoch.
+// Without evidence, the last acknowledged message is not known: the log begins another
+// epoch.
 func TestRepairOfACopy(t *testing.T) {
 	t.Parallel()
 	dir, epoch := killedLog(t)

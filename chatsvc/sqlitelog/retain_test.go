@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// The retention never believes a row that contradicts its neighbours: what it leaves
-// out is removed with the row behind it, never before.
+// The retention never believes a row that contradicts its neighbours: a row that it
+// leaves out is removed with the row after it, never before.
 func TestPlausibleRows(t *testing.T) {
 	t.Parallel()
 	rows := func(values ...int64) []edgeRow { // stored times and totals

@@ -17,7 +17,7 @@ const limitedDir = "SQLITELOG_TEST_LIMITED_DIR"
 
 // A file that may not grow, as with a quota, is a full disk for senders: they are told
 // that the message was not stored, it is not, and sends succeed once there is room. The
-// limit is that of a process, so the test runs in one of its own.
+// limit applies to a process, so the test runs in one of its own.
 func TestFileSizeLimit(t *testing.T) {
 	if dir := os.Getenv(limitedDir); dir != "" {
 		fillFile(t, dir)

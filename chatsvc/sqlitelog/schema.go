@@ -144,7 +144,7 @@ func create(conn *sqlite.Conn, epoch string) (err error) {
 		"COMMIT")
 }
 
-// checkSchema fails if the database is not a log of this version. isNew tells that it
+// checkSchema fails if the database is not a log of this version. isNew means that it
 // has no tables yet.
 func checkSchema(conn *sqlite.Conn) (isNew bool, err error) {
 	id, _, err := queryInt(conn, "PRAGMA application_id")

@@ -280,7 +280,7 @@ func TestImport(t *testing.T) {
 		t.Error("a gap of more than 65,536 messages was taken")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "chat.db")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("before the end the log is there: %v", err)
+		t.Errorf("the log exists before the end: %v", err)
 	}
 	if err := in.Finish(t.Context(), 65); err != nil {
 		t.Fatal(err)

@@ -25,8 +25,7 @@ func damageRow(tb testing.TB, dir, column string, offset uint64, value int64) {
 	}
 }
 
-// What a damaged row says of its size or its age neither removes intact messages nor
-// keeps old ones.
+// The size and the age in a damaged row neither remove intact messages nor keep old ones.
 func TestRetentionBelievesNoDamagedRow(t *testing.T) {
 	t.Parallel()
 	size := int64(len(newRecord("100")))

@@ -41,7 +41,7 @@ func walSize(tb testing.TB, dir string) int64 {
 	return is.Size()
 }
 
-// However much is read meanwhile, the write-ahead log is bounded.
+// The write-ahead log is bounded, even if others read all the time.
 func TestReadersDoNotPinTheWAL(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

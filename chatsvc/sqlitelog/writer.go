@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxCommit and maxCommitBytes bound what one transaction stores, apart from the rest of
+	// maxCommit and maxCommitBytes bound the size of one transaction, apart from the rest of
 	// the records that AppendOrdered was given.
 	maxCommit      = 4096
 	maxCommitBytes = 4 << 20
@@ -46,10 +46,10 @@ type writer struct {
 	clock       *clock
 	pendingSync *pendingSync // nil while no sync is under way
 	synced      chan error
-	first       edge // what is reported
-	floor       edge // what is stored
+	first       edge // of the records that are reported
+	floor       edge // of the records that are stored
 	rows        *scanner
-	// hasDamagedEnd tells that the rows after the last message are damaged.
+	// hasDamagedEnd means that the rows after the last message are damaged.
 	hasDamagedEnd bool
 	epochs        []epochStart
 	next          uint64

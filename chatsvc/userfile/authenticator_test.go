@@ -133,8 +133,8 @@ func TestTokens(t *testing.T) {
 	check(bearer(other), false)
 }
 
-// A reload ends what was removed or changed, and nothing else: a password that was
-// compared before is not compared again.
+// A reload ends the streams of removed or changed credentials, and no others: a password
+// that was compared before is not compared again.
 func TestReload(t *testing.T) {
 	t.Parallel()
 	path := newFile(t, "ada:x", "bob:y", "eve:z")
@@ -221,7 +221,7 @@ func TestWatch(t *testing.T) {
 		}
 		write(t, path, "eve:z")
 		if err := after("eve", "z"); err != nil {
-			t.Errorf("when it is there again: %v", err)
+			t.Errorf("when it exists again: %v", err)
 		}
 		secret := ""
 		editFile(t, path, func(e *Editor) (err error) { secret, err = e.AddToken("eve", "l"); return err })
@@ -404,7 +404,7 @@ func BenchmarkProvenLogin(b *testing.B) {
 	}
 }
 
-// What the first login of a user costs.
+// BenchmarkHash measures the first login of a user.
 func BenchmarkHash(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

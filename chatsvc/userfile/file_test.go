@@ -13,8 +13,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// What is wrong with a file is said with the place and the remedy, and without any
-// password.
+// The error for a bad file names the place and the remedy, and contains no password.
 func TestFilesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	hash := cheap(t, "x")

@@ -68,7 +68,7 @@ func basic(name, password string) http.Header {
 	return http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))}}
 }
 
-// content returns what is in a file.
+// content returns the content of a file.
 func content(tb testing.TB, path string) string {
 	tb.Helper()
 	data, err := os.ReadFile(path)

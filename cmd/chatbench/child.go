@@ -29,7 +29,7 @@ type child struct {
 const (
 	// childStart bounds the time until a server listens.
 	childStart = time.Minute
-	// childEnd is what it has to end in good order.
+	// childEnd is the time that it has to shut down.
 	childEnd = 30 * time.Second
 )
 
@@ -42,8 +42,8 @@ var (
 // anyPort lets the system choose the port.
 const anyPort = "127.0.0.1:0"
 
-// start starts the system, and returns when it listens. A simplechat keeps its
-// messages in dir if it writes to the disk, and gets more flags.
+// start starts the system, and returns when it listens. A simplechat keeps its messages
+// in dir if it writes to the disk. It gets the additional flags more.
 func (s system) start(ctx context.Context, simplechat, dir string, more ...string) (*child, error) {
 	c, err := s.launch(ctx, simplechat, dir, anyPort, more...)
 	if err != nil {
@@ -75,7 +75,7 @@ func (s system) launch(ctx context.Context, simplechat, dir, listen string, more
 		path, args = self, []string{"peer", s.peer}
 	}
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the program is named by the user
-	// Flags of simplechat that the environment sets would change what is measured.
+	// Flags of simplechat that the environment sets would change the results.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "SIMPLECHAT_") })
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -97,9 +97,9 @@ func (s system) launch(ctx context.Context, simplechat, dir, listen string, more
 	return c, nil
 }
 
-// relaunch starts the system where another one was, and returns when it listens. It tries
-// again when the address is in use: the system may have lent the port to a client in
-// between.
+// relaunch starts the system at the address of an earlier one, and returns when it
+// listens. It tries again if the address is in use, because the kernel may have given the
+// port to a client.
 func (s system) relaunch(ctx context.Context, simplechat, dir, listen string, more ...string) (*child, error) {
 	for deadline := time.Now().Add(childStart); ; bench.Wait(ctx, portTime) {
 		c, err := s.launch(ctx, simplechat, dir, listen, more...)
@@ -128,10 +128,10 @@ func (c *child) pid() int { return c.cmd.Process.Pid }
 // stop ends the process.
 func (c *child) stop() { _ = c.end(syscall.SIGTERM) }
 
-// end ends the process with a signal. The error says that it was killed, or did
-// not end in good order.
+// end ends the process with a signal. It returns an error if the process had to be killed
+// or reported an error.
 func (c *child) end(signal os.Signal) error {
-	_ = c.cmd.Process.Signal(signal) // an error is its end
+	_ = c.cmd.Process.Signal(signal) // an error means that it has ended
 	timer := time.AfterFunc(childEnd, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
 	return c.cmd.Wait()
@@ -168,7 +168,7 @@ func (c *child) firstMessage(ctx context.Context) (time.Duration, error) {
 func (c *child) attempt(ctx context.Context, w bench.Workload) (int64, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", c.addr)
 	if err != nil {
-		return 0, err // before a bench is made, which costs the starting server CPU
+		return 0, err // do not prepare a bench yet: that takes CPU from the starting server
 	}
 	_ = conn.Close()
 	return bench.New(w, c.addr, bench.DemoUser).FirstBatch(ctx)

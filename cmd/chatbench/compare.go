@@ -13,8 +13,8 @@ import (
 type compareCmd struct {
 	roundFlags
 
-	Only    []string `group:"load" placeholder:"LOAD" help:"Workloads to run, without it all: ${loads}."`
-	Systems []string `group:"server" placeholder:"SYSTEM" help:"What to measure beside simplechat, without it all: connect-go, grpc-go, nats, floor."`
+	Only    []string `group:"load" placeholder:"LOAD" help:"Workloads to run; the default is all: ${loads}."`
+	Systems []string `group:"server" placeholder:"SYSTEM" help:"Systems to measure beside simplechat; the default is all: connect-go, grpc-go, nats, floor."`
 	Out     string   `group:"report" type:"path" placeholder:"FILE.md" help:"Write the report there, and the plot beside it as FILE.svg."`
 }
 
@@ -28,8 +28,8 @@ func (c *compareCmd) Validate() error {
 	return c.check(c.Only, loads())
 }
 
-// Run measures, prints the table of ratios, and writes the report. It returns
-// an error if simplechat lost something.
+// Run measures, prints the table of ratios, and writes the report. It returns an error if
+// simplechat lost messages.
 func (c *compareCmd) Run(ctx context.Context, out *cli.Output) error {
 	cmp := c.plan()
 	plotFile := strings.TrimSuffix(c.Out, filepath.Ext(c.Out)) + ".svg"
@@ -45,7 +45,7 @@ func (c *compareCmd) Run(ctx context.Context, out *cli.Output) error {
 	return cmp.Faults(ours)
 }
 
-// plan chooses what to run.
+// plan chooses the workloads and systems.
 func (c *compareCmd) plan() *comparison {
 	cmp := c.choose(c.Only, loads())
 	for _, name := range systemNames {
@@ -56,7 +56,7 @@ func (c *compareCmd) plan() *comparison {
 	return cmp
 }
 
-// peersTable is what is printed.
+// peersTable is the printed part of the report.
 func (cmp *comparison) peersTable() string { return cmp.FaultList() + cmp.Caution() + cmp.Ratios() }
 
 // peersReport is the whole report.

@@ -97,7 +97,7 @@ func TestCompareReportsFaults(t *testing.T) {
 	}
 }
 
-// A server that dies is reported, with what it did before.
+// A server that dies is reported, with its results before that.
 func TestServerDies(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -93,7 +93,7 @@ func (s *faultyServer) deliver(message []byte) {
 // faultAt is the number of the message to which a faulty server does wrong.
 const faultAt = 5
 
-// mangleOne does wrong to one message, and hands on all others.
+// mangleOne mangles one message, and passes on all others.
 func mangleOne(wrong func(m []byte) [][]byte) func() func(int, []byte) [][]byte {
 	return func() func(int, []byte) [][]byte {
 		return func(n int, m []byte) [][]byte {
@@ -105,7 +105,7 @@ func mangleOne(wrong func(m []byte) [][]byte) func() func(int, []byte) [][]byte 
 	}
 }
 
-// A run finds what a server does wrong, says so first, and fails.
+// A run finds the faults of a server, reports them first, and fails.
 func TestFaultsAreFound(t *testing.T) {
 	t.Parallel()
 	gap := mangleOne(func([]byte) [][]byte { return nil })

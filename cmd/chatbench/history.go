@@ -15,7 +15,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
-// history is what a server stores before something is measured.
+// history is the messages that a server stores before a measurement.
 type history struct {
 	messages int
 	size     int // bytes of content
@@ -37,11 +37,11 @@ type scene struct {
 	results bench.History
 }
 
-// retainAll are the flags with which every simplechat keeps all that is stored.
+// retainAll are the flags with which every simplechat keeps all messages.
 var retainAll = []string{"--retain-messages", "0", "--retain-bytes", "1GiB"}
 
-// withHistory runs the load's scene. What fails there is a fault of the run, so
-// that the other runs are still reported.
+// withHistory runs the load's scene. An error is recorded as a fault of the run, so that
+// the other runs are still reported.
 func (cmp *comparison) withHistory(ctx context.Context, l load, name, dir string) (*bench.Result, error) {
 	s := &scene{load: l, path: cmp.server(name), dir: dir, system: systems[name]}
 	defer s.stop()
@@ -111,8 +111,8 @@ func freePort() (string, error) {
 	return listener.Addr().String(), listener.Close()
 }
 
-// measureLong measures starts with a long history, what one subscriber takes that
-// reads it, and what live subscribers notice of readers.
+// measureLong measures starts with a long history, the cost of one subscriber that reads
+// it, and the effect of such readers on live subscribers.
 func measureLong(ctx context.Context, s *scene) (*bench.Result, error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, err
@@ -148,11 +148,11 @@ func (s *scene) read(ctx context.Context, protocol string) (time.Duration, error
 	return bench.New(bench.Reading(protocol, 1, 1), s.child.addr, bench.DemoUser).Recall(ctx, s.load.history.messages)
 }
 
-// coldReaders is how many read the history beside live subscribers.
+// coldReaders is the number of readers of the history beside live subscribers.
 const coldReaders = 8
 
-// measureLive runs live subscribers alone, then beside readers who begin again when
-// they have read all.
+// measureLive runs live subscribers alone, then beside readers that begin again when they
+// have read all.
 func (s *scene) measureLive(ctx context.Context) (*bench.Result, error) {
 	live := s.load.workload
 	alone, err := bench.New(live, s.child.addr, bench.DemoUser).Execute(ctx)
@@ -215,7 +215,7 @@ func measureReconnect(ctx context.Context, s *scene) (*bench.Result, error) {
 	if s.results.Cold, err = s.crowd(ctx); err != nil {
 		return nil, fmt.Errorf("read after a start: %w", err)
 	}
-	return nil, nil //nolint:nilnil // all results are the scene's
+	return nil, nil //nolint:nilnil // all results are in the scene
 }
 
 // crowd has the load's subscribers read the history together.

@@ -17,7 +17,7 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
-// crowdFlags are those of commands with clients that come back.
+// crowdFlags are the flags of commands with clients that reconnect.
 type crowdFlags struct {
 	Server  string  `group:"server" type:"path" placeholder:"PATH" help:"simplechat to measure; without it, it is built from this module with go build."`
 	Clients int     `group:"crowd" short:"s" default:"10000" placeholder:"N" help:"Clients, each on a connection of its own (${default})."`
@@ -44,7 +44,7 @@ func (f *crowdFlags) prepare(ctx context.Context) (path, dir string, cleanup fun
 	return path, dir, cleanup, err
 }
 
-// config returns what clients do that speak gRPC.
+// config returns the configuration of a crowd that speaks gRPC.
 func (f *crowdFlags) config(addr string, resume bool) crowd.Config {
 	return crowd.Config{
 		Clients: f.Clients, Addr: addr, Resume: resume, User: bench.DemoUser.User, Password: bench.DemoUser.Password,
@@ -52,7 +52,7 @@ func (f *crowdFlags) config(addr string, resume bool) crowd.Config {
 	}
 }
 
-// gatherTime bounds the wait for all clients, or for what they are to get.
+// gatherTime bounds the wait for all clients, or for their messages.
 const gatherTime = 2 * time.Minute
 
 // publish sends until ctx is done, and returns a function that waits for the end.
@@ -78,8 +78,8 @@ func (c *jitterCmd) Validate() error {
 	return c.check()
 }
 
-// Run measures both systems, and prints the table. It fails if simplechat's clients
-// lost something or got something twice.
+// Run measures both systems, and prints the table. It fails if simplechat's clients lost
+// a message or got one twice.
 func (c *jitterCmd) Run(ctx context.Context, out *cli.Output) error {
 	path, _, cleanup, err := c.prepare(ctx)
 	if cleanup != nil {
@@ -140,10 +140,10 @@ func (c *jitterCmd) measure(ctx context.Context, path, name string) (crowd.Resul
 	if err := c.publish(sending, clients)(); err != nil {
 		return crowd.Result{}, err
 	}
-	if name == ours { // others miss some for ever
+	if name == ours { // clients of the others never get the missed ones
 		catching, enough := context.WithTimeout(ctx, gatherTime)
 		defer enough()
-		_ = clients.AwaitCaughtUp(catching) // what is missing is in the result
+		_ = clients.AwaitCaughtUp(catching) // missing messages are in the result
 	}
 	return clients.Result(), ctx.Err()
 }
@@ -157,8 +157,8 @@ type restartCmd struct {
 // Validate implements kong's hook.
 func (c *restartCmd) Validate() error { return c.check() }
 
-// Run restarts a server once, and prints how long clients took. It fails if one does
-// not return, lost something or got something twice.
+// Run restarts a server once, and prints how long the clients took to return. It fails if
+// a client does not return, lost a message or got one twice.
 func (c *restartCmd) Run(ctx context.Context, out *cli.Output) error {
 	path, dir, cleanup, err := c.prepare(ctx)
 	if cleanup != nil {
@@ -211,7 +211,7 @@ func (c *restartCmd) Run(ctx context.Context, out *cli.Output) error {
 	return nil
 }
 
-// again ends the server, and starts another one at its address.
+// again ends the server, and starts another one at the same address.
 func (c *restartCmd) again(ctx context.Context, system system, path, dir string, server *child, clients *crowd.Crowd) (*child, error) {
 	addr, signal := server.addr, syscall.SIGTERM
 	if c.Kill {

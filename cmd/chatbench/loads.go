@@ -15,7 +15,7 @@ type load struct {
 	name     string
 	workload bench.Workload
 	settle   time.Duration // rest before memory is measured
-	history  *history      // is stored before the workload is measured, see scene
+	history  *history      // the history to store before the measurement, see scene
 	disk     bool          // the disk is measured before and after each run
 	systems  []string      // that it runs on
 	figures  []string      // of the report, see figures
@@ -45,8 +45,8 @@ func loads() []load {
 				{Figure: report.CPU, Factor: 1. / 5, System: grpcGo},
 				{Figure: report.CPU, Factor: 1. / 4, System: natsCore},
 			}},
-		// 4,000/s do not show more than twice what core NATS delivers: it is the
-		// offered rate that ends there.
+		// 4,000/s cannot show more than twice the deliveries of core NATS, because the offered
+		// rate is the limit.
 		{name: "1000x8000", workload: bench.Crowd(1000, 8000), systems: []string{ours, grpcGo, natsCore},
 			figures: []string{report.Deliveries, report.CPU, report.P99},
 			goals: []report.Goal{
@@ -56,7 +56,7 @@ func loads() []load {
 		{name: load1000, workload: bench.Crowd(1000, 1000), systems: all,
 			figures: []string{report.Sends, report.P50, report.P99, report.CPU},
 			goals: []report.Goal{
-				{Figure: report.Sends, Least: true, Limit: 990}, // kept, but for the edges of the measurement
+				{Figure: report.Sends, Least: true, Limit: 990}, // the rate is kept, apart from the edges of the measurement
 				{Figure: report.P99, Factor: 1. / 5, System: grpcGo},
 			}},
 		{name: load200, workload: bench.Crowd(1000, 200), systems: all, figures: times,
@@ -84,8 +84,8 @@ func loads() []load {
 			goals:   []report.Goal{{Figure: report.Sends, Least: true, Factor: 1, System: connectGo}}},
 		{name: "image", workload: images(500), systems: chats, figures: []string{report.Peak, report.P99},
 			goals: []report.Goal{{Figure: report.Peak, Limit: 200 << 20}}},
-		// A hub with channels waits for a stuck subscriber, so peers would show
-		// nothing but their patience.
+		// A hub with channels waits for a stuck subscriber, so the peers would only show how
+		// long they wait.
 		{name: "stuck", workload: stuckCrowd(1000, 200), systems: []string{ours},
 			figures: []string{report.P50, report.P99},
 			goals:   []report.Goal{{Figure: report.P99, Factor: 1.5, Load: load200}}},
@@ -104,7 +104,7 @@ func images(subscribers int) bench.Workload {
 	return w
 }
 
-// title says what the load is.
+// title describes the load.
 func (l load) title() string {
 	w := l.workload
 	if l.history != nil {
@@ -141,7 +141,7 @@ func (l load) title() string {
 	return strings.Join(parts, ", ")
 }
 
-// shrunk is a load that takes no time.
+// shrunk returns a small version of the load for a quick run.
 func (l load) shrunk() load {
 	const few, slowly, small, short = 10, 50, 64 << 10, 500
 	if l.history != nil {

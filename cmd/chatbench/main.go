@@ -1,9 +1,9 @@
-// Command chatbench measures a SimpleChat server under load, and compares it
-// with its peers: the same chat over connect-go and grpc-go as one would write
-// it by the book, a core NATS server, and the floor, which is one write per
-// delivery. It also measures what it costs to keep messages on the disk instead
-// of in memory, what a server does with a long history, and what a few slow clients
-// cost the others, and how clients return that lost their connections.
+// Command chatbench measures a SimpleChat server under load, and compares it with its
+// peers: the same chat over connect-go and grpc-go in their usual style, a core NATS
+// server, and the floor, which is one write per delivery. It also measures the cost of
+// messages on the disk instead of in memory, a server with a long history, the cost of a
+// few slow clients to the others, and the return of clients that have lost their
+// connections.
 //
 //	chatbench run --addr 127.0.0.1:65002 --subscribers 1000 --rate 1000
 //	chatbench compare
@@ -14,14 +14,14 @@
 //	chatbench soak
 //	chatbench pipe --addr 127.0.0.1:65002
 //
-// Publishers send numbered messages that carry the time when they were due, so
-// that a run finds every message that was lost, came twice or came out of order,
-// and measures latency from when a message should have been sent. A run that
-// lost something says so first, and exits with 1.
+// Publishers send numbered messages that contain the time when they were due. So a run
+// finds every message that is lost, duplicate or out of order, and measures latency from
+// the time when a message should have been sent. A run that lost messages reports that
+// first, and exits with 1.
 //
-// The generator shares the machine with the server, so its wire path is bare:
-// frames by hand, one goroutine for each connection, and of a message nothing
-// is decoded but its number and time.
+// The generator shares the machine with the server, so its own work must be small: it
+// writes frames itself, uses one goroutine for each connection, and decodes only the
+// number and the time of a message.
 package main
 
 import (
@@ -39,7 +39,7 @@ import (
 func main() { cli.Main(run) }
 
 type commands struct {
-	Run     runCmd         `cmd:"" help:"Load a running server, and report what came of it."`
+	Run     runCmd         `cmd:"" help:"Load a running server, and report the results."`
 	Compare compareCmd     `cmd:"" help:"Run the same workloads on simplechat and on its peers, and report the ratios."`
 	Storage storageCmd     `cmd:"" help:"Run the same workloads on simplechat with its messages on the disk and in memory, measure it with a history of 2 million messages, and report what is required and what was reached."`
 	Slow    slowCmd        `cmd:"" help:"Measure what clients that close and reopen their windows cost the others, and report what is required and what was reached."`

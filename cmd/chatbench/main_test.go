@@ -32,8 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// chatbench runs the program in this process, and returns its exit code and
-// what it printed.
+// chatbench runs the program in this process, and returns its exit code and its output.
 func chatbench(tb testing.TB, args ...string) (code int, stdout, stderr string) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -43,8 +42,8 @@ func chatbench(tb testing.TB, args ...string) (code int, stdout, stderr string) 
 	return code, out.String(), problems.String()
 }
 
-// runLoad is "chatbench run" for a moment: four subscribers, and six senders at a
-// time. It returns the exit code, the result and what it printed to stderr.
+// runLoad is "chatbench run" for a moment: four subscribers, and six senders at a time.
+// It returns the exit code, the result and the text on stderr.
 func runLoad(tb testing.TB, addr string, args ...string) (int, bench.Result, string) {
 	tb.Helper()
 	args = append([]string{

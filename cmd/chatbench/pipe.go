@@ -54,7 +54,7 @@ func (c *pipeCmd) Run(ctx context.Context, out *cli.Output) error {
 		if err != nil {
 			return err
 		}
-		defer p.conn.Close() //nolint:errcheck // all is said by then
+		defer p.conn.Close() //nolint:errcheck // an error would come too late to matter
 		pipes[i] = p
 	}
 	for _, p := range pipes {
@@ -149,7 +149,7 @@ func (p *pipe) write() {
 	}
 }
 
-// stop ends the request after what was sent.
+// stop ends the request after the lines that were sent.
 func (p *pipe) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,9 +157,9 @@ func (p *pipe) stop() {
 	p.cond.Signal()
 }
 
-// read checks the answers: each line is stored behind the one before.
+// read checks the answers: each line is stored after the one before.
 func (p *pipe) read() error {
-	defer p.stop()       // the writer, which is told by p.ends or by the end of the connection
+	defer p.stop()       // ends the writer, which notices p.ends or the end of the connection
 	defer p.conn.Close() //nolint:errcheck // the writer stops then
 	from := bufio.NewReaderSize(p.conn, 64<<10)
 	res, err := http.ReadResponse(from, nil)

@@ -10,7 +10,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
-// The rate is that of messages which are stored.
+// The rate counts only stored messages.
 func TestPipe(t *testing.T) {
 	t.Parallel()
 	addr := newServer(t, wire.HTTP1)
@@ -25,7 +25,7 @@ func TestPipe(t *testing.T) {
 	})
 }
 
-// What the server gets wrong is an error.
+// Wrong answers of the server are errors.
 func TestPipeChecksAnswers(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]string{

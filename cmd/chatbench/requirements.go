@@ -9,7 +9,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/report"
 )
 
-// version is a simplechat: the names of its systems.
+// version holds the names of the systems of one version of simplechat.
 type version struct{ always, memory string }
 
 var (
@@ -17,11 +17,11 @@ var (
 	then = version{beforeAlways, beforeMemory}
 )
 
-// measured is how a figure of a version follows from the runs.
+// measured computes a figure of a version from the runs.
 type measured func(*comparison, version) report.Value
 
-// requirements are the rows of the storage report: what the log on the disk has to
-// reach.
+// requirements are the rows of the storage report: the requirements for the log on the
+// disk.
 func (cmp *comparison) requirements() []report.Requirement {
 	const mib = 1 << 20
 	var all []report.Requirement
@@ -46,18 +46,18 @@ func (cmp *comparison) requirements() []report.Requirement {
 	return all
 }
 
-// of is the median of a figure.
+// of returns the median of a figure.
 func (cmp *comparison) of(load, system, figure string) report.Value {
 	v, ok := cmp.Median(load, system, figure)
 	return report.Value{Number: v, Known: ok}
 }
 
-// withStored is a figure of the server that has a long history on its disk.
+// withStored returns a figure of the server with a long history on the disk.
 func withStored(figure string) measured {
 	return func(cmp *comparison, v version) report.Value { return cmp.of(loadHistory, v.always, figure) }
 }
 
-// overMemory is what a figure is of that in memory.
+// overMemory returns the ratio of a figure to the same figure in memory.
 func overMemory(load, figure string) measured {
 	return func(cmp *comparison, v version) report.Value {
 		disk, memory := cmp.of(load, v.always, figure), cmp.of(load, v.memory, figure)
@@ -65,7 +65,7 @@ func overMemory(load, figure string) measured {
 	}
 }
 
-// aboveMemory is how much larger a figure is than in memory.
+// aboveMemory returns the difference between a figure and the same figure in memory.
 func aboveMemory(load, figure string) measured {
 	return func(cmp *comparison, v version) report.Value {
 		disk, memory := cmp.of(load, v.always, figure), cmp.of(load, v.memory, figure)
@@ -73,7 +73,7 @@ func aboveMemory(load, figure string) measured {
 	}
 }
 
-// quotient is a figure divided by another one of the same load.
+// quotient returns a figure divided by another one of the same load.
 func quotient(load, figure, by string) measured {
 	return func(cmp *comparison, v version) report.Value {
 		one, other := cmp.of(load, v.always, figure), cmp.of(load, v.always, by)
@@ -91,7 +91,7 @@ func binarySize(cmp *comparison, v version) report.Value {
 
 func fixed(limit float64) report.Value { return report.Value{Number: limit, Known: true} }
 
-// bareSyncs is a multiple of what a bare write and its sync take.
+// bareSyncs returns a multiple of the time for a bare write and its sync.
 func (cmp *comparison) bareSyncs(factor float64) report.Value {
 	median := bench.MedianTime(cmp.syncs)
 	return report.Value{Number: factor * float64(median), Known: median > 0}

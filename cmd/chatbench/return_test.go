@@ -51,7 +51,7 @@ func TestClientsReturn(t *testing.T) {
 	})
 }
 
-// What makes no sense is refused.
+// Flags that are not valid are refused.
 func TestReturnUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{

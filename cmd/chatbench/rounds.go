@@ -15,7 +15,7 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
-// roundFlags are those of commands that run workloads in rounds.
+// roundFlags are the flags of commands that run workloads in rounds.
 type roundFlags struct {
 	Server   string        `group:"server" type:"path" placeholder:"PATH" help:"simplechat to measure; without it, it is built from this module with go build."`
 	Rounds   int           `group:"load" default:"3" placeholder:"N" help:"Runs of each workload on each system, in alternation; the medians count (${default})."`
@@ -24,7 +24,8 @@ type roundFlags struct {
 	Quick    bool          `group:"load" help:"One short round with few subscribers: it shows that all works, not how fast."`
 }
 
-// check names what makes no sense, and loads in only that are not among all.
+// check returns an error for a flag that is not valid, or a load in only that is not
+// among all.
 func (f *roundFlags) check(only []string, all []load) error {
 	if f.Rounds < 1 || f.Duration <= 0 || f.Warmup < 0 {
 		return errors.New("--rounds and --duration must be positive, --warmup not negative")
@@ -37,7 +38,7 @@ func (f *roundFlags) check(only []string, all []load) error {
 	return nil
 }
 
-// comparison is a series of runs, and what they found.
+// comparison is a series of runs and their results.
 type comparison struct {
 	report.Comparison
 
@@ -45,12 +46,12 @@ type comparison struct {
 	planned []load
 	dir     string          // for simplechat, if it is built, and its data
 	version string          // simplechat's
-	syncs   []time.Duration // that the disk took
+	syncs   []time.Duration // times of single syncs on this disk
 
 	before, beforeVersion string // path and version of the older simplechat, if it is measured too
 }
 
-// choose returns a comparison under the loads that are named, or all.
+// choose returns a comparison with the loads that only names, or with all.
 func (f *roundFlags) choose(only []string, all []load) *comparison {
 	if f.Quick {
 		f.Rounds, f.Warmup, f.Duration = 1, quickTime/4, quickTime
@@ -74,8 +75,8 @@ func (f *roundFlags) choose(only []string, all []load) *comparison {
 	return cmp
 }
 
-// perform runs everything, prints the table, and writes the whole report if it has
-// a file.
+// perform runs everything, prints the table, and writes the whole report to file unless
+// that is empty.
 func (cmp *comparison) perform(ctx context.Context, out *cli.Output, table func() string, file string, text func() string) error {
 	defer func() { _ = os.RemoveAll(cmp.dir) }()
 	if err := cmp.prepare(ctx); err != nil {
@@ -96,7 +97,7 @@ func (cmp *comparison) perform(ctx context.Context, out *cli.Output, table func(
 	return nil
 }
 
-// prepare builds simplechat unless there is one, and asks for its version.
+// prepare builds simplechat unless a flag names one, and asks for its version.
 func (cmp *comparison) prepare(ctx context.Context) (err error) {
 	if cmp.dir, err = os.MkdirTemp("", "chatbench-"); err != nil {
 		return err
@@ -179,7 +180,7 @@ func (cmp *comparison) one(ctx context.Context, l load, name string, out *cli.Ou
 	return r, err
 }
 
-// measureDisk adds what the disk below dir takes to what is known of it.
+// measureDisk measures more syncs on the disk below dir.
 func (cmp *comparison) measureDisk(dir string) error {
 	times, err := bench.SyncTimes(dir)
 	cmp.syncs = append(cmp.syncs, times...)

@@ -30,16 +30,16 @@ type runCmd struct {
 	Subscribers int    `group:"crowd" short:"s" default:"1000" placeholder:"N" help:"Streams to open (${default})."`
 	Connections int    `group:"crowd" short:"c" placeholder:"N" help:"Connections that they share; one each unless set, and over HTTP/1.1."`
 	History     string `group:"crowd" enum:"end,all,replay" default:"end" placeholder:"WHERE" help:"end: only new messages; all: the retained history first; replay: as much of it as the server sends to clients that ask for no offset (${default})."`
-	Stuck       int    `group:"crowd" placeholder:"PERCENT" help:"Subscribers that stop to read after their first batch."`
+	Stuck       int    `group:"crowd" placeholder:"PERCENT" help:"Subscribers that stop reading after their first batch."`
 	Slow        int    `group:"crowd" placeholder:"PERCENT" help:"Subscribers that read slowly."`
-	SlowRate    int    `group:"crowd" default:"${slowRate}" placeholder:"BYTES" help:"What they read in a second, each connection (${default})."`
+	SlowRate    int    `group:"crowd" default:"${slowRate}" placeholder:"BYTES" help:"Bytes a second that each connection of these reads (${default})."`
 
 	Toggling   int           `group:"crowd" placeholder:"N" help:"Further subscribers that close and reopen their HTTP/2 windows again and again; they are counted apart."`
 	ToggleTime time.Duration `group:"crowd" default:"${toggleTime}" placeholder:"DURATION" help:"How long these windows stay closed, and then open (${default})."`
 
 	Publishers int           `group:"load" short:"p" default:"4" placeholder:"N" help:"Connections to send on (${default}); 0: subscribers stay idle."`
 	Window     int           `group:"load" short:"w" default:"60" placeholder:"N" help:"Sends in flight on each (${default}); over HTTP/1.1 each has a connection of its own."`
-	Rate       float64       `group:"load" short:"r" default:"0" placeholder:"N" help:"Messages a second to offer in all; 0: the next one when one is answered (${default})."`
+	Rate       float64       `group:"load" short:"r" default:"0" placeholder:"N" help:"Messages a second to offer in total; 0: send the next one when one is answered (${default})."`
 	Size       int           `group:"load" default:"100" placeholder:"BYTES" help:"Content of a message (${default})."`
 	Warmup     time.Duration `group:"load" default:"1s" placeholder:"DURATION" help:"Load that is not measured (${default})."`
 	Duration   time.Duration `group:"load" short:"d" default:"5s" placeholder:"DURATION" help:"Load that is measured (${default})."`

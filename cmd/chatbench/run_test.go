@@ -130,7 +130,7 @@ func TestSlowAndStuck(t *testing.T) {
 	}
 }
 
-// Who is cut for being slow is counted, and no fault either.
+// Slow subscribers that are cut are counted, and are not a fault.
 func TestSlowIsCut(t *testing.T) {
 	t.Parallel()
 	addr := newServer(t, wire.H2C, chatsvc.WithHotBytes(0), chatsvc.WithPendingBytes(1<<20), chatsvc.WithMaxContent(chatsvc.MaxContentCeiling))
@@ -143,7 +143,7 @@ func TestSlowIsCut(t *testing.T) {
 	}
 }
 
-// What the server refuses is reported with its reason, and is a failure.
+// Refused sends are reported with the reason, and are a failure.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	addr := newServer(t, wire.H2C)

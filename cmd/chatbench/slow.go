@@ -12,12 +12,12 @@ import (
 type slowCmd struct {
 	roundFlags
 
-	Only []string `group:"load" placeholder:"LOAD" help:"Workloads to run, without it all: ${slowLoads}. A ratio needs the one with +0, too."`
+	Only []string `group:"load" placeholder:"LOAD" help:"Workloads to run; the default is all: ${slowLoads}. A ratio needs the one with +0, too."`
 	Out  string   `group:"report" type:"path" placeholder:"FILE.md" help:"Write the report there."`
 }
 
 const (
-	// slowSmall and slowLarge are what the honest latency may be of that without
+	// slowSmall and slowLarge bound the latency of honest clients relative to that without
 	// toggling clients, in a small crowd and in a large one.
 	slowSmall, slowLarge = 1.3, 1.5
 	// Rates of messages a second.
@@ -50,8 +50,8 @@ func slowLoads() []load {
 // Validate implements kong's hook.
 func (c *slowCmd) Validate() error { return c.check(c.Only, slowLoads()) }
 
-// Run measures, prints the table, and writes the report. It returns an error if
-// an honest subscriber lost something.
+// Run measures, prints the table, and writes the report. It returns an error if an honest
+// subscriber lost messages.
 func (c *slowCmd) Run(ctx context.Context, out *cli.Output) error {
 	cmp := c.choose(c.Only, slowLoads())
 	cmp.Systems = []string{ours}
@@ -61,7 +61,7 @@ func (c *slowCmd) Run(ctx context.Context, out *cli.Output) error {
 	return cmp.Faults(ours)
 }
 
-// slowTable is what is printed.
+// slowTable is the printed part of the report.
 func (cmp *comparison) slowTable() string { return cmp.FaultList() + cmp.Caution() + cmp.Toggling() }
 
 // slowReport is the whole report.

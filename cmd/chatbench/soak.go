@@ -20,7 +20,7 @@ import (
 
 type soakCmd struct {
 	Server   string        `group:"server" type:"path" placeholder:"PATH" help:"simplechat to measure; without it, it is built from this module with go build."`
-	Retain   string        `group:"server" default:"64MiB" placeholder:"SIZE" help:"History that it keeps (${default}): so much that the load reaches it soon."`
+	Retain   string        `group:"server" default:"64MiB" placeholder:"SIZE" help:"History that it keeps (${default}), small enough that the load soon fills it."`
 	Restart  time.Duration `group:"server" default:"20m" placeholder:"DURATION" help:"Time between restarts, every other one by SIGKILL; 0 for none (${default})."`
 	Backup   time.Duration `group:"server" default:"10m" placeholder:"DURATION" help:"Time between backups; 0 for none (${default})."`
 	Clients  int           `group:"crowd" short:"s" default:"500" placeholder:"N" help:"Clients that resume, over all protocols (${default})."`
@@ -45,7 +45,7 @@ func (c *soakCmd) Validate() error {
 	return nil
 }
 
-// soakSpeeches are what the clients of a soak speak.
+// soakSpeeches are the protocols of a soak's clients.
 var soakSpeeches = []crowd.Speech{
 	{Protocol: wire.GRPC, Transport: wire.H2C}, {Protocol: wire.GRPCWeb, Transport: wire.HTTP1},
 	{Protocol: wire.Connect, Transport: wire.H2C}, {Protocol: wire.ConnectJSON, Transport: wire.HTTP1},
@@ -53,8 +53,8 @@ var soakSpeeches = []crowd.Speech{
 }
 
 // Run loads a server for a long time, and prints whether its memory, descriptors,
-// goroutines and files grow. It fails if a client lost something or got something
-// twice; what grows is in the table.
+// goroutines and files grow. It fails if a client lost a message or got one twice. Growth
+// is only reported in the table.
 func (c *soakCmd) Run(ctx context.Context, out *cli.Output) error {
 	dir, err := os.MkdirTemp("", "chatbench-")
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *soakCmd) Run(ctx context.Context, out *cli.Output) error {
 	return s.report(out, result)
 }
 
-// report prints and writes what came of a soak.
+// report prints and writes the results of a soak.
 func (s *soak) report(out *cli.Output, r crowd.Result) error {
 	text := fmt.Sprintf("%d messages to %d clients in %v: %d deliveries, %d lost, %d twice; %d connections were cut, %d restarts, %d backups, %d samples\n\n%s",
 		r.Messages, s.Clients, time.Since(s.began).Round(time.Second), r.Deliveries, r.Lost, r.Twice, r.Cuts, s.restarts, s.backed, len(s.sampler.trends[0].Hours), report.Trends(s.sampler.trends))
@@ -101,7 +101,7 @@ func (s *soak) report(out *cli.Output, r crowd.Result) error {
 		}
 	}
 	if s.Out != "" {
-		head := "# A server under mixed load for a long time\n\nWritten by `chatbench soak`. The error of a slope takes samples for independent, which they are not quite: it is too small.\n\n"
+		head := "# A server under mixed load for a long time\n\nWritten by `chatbench soak`. The error of a slope assumes independent samples. They are not quite independent, so the true error is larger.\n\n"
 		if err := os.WriteFile(s.Out, []byte(head+text), 0o644); err != nil { //nolint:gosec // a report is for everybody
 			return fmt.Errorf("report: %w", err)
 		}
@@ -116,7 +116,7 @@ func (s *soak) report(out *cli.Output, r crowd.Result) error {
 type soak struct {
 	*soakCmd
 
-	path, dir, backups string // of simplechat, its data, and copies of that
+	path, dir, backups string // paths of simplechat, its data, and backups
 	flags              []string
 	began              time.Time
 	sampler            *sampler
@@ -155,6 +155,6 @@ func (s *soak) perform(ctx context.Context) (crowd.Result, error) {
 	}
 	catching, enough2 := context.WithTimeout(ctx, gatherTime)
 	defer enough2()
-	_ = clients.AwaitCaughtUp(catching) // what is missing is in the result
+	_ = clients.AwaitCaughtUp(catching) // missing messages are in the result
 	return clients.Result(), ctx.Err()
 }

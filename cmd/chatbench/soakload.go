@@ -21,8 +21,8 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// every calls do again and again with a time between, until ctx is done or do fails.
-// A time of 0 is never.
+// every calls do repeatedly, with a pause of between, until ctx is done or do fails. With
+// a pause of 0 it never calls do.
 func every(ctx context.Context, between time.Duration, do func(context.Context) error) error {
 	if between == 0 {
 		return nil
@@ -37,7 +37,7 @@ func every(ctx context.Context, between time.Duration, do func(context.Context) 
 		}
 		if err := do(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil // the end of the load is none of its errors
+				return nil // the end of the load is not an error
 			}
 			return err
 		}
@@ -53,8 +53,8 @@ func sizeOf(n uint64) int {
 	return bench.SmallContent
 }
 
-// restart ends the server, every other time at once, and starts it again. It is not
-// stopped by the end of the load: clients still have to catch up.
+// restart ends the server, every other time with SIGKILL, and starts it again. The end of
+// the load does not interrupt it, because clients still have to catch up.
 func (s *soak) restart(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	signal := syscall.SIGTERM
@@ -85,8 +85,8 @@ func (s *soak) backup(ctx context.Context) error {
 	return nil
 }
 
-// readSlowly reads the whole history a little at a time, again and again. The server
-// may end the stream: retention overtakes it.
+// readSlowly reads the whole history a little at a time, again and again. The server may
+// end the stream when the next record is no longer retained.
 func readSlowly(ctx context.Context, addr string) error {
 	const piece, pause = 8 << 10, 200 * time.Millisecond
 	transport := &http.Transport{}
@@ -119,7 +119,7 @@ type sampler struct {
 	trends []*report.Trend
 }
 
-// Names of what is sampled.
+// Names of the sampled values.
 const (
 	sampleMemory     = "resident memory"
 	sampleFiles      = "open descriptors"
@@ -144,7 +144,7 @@ const sampleTime = 5 * time.Second
 
 var errMetrics = errors.New("the metrics are incomplete")
 
-// take takes a sample. While the server restarts there is none.
+// take takes a sample. It takes none while the server restarts.
 func (s *sampler) take(ctx context.Context) error {
 	values, err := s.metrics(ctx)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 type storageCmd struct {
 	roundFlags
 
-	Before string   `group:"server" type:"path" placeholder:"PATH" help:"Older simplechat to measure too, for the column \"before\"."`
-	Only   []string `group:"load" placeholder:"LOAD" help:"Workloads to run, without it all: ${storageLoads}."`
+	Before string   `group:"server" type:"path" placeholder:"PATH" help:"Older simplechat to measure, too, for the column \"before\"."`
+	Only   []string `group:"load" placeholder:"LOAD" help:"Workloads to run; the default is all: ${storageLoads}."`
 	Out    string   `group:"report" type:"path" placeholder:"FILE.md" help:"Write the report there."`
 }
 
@@ -76,8 +76,8 @@ func storageLoads() []load {
 	}
 }
 
-// Run measures, prints the table of requirements, and writes the report. It returns
-// an error if something was lost.
+// Run measures, prints the table of requirements, and writes the report. It returns an
+// error if messages were lost.
 func (c *storageCmd) Run(ctx context.Context, out *cli.Output) error {
 	cmp := c.plan()
 	if err := cmp.perform(ctx, out, cmp.storageTable, c.Out, cmp.storageReport); err != nil {
@@ -97,7 +97,7 @@ func (c *storageCmd) plan() *comparison {
 	return cmp
 }
 
-// storageTable is what is printed.
+// storageTable is the printed part of the report.
 func (cmp *comparison) storageTable() string {
 	return cmp.FaultList() + cmp.Caution() + report.Requirements(cmp.requirements(), cmp.Quick)
 }
@@ -123,13 +123,13 @@ func (cmp *comparison) storageReport() string {
 const storageNotes = "- gRPC over h2c; content of 100 bytes unless a workload says otherwise; subscribers on own connections, 4 connections to send " +
 	"with 60 sends in flight each unless a workload says otherwise; latency from when a message was due; CPU and memory are the server's process's\n" +
 	"- the write-ahead log is copied into the database (a checkpoint) each time that 4 MiB were added, which is every 500 single sends: " +
-	"those that meet one are among the slowest 0.2 %\n" +
+	"sends during one are among the slowest 0.2 %\n" +
 	"- a history is stored with `--retain-messages 0 --retain-bytes 1GiB`. The server is killed right after the last acknowledgement, " +
 	"and its successor is stopped. A start is the time from the execution to the first batch with a message at a subscriber without " +
 	"`Chat-Offset`, with the files in the system's cache; the subscriber connects until it succeeds\n" +
 	"- memory is resident: at rest a second after that subscriber left, then right after another one has read all as JSON over Connect; those " +
 	"who read all send `Chat-Offset: 1`\n" +
-	"- live subscribers: 1,000 at 1,000/s, alone and then beside 8 readers on one connection each, who begin again at the first message when " +
+	"- live subscribers: 1,000 at 1,000/s, alone and then beside 8 readers on one connection each, which begin again at the first message when " +
 	"they have read all\n" +
 	"- 10,000 clients reconnect on 100 connections and send `Chat-Offset: 1`; the time until all have all messages: hot on the server that was sent the " +
 	"messages, cold on one that was just started\n"

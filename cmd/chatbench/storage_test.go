@@ -15,9 +15,9 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
-// quickReport runs a quick comparison, and returns its report and what it printed. On
-// a machine so busy that nothing arrives within a run's half second a value is missing:
-// the comparison is then run again, two times at most.
+// quickReport runs a quick comparison, and returns its report and its output. On a
+// machine so busy that nothing arrives within a run's half second a value is missing: the
+// comparison is then run again, two times at most.
 func quickReport(t *testing.T, complete func(report string) error, args ...string) (report, stdout string) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "REPORT.md")

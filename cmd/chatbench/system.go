@@ -11,13 +11,13 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
-// system is a server that is compared.
+// system is a server of the comparison.
 type system struct {
 	protocol string
 	before   bool   // the older simplechat of --before
-	sync     string // of simplechat: its --sync, "" for --memory
-	peer     string // of the peer command, "" for simplechat
-	module   string // whose version says what it is
+	sync     string // --sync of simplechat, "" for --memory
+	peer     string // name for the peer command, "" for simplechat
+	module   string // the module whose version is reported
 }
 
 const (
@@ -28,7 +28,7 @@ const (
 	writeFloor = "floor"
 )
 
-// systemNames are the systems as the report has them.
+// systemNames are the names of the systems in the report.
 var systemNames = []string{ours, connectGo, grpcGo, natsCore, writeFloor}
 
 var systems = map[string]system{
@@ -59,7 +59,7 @@ func moduleVersion(path string) string {
 	return ""
 }
 
-// buildServer builds simplechat in dir, without what only debuggers read.
+// buildServer builds simplechat in dir, without debug information.
 func buildServer(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "simplechat")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "example.com/simplechat/cmd/simplechat") //nolint:gosec // the path is ours

@@ -25,7 +25,7 @@ const (
 	acmeReportTime = time.Minute
 )
 
-// checkACME names the flag that cannot be right.
+// checkACME returns an error that names the flag whose value is not valid.
 func (f *tlsFlags) checkACME() error {
 	for _, domain := range f.ACMEDomain {
 		if !strings.Contains(strings.Trim(domain, "."), ".") || strings.ContainsAny(domain, ":/*@ ") {
@@ -85,7 +85,7 @@ type acmeCertificates struct {
 // get returns the certificate for a handshake, and obtains it for the first one.
 func (a *acmeCertificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	certificate, err := a.manager.GetCertificate(hello)
-	// Strangers ask for any name.
+	// Other names are not logged: strangers may ask for any name.
 	if err != nil && slices.Contains(a.domains, strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))) && !isACMEChallenge(hello) {
 		a.report(hello.ServerName, err)
 	}
@@ -105,7 +105,7 @@ func (a *acmeCertificates) report(domain string, err error) {
 		return
 	}
 	a.reported = time.Now()
-	// The authority's own reason is not in the error where it has not reached the server.
+	// If the authority could not reach the server, the error does not contain its reason.
 	advice := "see that the name leads to this server, and that its port 443 is open to the whole internet"
 	var unreached *url.Error
 	var answered *acme.Error

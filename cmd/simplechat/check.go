@@ -18,13 +18,13 @@ import (
 // natsTime bounds how long a check waits for a NATS cluster.
 const natsTime = 10 * time.Second
 
-// checkCmd looks at all that serve would use with the same flags, and changes nothing.
+// checkCmd checks everything that serve would use with the same flags. It changes
+// nothing.
 type checkCmd struct {
 	serveCmd
 }
 
-// Run prints a line for each thing that was looked at. It fails if one is not as it
-// must be.
+// Run prints one line for each check. It fails if one of the checks fails.
 func (c *checkCmd) Run(ctx context.Context, out *cli.Output) error {
 	failed := false
 	for _, look := range []struct {
@@ -64,7 +64,7 @@ func (c *checkCmd) lookAtTLS(context.Context) (string, error) {
 	if !c.TLS.isOn() {
 		return "none: passwords travel in clear text", nil
 	}
-	if len(c.TLS.ACMEDomain) > 0 { // to load it would make its directory
+	if len(c.TLS.ACMEDomain) > 0 { // loading it would create the directory
 		return c.lookAtACME()
 	}
 	config, err := c.TLS.load(new(reloader), slog.New(slog.DiscardHandler))
@@ -91,7 +91,7 @@ func (c *checkCmd) lookAtACME() (string, error) {
 	}
 	cache := c.TLS.acmeCache()
 	if _, err := os.Stat(cache); errors.Is(err, fs.ErrNotExist) {
-		cache = filepath.Dir(filepath.Clean(cache)) // it will be made
+		cache = filepath.Dir(filepath.Clean(cache)) // serve will create it
 	}
 	if err := canWrite(cache); err != nil {
 		return "", explainACMECache(err)

@@ -173,8 +173,7 @@ func TestLargestMessagesReachDefaultClient(t *testing.T) {
 	}
 }
 
-// execute runs a program and returns what it prints. The test fails if the
-// program does.
+// execute runs a program and returns its output. The test fails if the program does.
 func execute(tb testing.TB, name string, args ...string) string {
 	tb.Helper()
 	cmd := exec.CommandContext(testContext(tb), name, args...)

@@ -64,8 +64,8 @@ func (c *cluster) urls() (urls []string) {
 	return urls
 }
 
-// startClients starts clients of every kind: who sends to one server, who
-// watches one and comes back to the next, and who uses chatclient for either.
+// startClients starts clients of every kind: senders to one server, watchers that resume
+// on the next server, and both with chatclient.
 func (c *cluster) startClients(l *load.Load) {
 	var fronts []string
 	for _, s := range c.servers {

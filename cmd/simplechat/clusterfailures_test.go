@@ -122,7 +122,7 @@ func streamIsReplaced(t *testing.T, says *promise) {
 	older := filepath.Join(t.TempDir(), "older")
 	for _, way := range []struct {
 		name    string
-		half    func(*natsServer) // called when half of the messages are there
+		half    func(*natsServer) // called when half of the messages are stored
 		replace func(*natsServer) // called when all are
 		left    []string
 	}{
@@ -167,7 +167,7 @@ func streamIsReplaced(t *testing.T, says *promise) {
 		for _, p := range servers {
 			begin := resumeAt(t, p, ledger.Place{Epoch: last.Epoch, Offset: last.Offset + 1})
 			if begin.Epoch == last.Epoch || begin.Offset != 1 {
-				t.Errorf("%s: who was at %v is sent to %v", way.name, last, begin)
+				t.Errorf("%s: a client at %v is sent to %v", way.name, last, begin)
 			}
 			if got := history(t, p); !slices.Equal(got, way.left) {
 				t.Errorf("%s: history %q", way.name, got)

@@ -103,7 +103,7 @@ func runCommand(tb testing.TB, env []string, stdin string, args ...string) resul
 	return c.end()
 }
 
-// output collects what a process prints. It is safe for concurrent use.
+// output collects the output of a process. It is safe for concurrent use.
 type output struct {
 	mu    sync.Mutex // guards all below
 	text  bytes.Buffer
@@ -123,7 +123,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// String returns what was printed so far.
+// String returns the output so far.
 func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -76,7 +76,7 @@ func TestCheck(t *testing.T) {
 		code int
 		want []string
 	}{
-		{"nothing is there yet", nil, 0, []string{"users .*demo users", "certificate .*clear text", "storage .*will be made"}},
+		{"nothing exists yet", nil, 0, []string{"users .*demo users", "certificate .*clear text", "storage .*will be made"}},
 		{"all is well", []string{"--tls-cert", cert, "--tls-key", key, "--memory"}, 0, []string{"certificate .*valid until 2", "storage .*memory"}},
 		{"all is wrong", []string{"--users=/nonexistent/users.json", "--tls-cert", cert, "--tls-key", otherKey, "--data=/dev/null"}, 1,
 			[]string{"users .*FAILED.*no such file", "certificate .*FAILED.*private key", "storage .*FAILED.*not a directory"}},

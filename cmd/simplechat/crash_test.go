@@ -15,8 +15,8 @@ import (
 	"example.com/simplechat/cmd/simplechat/internal/proxy"
 )
 
-// restarts is how many times the crash test ends the server. The race detector
-// finds what it finds in fewer, and makes each start slow.
+// restarts is how many times the crash test ends the server. With the race detector they
+// are fewer, because it makes each start slow.
 func restarts() int {
 	if raceDetector() {
 		return 10
@@ -24,8 +24,8 @@ func restarts() int {
 	return 200
 }
 
-// Whenever the server is killed or told to end, nothing that it acknowledged is lost,
-// nothing is there twice, and a client that watches across all of it misses nothing.
+// When the server is killed or stopped at any time, no acknowledged message is lost, none
+// is stored twice, and a client that watches all the time misses none.
 func TestKilledServerLosesNothing(t *testing.T) {
 	t.Parallel()
 	ledger.Report(t, crash(t, restarts(), "--data", filepath.Join(t.TempDir(), "data")))

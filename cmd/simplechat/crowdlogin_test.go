@@ -17,8 +17,8 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// 10,000 clients of 50 users log in together, with hashes as the commands make them.
-// All of them get in, and a user who is there already can send all the time.
+// 10,000 clients of 50 users log in together, with hashes as the commands make them. All
+// of them get in, and a user that has logged in before can send all the time.
 func TestCrowdLogsIn(t *testing.T) {
 	t.Parallel()
 	users, logins, connections := 50, 10_000, 50

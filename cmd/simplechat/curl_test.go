@@ -174,7 +174,7 @@ func TestCurlSpeaksGRPC(t *testing.T) {
 	}
 }
 
-// What a terminal is told to try works as it stands.
+// The commands that the server suggests on a terminal work unchanged.
 func TestHints(t *testing.T) {
 	t.Parallel()
 	curl(t)

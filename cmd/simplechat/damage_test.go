@@ -22,9 +22,9 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// Whatever is damaged, the server starts, or says what is wrong. It never serves a
-// wrong message, and never another one where a client has seen one, without a new
-// epoch. Messages that cannot be read are empty ones at their places.
+// With any damage, the server starts or says what is wrong. It never serves a wrong
+// message, and never another one where a client has seen one, without a new epoch.
+// Messages that cannot be read are empty ones at their places.
 func TestDamageIsNeverServed(t *testing.T) {
 	t.Parallel()
 	seed := testkit.NewChance(t).Uint64()
@@ -153,7 +153,7 @@ func zero(tb testing.TB, path string, at, length int64) {
 func checkDamaged(t *testing.T, dir string, original []ledger.Placed) {
 	cmd := exec.Command(simplechat(t), "serve", "--listen", "127.0.0.1:0", "--data", dir)
 	p := startProcess(t, cmd, cmd.Start)
-	if !p.listens() { // only what another version or program has written may be refused
+	if !p.listens() { // only files of another version or program may be refused
 		if log := p.logText(); !strings.Contains(log, "use that version") && !strings.Contains(log, "of another program") {
 			t.Errorf("the server does not start: %s", log)
 		}
@@ -206,7 +206,7 @@ func checkReadable(t *testing.T, p *process, original []ledger.Placed, refusal e
 		case m == original[i]:
 			read++
 		case m.Message != (ledger.Message{}) || m.Place != original[i].Place:
-			t.Errorf("wrong: %v at %v, %v was there", m.Message, m.Place, original[i])
+			t.Errorf("wrong: %v at %v, %v was stored", m.Message, m.Place, original[i])
 		}
 	}
 	log := p.logText()

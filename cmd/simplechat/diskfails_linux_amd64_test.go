@@ -39,7 +39,7 @@ func diskFails(t *testing.T, says *promise) {
 		t.Errorf("a send whose sync fails: %v", err)
 	}
 	says.isKept("Sends get `unavailable`: the message may have been stored or not, so send it again with its `Idempotency-Key`.")
-	for range 5 { // what was written before is not trusted, so each send must fail
+	for range 5 { // earlier writes are not trusted, so each send must fail
 		if err := send("second"); codeOf(t, err) != connect.CodeUnavailable {
 			t.Errorf("a send while syncs fail: %v", err)
 		}
@@ -62,7 +62,7 @@ func diskFails(t *testing.T, says *promise) {
 	if want := []string{"before", "first", "second"}; !slices.Equal(got, want) {
 		t.Errorf("history %q", got)
 	}
-	// All of it is there after a power cut.
+	// All of it remains after a power cut.
 	root := t.TempDir()
 	if err := tr.Disk.Restore(root, nil); err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func diskIsFull(t *testing.T, says *promise) {
 			taken = append(taken, m)
 			continue
 		}
-		// What was under way when it was found out may get another answer.
+		// Sends that were running when the failure was noticed may get another answer.
 		if code = codeOf(t, err); code != connect.CodeResourceExhausted && code != connect.CodeUnavailable {
 			t.Fatalf("a send to a full disk: %v", err)
 		}
@@ -204,7 +204,7 @@ func directoryIsRemoved(t *testing.T, says *promise) {
 		last = string(sub.Next().GetContent())
 		got = append(got, last)
 	}
-	// What was refused may be there all the same, as after any failure.
+	// A refused message may still be stored, as after any failure.
 	if got = slices.DeleteFunc(got, func(s string) bool { return s == "nowhere" }); !slices.Equal(got, []string{"before", "after"}) {
 		t.Errorf("on the stream that was open: %q", got)
 	}
@@ -350,7 +350,7 @@ func olderCopyIsPutBack(t *testing.T, says *promise) {
 	// It ended in good order, so both files are gone.
 	for _, suffix := range []string{"-wal", "-shm"} {
 		if _, err := os.Stat(filepath.Join(data, "chat.db"+suffix)); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("chat.db%s is there: %v", suffix, err)
+			t.Errorf("chat.db%s exists: %v", suffix, err)
 		}
 	}
 	says.isKept("Remove `chat.db-wal` and `chat.db-shm` with the newer one.")

@@ -12,7 +12,7 @@ import (
 	"example.com/simplechat/cmd/internal/testkit"
 )
 
-// What people do with curl alone, over HTTP/1.1 and HTTP/2.
+// The commands that people use with curl alone, over HTTP/1.1 and HTTP/2.
 func TestCurlPlainForms(t *testing.T) {
 	t.Parallel()
 	curl := curl(t)

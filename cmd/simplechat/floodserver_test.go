@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// holdings are what a server's process holds at a moment.
+// holdings are the resources that a server's process uses at a moment.
 type holdings struct {
 	Memory      int64 `json:"memory"` // bytes of the heap after a collection, and of stacks
 	Goroutines  int   `json:"goroutines"`
@@ -91,7 +91,7 @@ func startMeasured(tb testing.TB, args ...string) *measuredServer {
 	return s
 }
 
-// holdings asks the server what it holds. One goroutine at a time may ask.
+// holdings asks the server for its resources in use. One goroutine at a time may ask.
 func (s *measuredServer) holdings(question string) holdings {
 	s.tb.Helper()
 	var h holdings

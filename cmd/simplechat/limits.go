@@ -39,7 +39,7 @@ func (f *limitFlags) check(maxContent int64) error {
 	if f.ProxyProtocol && len(f.TrustedProxy) == 0 {
 		return errors.New("--proxy-protocol has no effect without --trusted-proxy: give the proxy's address as --trusted-proxy CIDR")
 	}
-	if !(f.UserSends >= 0) { // nor is it a number
+	if !(f.UserSends >= 0) { // also true for NaN
 		return fmt.Errorf("--user-sends %v: it must not be negative, 0 for no limit", f.UserSends)
 	}
 	for _, flag := range []struct {

@@ -37,8 +37,8 @@ const exampleExport = `{"offset":5,"epoch":"E","stored":"2026-01-02T03:04:05.678
 {"epoch":"E","next":9,"messages":3}
 `
 
-// What is exported after an import is what was imported, on one machine and by way of a
-// NATS server; what was missing is an empty message then.
+// An export after an import is the same as the imported one, on one machine and by way of
+// a NATS server. Missing messages become empty ones.
 func TestExportAndImport(t *testing.T) {
 	t.Parallel()
 	dir := logOf(t, exampleExport)
@@ -114,8 +114,8 @@ func TestImportRefusesMistakes(t *testing.T) {
 	}
 }
 
-// Whatever an export has, it is refused, or what is exported after its import is the
-// same when it is imported again.
+// Any export is refused, or an export after its import stays the same when it is imported
+// again.
 func FuzzImport(f *testing.F) {
 	f.Add(exampleExport)
 	for line := range strings.Lines(exampleExport) {
@@ -191,7 +191,7 @@ func lose(tb testing.TB, dir string, offset int64) {
 	}
 }
 
-// check tells what is in a log, and its exit code tells whether that is damaged.
+// check prints the content of a log, and its exit code says whether the log is damaged.
 func TestCheckRepairAndOthers(t *testing.T) {
 	t.Parallel()
 	dir := logOf(t, exampleExport)

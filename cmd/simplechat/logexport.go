@@ -223,7 +223,7 @@ func (s *logStorage) create(ctx context.Context, epoch string, first uint64, log
 func importLines(ctx context.Context, lines *exportReader, create func(epoch string, first uint64) (importer, error)) error {
 	entry, err := lines.read()
 	first := entry.Offset
-	if errors.Is(err, io.EOF) { // no message
+	if errors.Is(err, io.EOF) { // the export has no message
 		first = lines.end
 	} else if err != nil {
 		return err

@@ -24,12 +24,12 @@ func main() {
 	cli.Main(run)
 }
 
-// ignoreEmptyVariables makes SIMPLECHAT_USERS= mean the default, as those who
-// write environment files expect.
+// ignoreEmptyVariables makes SIMPLECHAT_USERS= mean the default, as authors of
+// environment files expect.
 func ignoreEmptyVariables() {
 	for _, variable := range os.Environ() {
 		if name, empty := strings.CutSuffix(variable, "="); empty && strings.HasPrefix(name, "SIMPLECHAT_") {
-			_ = os.Unsetenv(name) // it is there
+			_ = os.Unsetenv(name) // the variable exists
 		}
 	}
 }

@@ -45,10 +45,10 @@ func newMetrics() *metrics {
 		}),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "simplechat_authentications_total",
-			Help: "Calls by what their credentials were worth: ok, refused, or error where that could not be told.",
+			Help: "Calls by the result of authentication: ok, refused, or error if it could not be checked.",
 		}, []string{"result"}),
 	}
-	for _, result := range []string{resultOK, resultRefused, resultError} { // a rate needs the zero
+	for _, result := range []string{resultOK, resultRefused, resultError} { // a rate needs an initial zero
 		m.logins.WithLabelValues(result)
 	}
 	for _, result := range []string{resultOK, resultError} {

@@ -48,8 +48,8 @@ func TestNATSWithTLS(t *testing.T) {
 	}
 }
 
-// Who comes while the server waits for NATS is refused, and not left without an
-// answer.
+// Clients that connect while the server waits for NATS are refused, and not left without
+// an answer.
 func TestWaitingForNATSRefusesConnections(t *testing.T) {
 	t.Parallel()
 	addr := net.JoinHostPort("127.0.0.1", chattest.FreePorts(t, 1)[0])

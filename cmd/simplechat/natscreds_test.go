@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// NATS may know its users by what an operator and its accounts have signed, and
-// take it back.
+// NATS may know its users by credentials that an operator and its accounts have signed,
+// and may revoke them.
 func TestNATSWithCredentials(t *testing.T) {
 	t.Parallel()
 	operator, system, account := newSigner(t, nkeys.CreateOperator), newSigner(t, nkeys.CreateAccount), newSigner(t, nkeys.CreateAccount)

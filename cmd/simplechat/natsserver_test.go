@@ -51,8 +51,8 @@ func (s *natsServer) store() string { return filepath.Join(s.dir, "store") }
 // configure writes the configuration, and returns the file.
 func (s *natsServer) configure() string {
 	s.tb.Helper()
-	// What is advertised leads over the proxies, or nowhere: a server that is cut
-	// off must not be found on another way.
+	// The advertised addresses are those of the proxies, or none: a server that is cut off
+	// must not be reachable in another way.
 	config := fmt.Sprintf(`
 server_name: %s
 listen: "127.0.0.1:-1"

@@ -223,7 +223,7 @@ func TestOpsPortInUse(t *testing.T) {
 	p.stop()
 }
 
-// What keeps the server from storing messages is a reason, and health checks agree.
+// If the server cannot store messages, /readyz gives the reason, and health checks agree.
 func TestReadiness(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")

@@ -20,7 +20,7 @@ func TestPage(t *testing.T) {
 		if !strings.Contains(body, `name="max-content" content="125952"`) {
 			t.Errorf("%s: the page does not know --max-content: %s", name, body)
 		}
-		// What is neither the page nor a service stays away, also for gRPC.
+		// A path that is neither the page nor a service is not found, also for gRPC.
 		res, _ = do(t, transport, p.request(http.MethodPost, "/some.other.Service/Method", "{}"))
 		if res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: another service: status %d", name, res.StatusCode)

@@ -14,7 +14,7 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
-// maxPasswordInput bounds what is read from standard input, in bytes.
+// maxPasswordInput bounds the input that is read from standard input, in bytes.
 const maxPasswordInput = 4096
 
 // passwordFlag says where a command gets a password from. There is no flag for the

@@ -26,16 +26,16 @@ import (
 // cuts is how many times the power-cut test cuts the power.
 const cuts = 100
 
-// With --sync always, a cut of the power at any moment leaves all that was
-// acknowledged until then, at its place, and what subscribers had seen: also
-// where a part of what was not synced did reach the disk.
+// With --sync always, a cut of the power at any moment leaves all that was acknowledged
+// until then, at its place, and what subscribers had seen: also if a part of the data
+// that was not synced has reached the disk.
 func TestPowerCutLosesNothing(t *testing.T) {
 	t.Parallel()
 	ledger.Report(t, powerCuts(t, cuts, "--sync", "always"))
 }
 
-// The model does throw away what was not synced: with a long interval the same
-// test finds that acknowledged messages are lost.
+// The model does throw away data that was not synced: with a long interval the same test
+// finds that acknowledged messages are lost.
 func TestPowerCutTestFindsLoss(t *testing.T) {
 	t.Parallel()
 	problems := strings.Join(powerCuts(t, 5, "--sync", "1h"), "\n")
@@ -63,7 +63,7 @@ func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 		for ; applied < moment; applied++ {
 			d.Apply(tr.Events[applied])
 		}
-		// Every other time a part of what was not synced is there too.
+		// Every other time a part of the data that was not synced remains, too.
 		var some *rand.Rand
 		if i%2 == 1 {
 			some = rand.New(rand.NewPCG(chance.Uint64(), 0))

@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// What the developer has set would change what the tests see.
+	// Variables that the developer has set would change the results.
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "SIMPLECHAT_") && !slices.Contains(toolVariables, name) {
 			_ = os.Unsetenv(name)
@@ -250,7 +250,7 @@ func (p *process) grownSince(n int) bool {
 	return len(p.log) > n
 }
 
-// logText returns what the server has logged so far.
+// logText returns the server's log so far.
 func (p *process) logText() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -18,7 +18,7 @@ type terminal struct {
 	tb     testing.TB
 	cmd    *exec.Cmd
 	master *os.File
-	seen   strings.Builder // what the program has printed, and the terminal echoed
+	seen   strings.Builder // the program's output and the terminal's echo
 }
 
 // startOnTerminal starts "simplechat users" on a terminal of its own.
@@ -83,7 +83,7 @@ func (t *terminal) awaitNoEcho() {
 	}
 }
 
-// echoes reports whether the terminal shows what is typed.
+// echoes reports whether the terminal shows typed characters.
 func (t *terminal) echoes() bool {
 	t.tb.Helper()
 	state, err := unix.IoctlGetTermios(int(t.master.Fd()), unix.TCGETS)

@@ -273,13 +273,13 @@ func toolPath(tb testing.TB, snippets []*snippet) string {
 	return dir + string(filepath.ListSeparator) + os.Getenv("PATH")
 }
 
-// runningSnippet is a snippet under way.
+// runningSnippet is a running snippet.
 type runningSnippet struct {
 	*snippet
 
 	cmd    *exec.Cmd
 	pipe   *bufio.Reader
-	stdout []byte // what was read so far
+	stdout []byte // the output so far
 	stderr bytes.Buffer
 }
 
@@ -324,7 +324,7 @@ func (r *runningSnippet) end(tb testing.TB) error {
 	return r.cmd.Wait()
 }
 
-// check compares what the snippet has printed with the page.
+// check compares the snippet's output with the page.
 func (r *runningSnippet) check(tb testing.TB, p *process) {
 	tb.Helper()
 	if r.output == nil {
@@ -345,7 +345,8 @@ func (r *runningSnippet) check(tb testing.TB, p *process) {
 	}
 }
 
-// changing is what differs from run to run, each with what stands for it.
+// changing are the patterns of texts that differ from run to run, each with its
+// placeholder.
 var changing = []struct {
 	pattern *regexp.Regexp
 	as      string

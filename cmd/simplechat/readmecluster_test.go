@@ -83,7 +83,7 @@ func (r recipe) command(tb testing.TB, s *snippet, then string) *exec.Cmd {
 	return cmd
 }
 
-// group is what a snippet has started, with what it logs.
+// group is the processes that a snippet has started, with their logs.
 type group struct {
 	cmd *exec.Cmd
 	log *bufio.Scanner

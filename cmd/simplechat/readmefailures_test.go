@@ -66,7 +66,7 @@ func parseFailures(readme string) map[string]string {
 	return rows
 }
 
-// promise is what the operators' page says of a failure.
+// promise is a statement of the operators' page about a failure.
 type promise struct {
 	tb   testing.TB
 	text string

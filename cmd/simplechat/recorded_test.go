@@ -15,7 +15,7 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// sendRecorded sends a message of a user once, and records what the user is told.
+// sendRecorded sends a message of a user once, and records the answer.
 func sendRecorded(tb testing.TB, r *linear.Recorder, p *process, m ledger.Message) error {
 	tb.Helper()
 	ctx, call := connect.NewClientContext(testContext(tb))
@@ -67,7 +67,7 @@ func readRecorded(tb testing.TB, r *linear.Recorder, p *process) {
 	read.End(end.Epoch, end.Offset)
 }
 
-// checkRecorded fails the test if no order explains what was recorded.
+// checkRecorded fails the test if no order explains the recorded history.
 func checkRecorded(tb testing.TB, r *linear.Recorder) {
 	tb.Helper()
 	if err := r.Check(); err != nil {

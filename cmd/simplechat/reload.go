@@ -48,7 +48,7 @@ func (r *reloader) run(ctx context.Context, hangup <-chan os.Signal, logger *slo
 			return
 		case <-hangup:
 			all = true
-			logger.Info("reloading, as SIGHUP asks")
+			logger.Info("reloading because of SIGHUP")
 		case <-ticker.C:
 		}
 		for _, s := range r.sources {

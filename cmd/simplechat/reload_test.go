@@ -23,7 +23,7 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// A new certificate is served as soon as both files are there, or on SIGHUP. A
+// A new certificate is served as soon as both files are complete, or on SIGHUP. A
 // connection from before stays, and so does the old pair while the files do not fit.
 func TestCertificateIsReloaded(t *testing.T) {
 	t.Parallel()
@@ -62,7 +62,7 @@ func TestHangupReloads(t *testing.T) {
 	plain := startServer(t)
 	sub := chattest.Subscribe(testContext(t), t, plain.client("user1"))
 	plain.signal(syscall.SIGHUP)
-	plain.waitLog(regexp.MustCompile(`msg="reloading, as SIGHUP asks"`))
+	plain.waitLog(regexp.MustCompile(`msg="reloading because of SIGHUP"`))
 	send(testContext(t), t, plain.client("user1"), text("still here"))
 	sub.Next()
 }
@@ -112,7 +112,7 @@ func TestSelfSigned(t *testing.T) {
 	}
 }
 
-// unixTransport dials a socket in the file system, whatever the URL says.
+// unixTransport dials a socket in the file system and ignores the URL's host.
 func unixTransport(tb testing.TB, path string) *http.Transport {
 	tb.Helper()
 	rt := testkit.NewTransport(tb, true)

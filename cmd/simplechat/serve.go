@@ -99,14 +99,14 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, out *cli.Outpu
 	defer r.close()
 	c.Storage.onCommit = func(took time.Duration) { r.metrics.commits.Observe(took.Seconds()) }
 	messages, closeLog, err := c.openLog(ctx, logger)
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was told to end while it waited
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // a signal came while the log was being opened
 		logger.Info("stopped")
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer closeLog() // when nobody sends any more
+	defer closeLog() // after the last send
 	svc, err := chatsvc.New(append(r.options, chatsvc.WithLog(messages))...)
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, out *cli.Outpu
 	if first := r.listeners[0].Addr(); isTerminal(out.Stderr) && first.Network() == "tcp" {
 		c.printHints(out.Stderr, first.String())
 	}
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // nothing, where systemd does not wait for it
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // does nothing unless systemd waits for it
 	select {
 	case err := <-r.served:
 		return fmt.Errorf("serve: %w", err)
@@ -136,8 +136,8 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, out *cli.Outpu
 	return nil
 }
 
-// openLog opens the log, and tells when that takes long: calls are refused until
-// then.
+// openLog opens the log. It logs a warning if that takes long, because calls are refused
+// until the log is open.
 func (c *serveCmd) openLog(ctx context.Context, logger *slog.Logger) (chatsvc.Log, func(), error) {
 	late := time.AfterFunc(openingTime, func() {
 		logger.Warn("the log is not open yet: calls get unavailable, and health checks not serving")
@@ -159,7 +159,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// serviceOptions returns what the flags say of the service, apart from its log.
+// serviceOptions returns the service's options from the flags, without the log.
 func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limits *limit.Limits, m *metrics) ([]chatsvc.Option, error) {
 	authenticator, err := c.openUsers(ctx, logger)
 	if err != nil {
@@ -183,15 +183,15 @@ func (c *serveCmd) serviceOptions(ctx context.Context, logger *slog.Logger, limi
 	}, nil
 }
 
-// shutdown ends every stream with trailers, then the connections, then, after
-// shutdownTime, whatever is left.
+// shutdown ends every stream with trailers, and then the connections. After shutdownTime
+// it closes the rest.
 func shutdown(svc *chatsvc.Service, srv httpServer, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	drained, stop := context.WithTimeout(ctx, streamsTime)
 	defer stop()
 	if err := svc.Shutdown(drained); err != nil {
-		logger.Warn("streams left that take no data")
+		logger.Warn("some streams did not end in time: their clients read no data")
 	}
 	if err := srv.Shutdown(ctx); err != nil {
 		logger.Warn("connections left", "error", err)

@@ -39,8 +39,7 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
-// What keeps the server from starting is one line on stderr that says what and
-// where.
+// If the server cannot start, one line on stderr says what is wrong and where.
 func TestMistakesAreExplained(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -80,7 +79,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"users: no password", []string{"serve", users(`{"users":[{"name":"ada","password":""}]}`)}, 1, []string{"users.json", "user 1", `"ada"`, "no password"}},
 		{"users: no name", []string{"serve", users(`{"users":[{"password":"s3cr3t"}]}`)}, 1, []string{"users.json", "user 1", "name"}},
 		{"users: a plain password", []string{"serve", users(`{"users":[{"name":"ada","password":"s3cr3t"}]}`)}, 1, []string{"users.json", "user 1", `"ada"`, "not hashed", "simplechat users hash --users /"}},
-		{"users: a broken hash", []string{"serve", users(`{"users":[{"name":"ada","password":"$argon2id$v=19$s3cr3t"}]}`)}, 1, []string{"users.json", "user 1", `"ada"`, "no valid argon2id hash", "simplechat users passwd"}},
+		{"users: a broken hash", []string{"serve", users(`{"users":[{"name":"ada","password":"$argon2id$v=19$s3cr3t"}]}`)}, 1, []string{"users.json", "user 1", `"ada"`, "not a valid argon2id hash", "simplechat users passwd"}},
 		{"users: a colon", []string{"serve", users(`{"users":[{"name":"a:b","password":"s3cr3t"}]}`)}, 1, []string{"users.json", "user 1", "a:b", "colon"}},
 
 		{"certificate without key", []string{"serve", "--tls-cert", cert}, 1, []string{"--tls-cert", "--tls-key", "both"}},
@@ -89,7 +88,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"no certificate file", []string{"serve", "--tls-cert=/nonexistent/cert.pem", "--tls-key", key}, 1, []string{"--tls-cert", "/nonexistent/cert.pem"}},
 
 		{"two certificates", []string{"serve", "--tls-self-signed", "--tls-cert", cert, "--tls-key", key}, 1, []string{"--tls-self-signed", "contradict"}},
-		{"an origin with a path", []string{"serve", "--cors-origin=https://chat.example.com/"}, 2, []string{"--cors-origin", "no slash"}},
+		{"an origin with a path", []string{"serve", "--cors-origin=https://chat.example.com/"}, 2, []string{"--cors-origin", "without a slash"}},
 		{"two origins in one value", []string{"serve", "--cors-origin=https://a.example https://b.example"}, 2, []string{"--cors-origin", "once for each"}},
 		{"an origin in upper case", []string{"serve", "--cors-origin=https://Chat.example.com"}, 2, []string{"--cors-origin", "give https://chat.example.com"}},
 		{"an origin with its default port", []string{"serve", "--cors-origin=https://a.example:443"}, 2, []string{"--cors-origin", "give https://a.example"}},
@@ -111,8 +110,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"NATS and sync", []string{"serve", "--nats=nats://127.0.0.1:1", "--sync=1s"}, 2, []string{"--sync", "sync_interval"}},
 		{"no interval", []string{"serve", "--sync=0s"}, 2, []string{"--sync", "neither always nor a duration of at least 1ms"}},
 		{"a stream without NATS", []string{"serve", "--nats-stream=x"}, 2, []string{"--nats-stream", "without --nats"}},
-		{"no URL of NATS", []string{"serve", "--nats="}, 2, []string{"--nats", "empty URL"}},
-		{"a missing URL of NATS", []string{"serve", "--nats=nats://127.0.0.1:1,"}, 2, []string{"--nats", "empty URL"}},
+		{"no URL of NATS", []string{"serve", "--nats="}, 2, []string{"--nats", "one URL is empty"}},
+		{"a missing URL of NATS", []string{"serve", "--nats=nats://127.0.0.1:1,"}, 2, []string{"--nats", "one URL is empty"}},
 		{"no time between syncs", []string{"serve", "--sync=1ns"}, 2, []string{"--sync", "1ns", "at least 1ms"}},
 		{"too many replicas", []string{"serve", "--nats=nats://127.0.0.1:1", "--nats-replicas=7"}, 2, []string{"--nats-replicas 7", "1, 3 or 5"}},
 		{"half a certificate for NATS", []string{"serve", "--nats=nats://127.0.0.1:1", "--nats-tls-key=key.pem"}, 2, []string{"--nats-tls-cert", "--nats-tls-key", "both"}},
@@ -179,7 +178,7 @@ func TestDemoUsersWhereAllowed(t *testing.T) {
 			send(testContext(t), t, p.client(tt.user), text("hello"))
 			if tt.user == "ada:s3cr3t" {
 				if _, err := p.client("user1").SendMessage(testContext(t), text("hello")); err == nil {
-					t.Error("the demo users are there beside the server's own")
+					t.Error("the demo users can log in beside the server's own")
 				}
 			}
 			p.stop()

@@ -35,13 +35,13 @@ import (
 
 const healthCheck = "/grpc.health.v1.Health/Check"
 
-// What grpchealth calls gRPC's SERVING and NOT_SERVING in JSON.
+// The names of gRPC's SERVING and NOT_SERVING in grpchealth's JSON.
 const (
 	serving    = "SERVING_STATUS_SERVING"
 	notServing = "SERVING_STATUS_NOT_SERVING"
 )
 
-// health returns what a health check by Connect's JSON says of the chat.
+// health returns the chat's status from a health check in Connect's JSON.
 func health(tb testing.TB, p *process) string {
 	tb.Helper()
 	res, body := p.post(healthCheck, `{"service":"`+chatconnect.SimpleChatName+`"}`)
@@ -196,8 +196,8 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// certificate writes a certificate for 127.0.0.1 and its key, and returns the
-// files and who trusts them.
+// certificate writes a certificate for 127.0.0.1 and its key, and returns the files and a
+// pool that trusts them.
 func certificate(tb testing.TB) (cert, key string, roots *x509.CertPool) {
 	tb.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

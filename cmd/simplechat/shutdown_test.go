@@ -70,7 +70,7 @@ var protocols = map[string][]connect.ClientOption{
 	"grpc-web": {connect.WithGRPCWeb()},
 }
 
-// openLines opens curl's stream, and returns when its first line is there. The
+// openLines opens curl's stream, and returns when its first line has arrived. The
 // function that it returns reads the rest up to the end, which is a cut response, as for
 // every stream in lines that ends with an error.
 func openLines(ctx context.Context, tb testing.TB, p *process) func() string {
@@ -95,9 +95,9 @@ func openLines(ctx context.Context, tb testing.TB, p *process) func() string {
 	}
 }
 
-// Clients who take no data, or hold a stream that is not the chat's, do not
-// keep the server. While they are waited for, health checks say what is going
-// on, and others' streams have ended.
+// Clients that read no data, or have a stream of another service, do not keep the server
+// running. While it waits for them, health checks answer "not serving", and the streams
+// of others have ended.
 func TestStuckClientsDoNotKeepServer(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
@@ -132,12 +132,12 @@ func TestStuckClientsDoNotKeepServer(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	t.Logf("ended after %v", time.Since(start))
-	if log := p.logText(); !strings.Contains(log, "streams left that take no data") {
+	if log := p.logText(); !strings.Contains(log, "some streams did not end in time") {
 		t.Errorf("no client was stuck, the test shows nothing:\n%s", log)
 	}
 }
 
-// A second signal ends the server at once, whatever it waits for.
+// A second signal ends the server at once, also while it waits.
 func TestSecondSignalKills(t *testing.T) {
 	t.Parallel()
 	p := startServer(t)

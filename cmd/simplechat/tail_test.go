@@ -81,8 +81,8 @@ func TestTailPositions(t *testing.T) {
 	}
 }
 
-// What tail has printed before it was ended in good order does not come again, and the
-// rest does; a kill repeats messages at most.
+// Messages that tail has printed before it was stopped are not printed again, and the
+// others are. A kill can only repeat messages.
 func TestTailState(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, append(unlimited(), "--memory")...)

@@ -8,7 +8,8 @@ import (
 	"example.com/simplechat/cmd/simplechat/internal/login"
 )
 
-// On a terminal a client asks for what is missing, and never shows the password.
+// On a terminal a client asks for the missing name or password, and never shows the
+// password.
 func TestClientAsksForThePassword(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--memory")

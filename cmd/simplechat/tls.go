@@ -18,14 +18,14 @@ import (
 	"time"
 )
 
-// tlsFlags say how the server proves who it is.
+// tlsFlags configure the server's certificate.
 type tlsFlags struct {
 	TLSCert       string   `placeholder:"FILE" help:"Certificate chain in PEM. With it the server speaks TLS only. It is read again when it changes, and on SIGHUP."`
 	TLSKey        string   `placeholder:"FILE" help:"The certificate's key in PEM."`
 	TLSSelfSigned bool     `name:"tls-self-signed" env:"SIMPLECHAT_TLS_SELF_SIGNED" help:"Speak TLS with a certificate that is made at each start, for a first try: the log has its fingerprint."`
 	ACMEDomain    []string `name:"acme-domain" env:"SIMPLECHAT_ACME_DOMAIN" placeholder:"HOST" help:"Speak TLS with a certificate for this name from --acme-directory, which must reach this server as HOST:443; may be repeated."`
 	ACMECache     string   `name:"acme-cache" env:"SIMPLECHAT_ACME_CACHE" type:"path" placeholder:"DIR" help:"Directory to keep such certificates in (./simplechat-acme)."`
-	ACMEDirectory string   `name:"acme-directory" env:"SIMPLECHAT_ACME_DIRECTORY" default:"https://acme-v02.api.letsencrypt.org/directory" placeholder:"URL" help:"Who issues them (${default})."`
+	ACMEDirectory string   `name:"acme-directory" env:"SIMPLECHAT_ACME_DIRECTORY" default:"https://acme-v02.api.letsencrypt.org/directory" placeholder:"URL" help:"ACME server that issues them (${default})."`
 }
 
 // isOn reports whether the server speaks TLS.
@@ -61,7 +61,7 @@ func (f *tlsFlags) load(files *reloader, logger *slog.Logger) (*tls.Config, erro
 		if err != nil {
 			return nil, fmt.Errorf("--tls-self-signed: %w", err)
 		}
-		logger.Warn("the certificate is signed by nobody: compare its fingerprint where a client asks", "sha256", fingerprint(certificate))
+		logger.Warn("the certificate is self-signed: when a client asks, compare its fingerprint", "sha256", fingerprint(certificate))
 		return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
 	case len(f.ACMEDomain) > 0:
 		if err := f.checkACME(); err != nil {
@@ -114,7 +114,7 @@ func selfSigned() (tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: "simplechat"},
-		NotBefore:             time.Now().Add(-time.Hour), // a client's clock may be late
+		NotBefore:             time.Now().Add(-time.Hour), // a client's clock may be slow
 		NotAfter:              time.Now().Add(selfSignedTime),
 		DNSNames:              []string{"localhost"},
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},

@@ -54,7 +54,7 @@ func (tm *tmux) command(args ...string) *exec.Cmd {
 	return exec.CommandContext(context.WithoutCancel(tm.tb.Context()), tm.path, append([]string{"-u", "-S", tm.socket}, args...)...)
 }
 
-// run runs a command of tmux, and returns what it prints.
+// run runs a command of tmux, and returns its output.
 func (tm *tmux) run(args ...string) string {
 	tm.tb.Helper()
 	out, err := tm.command(args...).CombinedOutput()
@@ -118,7 +118,7 @@ func (tm *tmux) resize(width, height int) {
 	tm.run("resize-window", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height))
 }
 
-// screen returns what is on the screen.
+// screen returns the text on the screen.
 func (tm *tmux) screen() string { return tm.run("capture-pane", "-p") }
 
 // await returns the screen when it shows all of the texts.

@@ -38,14 +38,14 @@ func tracing(ctx context.Context, logger *slog.Logger) (connect.Interceptor, fun
 		return nil, nil, fmt.Errorf("tracing: %w", err)
 	}
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(),
-		resource.WithAttributes(attribute.String("service.name", "simplechat"), attribute.String("service.version", cli.Version())), resource.WithFromEnv()) // the later wins
+		resource.WithAttributes(attribute.String("service.name", "simplechat"), attribute.String("service.version", cli.Version())), resource.WithFromEnv()) // the later attribute wins
 	if err != nil {
 		return nil, nil, fmt.Errorf("tracing: %w", err)
 	}
 	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(about))
 	interceptor, err := otelconnect.NewInterceptor(
 		otelconnect.WithTracerProvider(provider),
-		otelconnect.WithoutMetrics(), // they are Prometheus'
+		otelconnect.WithoutMetrics(), // Prometheus has the metrics
 	)
 	if err != nil {
 		return nil, nil, fmt.Errorf("tracing: %w", err)

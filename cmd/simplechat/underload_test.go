@@ -15,15 +15,14 @@ import (
 	"example.com/simplechat/cmd/simplechat/internal/proxy"
 )
 
-// Whatever happens to the files of a server under load, it acknowledges nothing that
-// is only in a file that has gone. Either it recovers by itself, and a crash then takes
-// nothing that was acknowledged, or it acknowledges nothing more until the file is put
-// back as it was at that moment.
+// If the files of a server change under load, it acknowledges no message that is only in
+// a removed file. Either it recovers by itself, and a crash then loses no acknowledged
+// message, or it acknowledges no more messages until the file is put back as it was.
 func TestFilesChangeUnderLoad(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, file string
-		change     func(path, aside string) error // aside gets what the file holds then
+		change     func(path, aside string) error // aside gets the content of the file at that moment
 		recovers   bool                           // without that
 	}{
 		{"database removed", "chat.db", takeAway, false},
@@ -35,7 +34,7 @@ func TestFilesChangeUnderLoad(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			// What is cut loses messages, and the log says so by its epoch.
+			// A cut file loses messages, so the log begins a new epoch.
 			problems := changeUnderLoad(t, test.file, test.change, test.recovers)
 			if test.name == "log cut" {
 				problems = slices.DeleteFunc(problems, isOfNewEpoch)
@@ -45,8 +44,8 @@ func TestFilesChangeUnderLoad(t *testing.T) {
 	}
 }
 
-// isOfNewEpoch matches what a ledger finds where messages were lost and the epoch says
-// so.
+// isOfNewEpoch matches the problems that a ledger finds if messages were lost and a new
+// epoch began.
 func isOfNewEpoch(problem string) bool {
 	return regexp.MustCompile("^lost: |^watcher .* (asked for|began with|saw)|^follower .* new epoch true").MatchString(problem)
 }
@@ -100,7 +99,7 @@ func changeUnderLoad(t *testing.T, file string, change func(path, aside string) 
 		if err := change(path, aside); err != nil {
 			t.Fatal(err)
 		}
-		if recovers { // what it acknowledges from now on must be there, too
+		if recovers { // later acknowledged messages must be stored, too
 			l.AwaitMore(100)
 		} else {
 			awaitHealth(t, p, notServing)

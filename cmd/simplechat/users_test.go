@@ -76,7 +76,7 @@ func TestUsersCommands(t *testing.T) {
 	}
 }
 
-// What is wrong is said in one line, which holds no password, and nothing is changed.
+// One line without a password says what is wrong, and nothing is changed.
 func TestUsersMistakes(t *testing.T) {
 	t.Parallel()
 	file := testkit.UsersFile(t, "ada:s3cr3t")
@@ -124,7 +124,7 @@ func TestUsersMistakes(t *testing.T) {
 	}
 }
 
-// reloaded matches what the server logs when it has read the file again.
+// reloaded matches the server's log line after it has read the file again.
 var (
 	reloaded = regexp.MustCompile(`msg="users: read again"`)
 	broken   = regexp.MustCompile(`level=ERROR msg="users: .*cannot be used.*not hashed`)

@@ -65,7 +65,7 @@ func TestREADMEUsers(t *testing.T) {
 	p.stop()
 }
 
-// check runs a snippet, and compares what it prints with the page.
+// check runs a snippet, and compares its output with the page.
 func (r recipe) check(tb testing.TB, s *snippet) {
 	tb.Helper()
 	out, err := r.command(tb, s, "").Output()

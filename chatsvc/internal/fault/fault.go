@@ -1,13 +1,14 @@
-// Package fault names places in the code where it matters which goroutine is next, so
-// that a simulation can decide that. A point costs a load of a pointer while no simulation runs.
+// Package fault names points in the code at which the order of goroutines matters, so
+// that a simulation can choose the order. Without a simulation, a point costs one load of
+// a pointer.
 package fault
 
 import "sync/atomic"
 
-// Point is a place in the code. Its name says what has just happened there.
+// Point is a point in the code. Its name describes the state there.
 type Point string
 
-// The points, in the order of a message's path. No lock is held at any of them.
+// The points, in the order of a message's path. The code holds no lock at any of them.
 const (
 	Committed  Point = "a transaction is committed, and not on the disk"
 	Synced     Point = "a transaction is on the disk, and its senders do not know"
@@ -32,14 +33,15 @@ func Points() []Point {
 
 var hook atomic.Pointer[func(Point)]
 
-// At calls the hook, if there is one: the caller holds no lock, as the hook may wait.
+// At calls the hook, if one is set. The caller must hold no lock, because the hook may
+// wait.
 func At(p Point) {
 	if h := hook.Load(); h != nil {
 		(*h)(p)
 	}
 }
 
-// Set sets what [At] calls from now on in the whole process; nil for nothing. Only
+// Set sets the function that [At] calls in the whole process; nil removes it. Only
 // simulations use it.
 func Set(h func(Point)) {
 	if h == nil {

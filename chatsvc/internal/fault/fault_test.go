@@ -17,7 +17,7 @@ func TestHook(t *testing.T) { //nolint:paralleltest // the hook is the process's
 	}
 }
 
-// BenchmarkOff is what a point costs while no simulation runs.
+// BenchmarkOff measures the cost of a point without a simulation.
 func BenchmarkOff(b *testing.B) {
 	for b.Loop() {
 		fault.At(fault.Waiting)

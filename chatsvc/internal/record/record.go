@@ -1,8 +1,8 @@
-// Package record is the stored form of a message: the bytes of a ChatMessages
-// that holds exactly one message. Concatenating serialized messages merges
-// them, and merging repeated fields appends (protobuf's encoding specification,
-// "Last One Wins"), so n records in a row are one valid ChatMessages of n
-// messages: what is stored is what is sent.
+// Package record is the stored form of a message: the bytes of a ChatMessages that holds
+// exactly one message. Concatenating serialized messages merges them, and merging
+// repeated fields appends (protobuf's encoding specification, "Last One Wins"), so n
+// records in a row are one valid ChatMessages of n messages. A service therefore sends
+// the stored bytes unchanged.
 package record
 
 import (
@@ -25,10 +25,10 @@ var ErrInvalid = errors.New("not a record")
 // Unknown, no sender, no content, no timestamp. Nobody changes it.
 var Empty = []byte{0x0a, 0x00}
 
-// Message is a record's one message. It is not changed once it was parsed.
+// Message is the one message of a record. It is not changed after it was parsed.
 type Message struct {
 	Timestamp uint64 // milliseconds since the Unix epoch
-	Content   []byte // aliases the record that was parsed
+	Content   []byte // part of the record that was parsed, not a copy
 	Type      uint64 // a chatpb.ChatMessage_ContentType
 	From      string
 }

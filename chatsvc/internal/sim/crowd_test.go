@@ -24,7 +24,7 @@ func (w *world) crowd(s step) {
 	}
 }
 
-// read reads what a service hands out, until it ends.
+// read reads the records of a service until it ends.
 func (t *track) read(service *chatsvc.Service) {
 	for m, err := range service.Messages(t.w.ctx, "-3") {
 		if err != nil {

@@ -19,7 +19,7 @@ import (
 type disk struct {
 	w    *world
 	root string // of all images
-	// losesPower tells that the script has power cuts, and so images are needed.
+	// losesPower means that the script has power cuts, and so images are needed.
 	losesPower bool
 	log        *sqlitelog.Log
 
@@ -31,7 +31,7 @@ type disk struct {
 	copyEnd uint64 // next offset of it
 	armed   fault.Point
 	isPower bool   // that armed is about
-	next    string // what the machine begins with after a crash; empty: there was none
+	next    string // the files after a crash; empty: no crash yet
 }
 
 func newDisk(w *world, s script) *disk {
@@ -167,7 +167,7 @@ func (w *world) noteCrash() {
 	d.dir, d.next = next, ""
 }
 
-// backup copies the files, without those that say what was acknowledged.
+// backup copies the files, without the evidence of acknowledged records.
 func (w *world) backup(step) {
 	if w.disk == nil || w.disk.log == nil {
 		return

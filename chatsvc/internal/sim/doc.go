@@ -1,29 +1,29 @@
 // Package sim simulates a cluster of chat servers and their clients in one process,
 // from one seed. It consists of tests; this file says how to read and to repeat them.
 //
-// A seed decides a script: how many servers there are, what their log retains, and a
-// list of steps such as "client 2 sends 5 messages", "connection 3 is cut after 400 bytes",
-// "the log answers the next append late" or "server 1 is killed". The script runs
-// in a bubble of [testing/synctest], so that its hours cost milliseconds: real services,
+// A seed decides a script: how many servers there are, what their log retains, and a list
+// of steps such as "client 2 sends 5 messages", "connection 3 is cut after 400 bytes",
+// "the log answers the next append late" or "server 1 is killed". The script runs in a
+// bubble of [testing/synctest], so that its hours cost milliseconds: real services,
 // package h2 or net/http, chatclient and plain streams of each protocol, over a network
 // in memory. All servers share a MemoryLog behind a layer that fails; or there is one
 // server with sqlitelog, whose process is killed, whose power is cut, and whose files are
-// replaced by older ones. A power cut leaves what the files were at the last sync.
-// While a script runs and at its end, what clients see is compared with what was stored
+// replaced by older ones. A power cut restores the files of the last sync. While a script
+// runs and at its end, the messages that clients see are compared with the stored ones
 // (verdict_test.go, ending_test.go), and package linear looks for one order that explains
 // all of it.
 //
 //	go test ./chatsvc/internal/sim                             200 seeds
 //	go test ./chatsvc/internal/sim -seeds 10000                that many
 //	go test ./chatsvc/internal/sim -run TestSeeds -seed 1234   one, with its script
-//	go test ./chatsvc/internal/sim -run TestSeeds -v           the counts of what was reached
+//	go test ./chatsvc/internal/sim -run TestSeeds -v           the counts of the states that were reached
 //	go test ./chatsvc/internal/sim -run TestPlanted -planted   faults that must be found
 //
-// A script that fails is shrunk: steps are left out as long as it still fails. What is left
-// is printed as JSON. Stored as a file in testdata/scripts, it runs with every test. With
-// SIM_LOG=1 in the environment, what the servers log is printed too.
+// A script that fails is shrunk: steps are left out as long as it still fails. The
+// remaining steps are printed as JSON. Stored as a file in testdata/scripts, it runs with
+// every test. With SIM_LOG=1 in the environment, the servers' logs are printed, too.
 //
-// # What a seed does not decide
+// # Limits of a seed
 //
 // The runtime decides which of the goroutines that can run is next, which case of a
 // select is taken if several are ready, and the order of a map. The clients' jitter and

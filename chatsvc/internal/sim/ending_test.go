@@ -127,7 +127,7 @@ func (l *latecomer) due(epoch string) uint64 {
 	return l.track.next[epoch]
 }
 
-// checkMemory checks that what the servers count of their memory is within its bounds.
+// checkMemory checks that the servers' counts of their memory are within the bounds.
 func (w *world) checkMemory() {
 	for _, srv := range w.servers {
 		got := srv.service.Stats()
@@ -139,7 +139,8 @@ func (w *world) checkMemory() {
 }
 
 const (
-	// leastHot is two chunks and what is being added: each has 64 KiB, or one larger record.
+	// leastHot is two chunks and the one that is being filled: each has 64 KiB, or one
+	// larger record.
 	leastHot = 4 * (maxContent + 1<<10)
 	// leastCold is one read, which may be of the largest record, with its JSON form.
 	leastCold = 4 * (maxContent + 1<<10)

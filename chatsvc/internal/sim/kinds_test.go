@@ -44,9 +44,9 @@ var kinds = map[string]kind{
 	"cutall": {3, func(r *rand.Rand) step { return step{A: r.IntN(8)} }, (*world).cutAll},
 	// Connection A stalls, from the client for B of 0, else to it.
 	"stall": {6, func(r *rand.Rand) step { return step{A: r.IntN(64), B: r.IntN(3), For: span(r)} }, (*world).stall},
-	// A side of connection A ends what it sends: the client for B of 0, else the server.
+	// One side of connection A stops sending: the client for B of 0, else the server.
 	"half": {3, func(r *rand.Rand) step { return step{A: r.IntN(64), B: r.IntN(2)} }, (*world).half},
-	// What is sent over connection A from now on is lost.
+	// All later bytes over connection A are lost.
 	"hole": {3, func(r *rand.Rand) step { return step{A: r.IntN(64)} }, (*world).hole},
 	// The next connection breaks when its server has written A bytes.
 	"breakafter": {8, func(r *rand.Rand) step { return step{A: prefix(r)} }, (*world).breakAfter},
@@ -56,7 +56,7 @@ var kinds = map[string]kind{
 	"append": {10, faults, (*world).faultAppend},
 	"read":   {8, faults, (*world).faultRead},
 	"state":  {4, faults, (*world).faultState},
-	// What server A follows the log with fails.
+	// The Follow of server A fails.
 	"break": {3, func(r *rand.Rand) step { return step{A: r.IntN(8)} }, (*world).breakFollow},
 	// Server A hears of records later.
 	"lag": {4, func(r *rand.Rand) step { return step{A: r.IntN(8), For: span(r)} }, (*world).lag},

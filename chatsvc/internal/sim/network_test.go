@@ -156,14 +156,14 @@ func (l *link) cut() {
 	}
 }
 
-// breakSoon breaks the connection when the client has read what was written.
+// breakSoon breaks the connection when the client has read all that was written.
 func (l *link) breakSoon() {
 	l.up.change(func() { l.up.err = syscall.ECONNRESET })
 	l.down.change(func() { l.down.closed = true })
 }
 
-// heal ends all that steps have done to the network, apart from bytes that are lost:
-// whoever waits for those finds out by itself.
+// heal ends all that steps have done to the network, apart from lost bytes: the peer that
+// waits for them must notice by itself.
 func (n *network) heal() {
 	n.mu.Lock()
 	n.delay, n.breakAfter = 0, nil

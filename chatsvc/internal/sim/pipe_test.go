@@ -21,7 +21,7 @@ type half struct {
 	waiting []byte   // arrived, not read
 	size    int      // bytes of both
 	stalled bool     // nothing arrives
-	lossy   bool     // what is written from now on never arrives
+	lossy   bool     // later bytes never arrive
 	closed  bool     // the writer has closed it
 	err     error    // the connection is broken
 	left    int      // bytes until it breaks; negative: it does not
@@ -30,7 +30,7 @@ type half struct {
 	readBy, writeBy timeLimit
 }
 
-// packet is what one write has written.
+// packet is the data of one write.
 type packet struct {
 	data []byte
 	at   time.Time
@@ -48,7 +48,7 @@ func newHalf(limit int, delay func() time.Duration) *half {
 	return h
 }
 
-// Read is that of [net.Conn].
+// Read implements [net.Conn].
 func (h *half) Read(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,7 +72,7 @@ func (h *half) Read(p []byte) (int, error) {
 	}
 }
 
-// arrive moves what has arrived. The caller holds mu.
+// arrive moves the packets that have arrived. The caller holds mu.
 func (h *half) arrive() {
 	for len(h.flying) > 0 && !h.stalled && !time.Now().Before(h.flying[0].at) {
 		if len(h.waiting) == 0 {
@@ -84,7 +84,7 @@ func (h *half) arrive() {
 	}
 }
 
-// Write is that of [net.Conn].
+// Write implements [net.Conn].
 func (h *half) Write(p []byte) (n int, err error) {
 	h.mu.Lock()
 	var broke func()
@@ -199,7 +199,7 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// Close ends both directions: the other end reads what was written, and cannot write.
+// Close ends both directions: the other end can read the written bytes, and cannot write.
 func (c *conn) Close() error {
 	_ = c.CloseWrite()
 	c.in.change(func() {

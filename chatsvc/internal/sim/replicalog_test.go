@@ -78,7 +78,7 @@ func (l *replicaLog) next(call string, of *[]mishap) (mishap, bool) {
 	return f, true
 }
 
-// breakFollow ends what follows the log, with an error.
+// breakFollow ends all Follow calls with an error.
 func (l *replicaLog) breakFollow() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

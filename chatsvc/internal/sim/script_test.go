@@ -15,7 +15,7 @@ type script struct {
 	Steps []step `json:"steps"`
 }
 
-// setup is what the run begins with.
+// setup is the beginning of a run.
 type setup struct {
 	Servers   int           `json:"servers"`
 	Clients   int           `json:"clients"`
@@ -28,16 +28,16 @@ type setup struct {
 	Deadline  time.Duration `json:"deadline"` // of a write
 }
 
-// retention is what the log retains.
+// retention is the log's retention.
 type retention struct {
 	Messages int           `json:"messages,omitempty"`
 	Bytes    int64         `json:"bytes,omitempty"`
 	Age      time.Duration `json:"age,omitempty"`
 }
 
-// step is one thing that happens, After the one before it. What A, B, C and For mean is
-// for the kind to say; numbers of servers, clients and connections are taken modulo
-// how many there are.
+// step is one thing that happens, After the one before it. The meaning of A, B, C and For
+// depends on the kind. Numbers of servers, clients and connections are taken modulo their
+// count.
 type step struct {
 	After time.Duration `json:"after,omitempty"`
 	Do    string        `json:"do"`

@@ -13,8 +13,8 @@ const (
 )
 
 // shrink returns a script that fails with as few steps as it finds: it leaves out halves,
-// then quarters, and single steps in the end. What is left out shifts no random choice of
-// the steps that remain.
+// then quarters, and single steps in the end. Removing steps does not change the random
+// choices of the others.
 func shrink(s script, fails func(script) bool) script {
 	until := time.Now().Add(shrinkTime)
 	try := func(candidate script) bool {

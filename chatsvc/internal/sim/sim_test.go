@@ -77,7 +77,7 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// explain returns what is wrong, how to repeat it, and a script that is as short as can be.
+// explain returns the problem, how to repeat it, and a script that is as short as can be.
 func explain(t *testing.T, s script, got *result) string {
 	t.Helper()
 	text := "  " + strings.Join(got.problems, "\n  ") +

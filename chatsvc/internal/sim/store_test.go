@@ -13,15 +13,15 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// store is what all servers share: a MemoryLog, and the truth about it. It is safe
-// for concurrent use.
+// store is the common part of all servers: a MemoryLog, and the truth about it. It is
+// safe for concurrent use.
 type store struct {
 	retention chatsvc.Retention
 
 	mu       sync.Mutex // guards all below
 	log      chatsvc.Log
 	next     uint64        // of a database that is closed
-	isDisk   bool          // log is a database: what it holds is known from those that read it
+	isDisk   bool          // log is a database: its records are known from its readers
 	replaced chan struct{} // closed when log is not the log any more
 	current  *incarnation
 	past     map[string]*incarnation // by epoch, the current one too
@@ -35,7 +35,7 @@ type incarnation struct {
 	ended   time.Time // zero: it lasts
 }
 
-// stored is a record with what the log was told of it.
+// stored is a record with the log's answers about it.
 type stored struct {
 	msg    *chatpb.ChatMessage
 	record []byte

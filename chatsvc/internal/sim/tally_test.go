@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// tally counts what was reached. It is safe for concurrent use.
+// tally counts the states that were reached. It is safe for concurrent use.
 type tally struct {
 	mu     sync.Mutex // guards counts
 	counts map[string]int

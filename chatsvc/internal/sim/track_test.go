@@ -9,8 +9,8 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// track checks what one reader gets against the truth: each record once, in the order of
-// all, and none left out that was retained. It is not safe for concurrent use.
+// track compares the records of one reader with the truth: each record once, in the order
+// of all, and none left out that was retained. It is not safe for concurrent use.
 type track struct {
 	w     *world
 	name  string
@@ -24,7 +24,7 @@ func newTrack(w *world, name string) *track {
 }
 
 // begin takes the place where a stream begins: lost records were retained no longer. IsAny
-// tells that the reader has not asked for a certain record if it does not know the epoch.
+// means that the reader has not asked for a certain record if it does not know the epoch.
 func (t *track) begin(epoch string, offset uint64, isAny bool) {
 	due, known := t.next[epoch]
 	switch {

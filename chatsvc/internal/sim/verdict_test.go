@@ -86,7 +86,7 @@ func (w *world) checkHistory() {
 	w.reached.add("verdict: an order was found")
 }
 
-// checkSends checks what senders were told against what is stored.
+// checkSends compares the answers to senders with the stored records.
 func (w *world) checkSends() {
 	w.mu.Lock()
 	sends := w.sends

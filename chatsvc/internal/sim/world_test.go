@@ -50,7 +50,7 @@ type world struct {
 	problems []string
 }
 
-// client is a chatclient with what the world knows of it.
+// client is a chatclient and the world's state of it.
 type client struct {
 	*chatclient.Client
 
@@ -58,11 +58,11 @@ type client struct {
 	sent int // for the contents of its messages
 }
 
-// result is what a run has found.
+// result holds the results of a run.
 type result struct {
 	problems []string
 	reached  *tally
-	log      string // the end of what the services logged
+	log      string // the end of the services' logs
 }
 
 // settle is the time after which all is well again once nothing goes wrong any more: dead
@@ -236,7 +236,7 @@ func (w *world) up(n int) (*server, bool) {
 	return s, s.up
 }
 
-// output keeps the end of what is written. It is safe for concurrent use.
+// output keeps the end of the text that is written. It is safe for concurrent use.
 type output struct {
 	mu  sync.Mutex // guards buf
 	buf bytes.Buffer

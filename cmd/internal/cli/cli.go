@@ -1,4 +1,4 @@
-// Package cli is what the project's commands have in common: signals, flags by
+// Package cli contains the common parts of the project's commands: signals, flags by
 // kong, one line for an error, and the version.
 package cli
 

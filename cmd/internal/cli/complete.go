@@ -13,7 +13,7 @@ const (
 	completeDirectories = ":directories\n"
 )
 
-// complete returns what the last of words may become, as [CompleteCmd] prints it.
+// complete returns the completions of the last of words, as [CompleteCmd] prints them.
 func complete(root *kong.Node, words []string) string {
 	if len(words) == 0 {
 		words = []string{""}
@@ -71,7 +71,7 @@ func (c *completer) descend(name string) {
 	}
 }
 
-// answer returns what a word may become.
+// answer returns the completions of a word.
 func (c *completer) answer(word string) string {
 	name, value, hasValue := strings.Cut(word, "=")
 	switch {

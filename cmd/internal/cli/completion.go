@@ -38,8 +38,8 @@ func (c *CompletionCmd) Run(program *kong.Kong, out *Output) error {
 	return err
 }
 
-// CompleteCmd is the hidden command that the scripts run: it prints what the last word
-// may become, each on a line with a tab and its help behind it, or a line that says to
+// CompleteCmd is the hidden command that the scripts run: it prints the completions of
+// the last word, each on a line with a tab and its help behind it, or a line that says to
 // complete names of files or directories. The words are those of the command line up to
 // the cursor, without the program.
 type CompleteCmd struct {

@@ -245,6 +245,18 @@ function PictureButton({ content, alt, onPicture, onBroken }: PictureProps) {
   // The browser's own menu saves what is shown here.
   const [original, setOriginal] = useState(false);
   const url = usePictureURL(content, pictureSize(content), original);
+  // A browser that is short of memory fails to show an intact picture, too.
+  const [attempt, setAttempt] = useState(0);
+  const onError = () => {
+    if (attempt === 2) {
+      onBroken();
+      return;
+    }
+    createImageBitmap(content.blob).then(bitmap => {
+      bitmap.close();
+      setAttempt(attempt + 1);
+    }, onBroken);
+  };
   return (
     <button
       type="button"
@@ -255,10 +267,11 @@ function PictureButton({ content, alt, onPicture, onBroken }: PictureProps) {
       onContextMenu={() => setOriginal(true)}
     >
       <img
+        key={attempt}
         src={url}
         alt=""
         style={{ width: `${width}px`, aspectRatio: `${width} / ${height}` }}
-        onError={onBroken}
+        onError={onError}
         onLoad={event => {
           // An EXIF orientation lays a camera's picture on its side.
           const { naturalWidth, naturalHeight } = event.currentTarget;

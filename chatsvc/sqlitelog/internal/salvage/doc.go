@@ -5,7 +5,6 @@
 // need to be intact. A row counts only if the caller proves it by its checksum, so
 // nothing is invented.
 //
-// The format is that of https://www.sqlite.org/fileformat2.html. Any bytes may be
-// read: nothing panics, and what is allocated is bounded by the bytes that are
-// really in the files.
+// The format is that of https://www.sqlite.org/fileformat2.html. Any bytes may be read:
+// nothing panics, and the allocated memory is bounded by the size of the files.
 package salvage

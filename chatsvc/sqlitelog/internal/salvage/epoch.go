@@ -14,9 +14,9 @@ type Epoch struct {
 	Name string
 }
 
-// Epochs calls yield with all that looks like a row of the table epochs, the newest
-// last, also several times. Nothing proves them, but the checksums of the messages
-// cover their epoch.
+// Epochs calls yield with everything that looks like a row of the table epochs, the
+// newest last, some of them several times. Nothing proves these rows, but the checksum of
+// each message covers its epoch.
 func Epochs(ctx context.Context, database, wal File, yield func(Epoch)) error {
 	for _, size := range pageSizes(database, wal) {
 		f := index(database, wal, size)
@@ -35,8 +35,8 @@ func Epochs(ctx context.Context, database, wal File, yield func(Epoch)) error {
 	return ctx.Err()
 }
 
-// epochs yields what looks like a row of the table in a page: the length of the
-// record, the row's number, the record's header of three or four bytes and a text.
+// epochs yields everything in a page that looks like a row of the table: the length of
+// the record, the row's number, the record's header of three or four bytes and a text.
 func epochs(page []byte, yield func(Epoch)) {
 	for at := range page {
 		payload, n := varint(page[at:])

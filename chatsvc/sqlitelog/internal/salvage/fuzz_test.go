@@ -6,8 +6,8 @@ import (
 	"example.com/simplechat/chatsvc/sqlitelog/internal/salvage"
 )
 
-// Whatever is in the files, nothing panics, everything ends, and no row is yielded
-// that was not proven. Small pages make long chains.
+// For all contents of the files, the calls do not panic, they end, and they yield only
+// proven rows. Small pages make long chains.
 func FuzzRows(f *testing.F) {
 	d := newDatabase(f)
 	d.exec("PRAGMA journal_mode=DELETE")

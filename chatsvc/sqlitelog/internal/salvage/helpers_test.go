@@ -129,7 +129,7 @@ func file(b []byte) salvage.File {
 	return salvage.File{Reader: bytes.NewReader(b), Size: int64(len(b))}
 }
 
-// rows returns what is salvaged, the newest version of each, and where it was first.
+// rows returns the salvaged rows, the newest version of each, and where it was first.
 func rows(tb testing.TB, db, wal []byte) map[uint64]salvage.Found {
 	tb.Helper()
 	found := map[uint64]salvage.Found{}

@@ -51,7 +51,7 @@ type files struct {
 	database, wal File
 	page          int
 	frames        []frame
-	versions      map[uint32][]int // of each page: its frames in their order
+	versions      map[uint32][]int // the frames of each page, in order
 	cut           int              // pages that could not be read
 }
 
@@ -97,7 +97,7 @@ func index(database, wal File, page int) *files {
 	return f
 }
 
-// markEnds notes for each frame which one ends its transaction.
+// markEnds sets the last frame of the transaction of each frame.
 func (f *files) markEnds() {
 	end := len(f.frames)
 	for i := len(f.frames) - 1; i >= 0; i-- {
@@ -126,7 +126,7 @@ func walChecks(wal File) bool {
 	return s0 == be32(b[24:]) && s1 == be32(b[28:])
 }
 
-// pages returns how many pages the database has. A cut one counts.
+// pages returns how many pages the database has, including a cut one.
 func (f *files) pages() int64 {
 	if f.database.Reader == nil {
 		return 0

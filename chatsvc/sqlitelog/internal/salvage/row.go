@@ -38,7 +38,7 @@ type cell struct {
 	body  int // where the record begins in the page
 }
 
-// layout is what the header of a record says.
+// layout is the content of a record's header.
 type layout struct {
 	header  int // bytes of the header
 	payload int // bytes of the record

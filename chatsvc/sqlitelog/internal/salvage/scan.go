@@ -27,16 +27,16 @@ type Found struct {
 	Place Place
 }
 
-// Report says what [Rows] has seen.
+// Report counts what [Rows] has found.
 type Report struct {
-	Pages, Frames int // that the files have
-	Unreadable    int // of them, because the storage returned an error
-	Rows          int // proven, with repetitions
+	Pages, Frames int // in the files
+	Unreadable    int // pages and frames for which the storage returned an error
+	Rows          int // proven rows, including repetitions
 }
 
-// Rows calls yield with each row that prove accepts, also several times with one
-// offset. It is given the progress in bytes from time to time, if progress is not
-// nil. It returns yield's error, or ctx's.
+// Rows calls yield with each row that prove accepts, which may be several with one
+// offset. It calls progress from time to time with bytes, unless progress is nil. It
+// returns yield's error, or ctx's.
 func Rows(ctx context.Context, database, wal File, prove func(Row) bool, yield func(Found) error, progress func(done, total int64)) (Report, error) {
 	var report Report
 	sizes := pageSizes(database, wal)
@@ -118,7 +118,7 @@ func (s *scan) visitFrames(choose func(frame) (Place, bool)) error {
 
 // visit yields the proven rows in s.page, which stands in frame from, or -1.
 func (s *scan) visit(from int, place Place) error {
-	behind := 0 // the row before
+	behind := 0 // the end of the row before
 	for body, l := nextLayout(s.page, 0); body >= 0; body, l = nextLayout(s.page, body+1) {
 		for at := max(behind, body-maxHead); at <= body-2; at++ {
 			c, ok := parseCell(s.page, at, body, l)

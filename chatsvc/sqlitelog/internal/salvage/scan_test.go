@@ -48,11 +48,11 @@ func same(tb testing.TB, found map[uint64]salvage.Found, want map[uint64]salvage
 			got.Content = row.Content
 		}
 		if !ok || !reflect.DeepEqual(got.Row, row) {
-			tb.Fatalf("row %d is there: %v; is\n%+v\nwant\n%+v", offset, ok, got.Row, row)
+			tb.Fatalf("row %d was found: %v; is\n%+v\nwant\n%+v", offset, ok, got.Row, row)
 		}
 	}
 	if len(found) != len(want) {
-		tb.Errorf("%d rows were found, %d are there", len(found), len(want))
+		tb.Errorf("%d rows were found, want %d", len(found), len(want))
 	}
 }
 

@@ -1,9 +1,8 @@
-// Package bench is the measuring core: it offers a workload to a server, checks
-// by their numbers that all messages arrive, and measures how late they are and
-// what they cost.
+// Package bench is the measuring core: it offers a workload to a server, checks by their
+// numbers that all messages arrive, and measures their latency and cost.
 //
-// Latency is measured from when a message was due, not from when it could be sent.
-// What is lost, comes twice or comes out of order is in [Result.Faults].
+// Latency is measured from the time when a message was due, not from the time when it was
+// sent. Lost, duplicate and reordered messages are counted in [Result.Faults].
 package bench
 
 import (
@@ -21,10 +20,10 @@ import (
 )
 
 const (
-	// stallTime is how long nothing has to arrive after the last send until
-	// what is missing counts as lost.
+	// stallTime is the silence after the last send after which missing messages count as
+	// lost.
 	stallTime = 5 * time.Second
-	// pollTime is how often that is looked at.
+	// pollTime is the time between two checks of that.
 	pollTime = 5 * time.Millisecond
 	// takeTime bounds how long the last send waits for a server that takes no
 	// bytes.
@@ -33,8 +32,8 @@ const (
 
 var errTakesNothing = errors.New("the server takes no more sends")
 
-// Bench is one run of a workload against a server. It is used once: one of
-// Execute, Store, Recall and FirstBatch is called.
+// Bench is one run of a workload against a server. It can be used only once: call one of
+// Execute, Store, Recall and FirstBatch.
 type Bench struct {
 	Settle   time.Duration // rest before memory is measured
 	Process  *Process      // the server's, nil: not known
@@ -55,10 +54,10 @@ type Bench struct {
 	result Result
 }
 
-// Login is the user as whom the generator logs in.
+// Login is the user that the generator logs in as.
 type Login struct{ User, Password string }
 
-// DemoUser is a user whom simplechat and its peers know.
+// DemoUser is a user of simplechat and its peers.
 var DemoUser = Login{"user1", "qwerty"}
 
 // New prepares a run.
@@ -84,11 +83,11 @@ func New(w Workload, addr string, who Login) *Bench {
 	return b
 }
 
-// Execute runs the workload. The error is one of the run; what the server did
-// wrong is in the result.
+// Execute runs the workload. It returns an error if the run itself failed; the server's
+// faults are in the result.
 func (b *Bench) Execute(ctx context.Context) (*Result, error) {
-	// Buffers are large and live long, so that collecting garbage brings
-	// nothing; the pacer's thread gets a processor of its own to be late on.
+	// Buffers are large and live long, so frequent garbage collection would gain nothing.
+	// The pacer's thread gets a processor of its own.
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + 1))
 	senders := b.workload.Publishers

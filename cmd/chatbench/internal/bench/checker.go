@@ -1,7 +1,7 @@
 package bench
 
-// checker finds by their numbers which messages a subscriber did not get, got
-// twice or got out of order. It is not safe for concurrent use.
+// checker finds lost, duplicate and reordered messages of a subscriber by their numbers.
+// It is not safe for concurrent use.
 type checker struct {
 	next       []uint64       // by slot: the number expected
 	missing    map[int][]span // by slot: numbers passed over, in order; nil while there are none
@@ -38,7 +38,7 @@ func (c *checker) see(slot int, seq uint64) bool {
 	return true
 }
 
-// fill takes seq out of what is missing, and reports whether it was there.
+// fill removes seq from the missing numbers, and reports whether it was one of them.
 func (c *checker) fill(slot int, seq uint64) bool {
 	spans := c.missing[slot]
 	for i, s := range spans {
@@ -58,9 +58,9 @@ func (c *checker) fill(slot int, seq uint64) bool {
 	return false
 }
 
-// lost returns how many of the slot's messages 0..sent-1 did not arrive. Those
-// that the server refused, in order, do not count. If toEnd is false, what
-// comes after the last arrival does not count either.
+// lost returns how many of the slot's messages 0..sent-1 did not arrive. Those that the
+// server refused, in order, do not count. If toEnd is false, messages after the last
+// arrival do not count either.
 func (c *checker) lost(slot int, sent uint64, refused []uint64, toEnd bool) int64 {
 	spans := c.missing[slot]
 	if toEnd && c.next[slot] < sent {

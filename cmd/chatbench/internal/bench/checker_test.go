@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// A checker finds what is wrong with a sequence of which sent messages exist.
+// A checker finds the faults in a sequence of received messages.
 func TestChecker(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -44,7 +44,7 @@ func TestChecker(t *testing.T) {
 	}
 }
 
-// What has not been read yet is not lost, what was passed over is.
+// Messages that have not been read yet are not lost. Skipped ones are.
 func TestCheckerBeforeEnd(t *testing.T) {
 	t.Parallel()
 	check := newChecker(1)

@@ -25,8 +25,8 @@ type line struct {
 	streams int
 }
 
-// lines shares the subscribers out to connections, the stuck and the slow to
-// connections of their own, in proportion.
+// lines distributes the subscribers over connections. Stuck and slow subscribers get a
+// proportional number of connections of their own.
 func (w Workload) lines() []line {
 	var all []line
 	share := func(k kind, streams int) {

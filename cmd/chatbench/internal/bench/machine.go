@@ -11,7 +11,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/human"
 )
 
-// Machine is where a run took place. The generator and the server share it.
+// Machine is the machine of a run. The generator and the server share it.
 type Machine struct {
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
@@ -35,7 +35,7 @@ func ThisMachine() Machine {
 	return m
 }
 
-// procValue returns what stands behind a name and a colon in a file of /proc.
+// procValue returns the text after a name and a colon in a file of /proc.
 func procValue(file, name string) string {
 	b, err := os.ReadFile(file) //nolint:gosec // a file of /proc
 	if err != nil {
@@ -52,12 +52,12 @@ func procValue(file, name string) string {
 const (
 	// SyncBytes is how much SyncTimes writes at a time.
 	SyncBytes = 4 << 10
-	// syncRounds is how often it does.
+	// syncRounds is the number of its writes.
 	syncRounds = 101
 )
 
-// SyncTimes measures what a write to a file in dir and its sync take. The file has
-// its size before: to make it grow would take longer, and a server can avoid it.
+// SyncTimes measures the time for a write to a file in dir and its sync. The file has its
+// final size before: growing it would take longer, and a server can avoid that.
 func SyncTimes(dir string) ([]time.Duration, error) {
 	file, err := os.CreateTemp(dir, "sync-")
 	if err != nil {

@@ -43,7 +43,7 @@ func (b *Bench) measureIdle(ctx context.Context) error {
 	return nil
 }
 
-// mark is where everything stood at a moment.
+// mark holds all counts at one moment.
 type mark struct {
 	at       time.Time
 	counts   counts
@@ -54,8 +54,8 @@ type mark struct {
 	own      time.Duration // CPU
 }
 
-// mark takes it. A server whose process has ended is a fault of the run, which
-// then reports the rest.
+// mark returns the current counts. If the server's process has ended, that is a fault of
+// the run, which still reports the rest.
 func (b *Bench) mark() mark {
 	m := mark{at: time.Now(), sent: b.pubs.sent.Load(), stored: b.pubs.stored.Load(), own: ownCPU()}
 	m.counts, m.received = b.tallies.counts()
@@ -70,8 +70,8 @@ func (b *Bench) mark() mark {
 	return m
 }
 
-// measureWindow waits for the end of the warm-up, then for the end of the load,
-// and takes what was done between the two.
+// measureWindow waits for the end of the warm-up and then for the end of the load, and
+// computes the rates between the two.
 func (b *Bench) measureWindow(ctx context.Context) {
 	Wait(ctx, b.workload.Warmup)
 	from := b.mark()
@@ -93,8 +93,8 @@ func (b *Bench) measureWindow(ctx context.Context) {
 	}
 }
 
-// measureEnd takes what all deliveries since the warm-up have cost, those after
-// the last send included.
+// measureEnd computes the cost of all deliveries since the warm-up, including those after
+// the last send.
 func (b *Bench) measureEnd() {
 	to := b.mark()
 	if b.Process == nil {

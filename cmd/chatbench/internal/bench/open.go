@@ -85,7 +85,8 @@ func (b *Bench) read(ctx context.Context, subs []*subscriber, turns chan struct{
 	}
 }
 
-// keep notes a connection to be closed at the end, or now if that is over.
+// keep adds a connection that is closed when the run ends. If the run has ended, it
+// closes the connection now.
 func (b *Bench) keep(conn net.Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Process is the server's process, as /proc has it.
+// Process is the server's process. Its resources are read from /proc.
 type Process struct{ PID int }
 
 // tick is the unit of times in /proc/PID/stat: Linux gives user space 100 a

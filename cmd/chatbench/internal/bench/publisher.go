@@ -12,9 +12,9 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
-// slot sends one message after the other: the next one when the last one is
-// answered. A connection has as many as its window, so messages of a slot are
-// in order however the server treats those of others.
+// slot sends one message after the other: each one when the last one is answered. So the
+// messages of a slot are in order, regardless of how the server orders those of different
+// slots. The window of a connection is its number of slots.
 type slot struct {
 	index int // in all slots of the run
 	place int // in those of its connection
@@ -23,7 +23,7 @@ type slot struct {
 	next     uint64 // number of the next message
 	inFlight bool   // the one before is not answered
 	due      time.Duration
-	refused  []uint64 // numbers of those that the server did not store
+	refused  []uint64 // numbers of the messages that the server did not store
 }
 
 // publisherConn is a connection for sends.
@@ -44,12 +44,12 @@ type publishers struct {
 	late    atomic.Int64 // sent later than due by more than LateBy
 
 	mu      sync.Mutex              // guards all below
-	latency *hdrhistogram.Histogram // ns from due to answer, of what was answered in the measured time
+	latency *hdrhistogram.Histogram // ns from due to answer, of messages that were answered in the measured time
 	failure error                   // the first refusal, or what broke a connection
 }
 
-// LateBy is the delay beyond which a send counts as late: the offered rate was
-// not kept then.
+// LateBy is the delay after which a send counts as late. Late sends mean that the offered
+// rate was not kept.
 const LateBy = 100 * time.Millisecond
 
 // done takes the answer to a slot's message.
@@ -87,7 +87,7 @@ func (p *publishers) receive(c *publisherConn) {
 	}
 }
 
-// broken reports what broke, if something did.
+// broken returns the first failure, or nil.
 func (p *publishers) broken() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// perMessage is what each message of a history may take to be stored: a
-	// server that died does not answer.
+	// perMessage bounds the time to store each message of a history, because a dead server
+	// never answers.
 	perMessage = 500 * time.Microsecond
-	// storeTime is what may be added to that.
+	// storeTime is added to that for the whole history.
 	storeTime = time.Minute
 	// recallTime bounds the time to read a history.
 	recallTime = 10 * time.Minute

@@ -10,7 +10,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/human"
 )
 
-// Result is what a run found. Times are nanoseconds in JSON.
+// Result holds the results of a run. Times are nanoseconds in JSON.
 type Result struct {
 	Faults   Faults    `json:"faults"`
 	Workload Workload  `json:"workload"`
@@ -28,7 +28,7 @@ type Result struct {
 	Latency             Latency `json:"latency"` // from when the message was due
 	MessagesPerBatch    float64 `json:"messagesPerBatch"`
 	BytesPerSecond      float64 `json:"bytesPerSecond"`
-	Foreign             int64   `json:"foreign"` // messages of others: history
+	Foreign             int64   `json:"foreign"` // messages of the history or of other senders
 
 	SubscribeTime time.Duration `json:"subscribeTime"` // until all had their first batch
 	DrainTime     time.Duration `json:"drainTime"`     // from the last send to the last delivery
@@ -42,15 +42,15 @@ type Result struct {
 	History       History                 `json:"-"` // of a run with a history only
 }
 
-// Faults are what must not be.
+// Faults counts faults of the server.
 type Faults struct {
-	Lost       int64  `json:"lost"` // messages that a subscriber did not get
-	Gaps       int64  `json:"gaps"` // times that a subscriber saw numbers passed over, whether they came later or not
+	Lost       int64  `json:"lost"` // missing deliveries
+	Gaps       int64  `json:"gaps"` // times that a subscriber saw a gap in the numbers, also if it was filled later
 	Duplicates int64  `json:"duplicates"`
 	Reordered  int64  `json:"reordered"`
 	Ended      int    `json:"ended"`   // streams of healthy subscribers that the server ended
 	Refused    int64  `json:"refused"` // sends that the server did not store, or did not answer
-	Cut        int    `json:"cut"`     // slow subscribers whose stream ended: as it should be, and no fault
+	Cut        int    `json:"cut"`     // slow subscribers whose stream ended, which is not a fault
 	Cause      string `json:"cause,omitempty"`
 }
 
@@ -64,7 +64,7 @@ func (f Faults) Err() error {
 	return nil
 }
 
-// Server is what the server's process took.
+// Server holds the resources that the server's process used.
 type Server struct {
 	PID                int     `json:"pid"`
 	Cores              float64 `json:"cores"`            // CPU while measured
@@ -108,16 +108,16 @@ func summarize(h *hdrhistogram.Histogram) Latency {
 	}
 }
 
-// History is what a server does with a history.
+// History holds the results of runs with a history.
 type History struct {
 	AfterKill, AfterStop time.Duration // from execution to the first message at a subscriber
 	RestBytes, JSONBytes int64         // resident: at rest, and when one subscriber has read all as JSON
 	ReadsPerSecond       float64       // messages to one subscriber
 	Alone, Beside        time.Duration // p99 of live subscribers, without and with readers of the history
-	Hot, Cold            time.Duration // until all who came together had everything
+	Hot, Cold            time.Duration // until all of a crowd have read everything
 }
 
-// verify fills in what is known when all readers have ended.
+// verify fills in the results that are known when all readers have ended.
 func (b *Bench) verify() {
 	r := &b.result
 	counts, _ := b.tallies.counts()
@@ -152,8 +152,7 @@ func (b *Bench) verify() {
 	}
 }
 
-// settle counts what was never answered as refused: nobody was told that it is
-// stored. All connections have ended.
+// settle counts sends without an answer as refused. All connections have ended.
 func (p *publishers) settle() {
 	for _, s := range p.slots {
 		if s.inFlight {

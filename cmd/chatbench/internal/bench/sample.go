@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Sample is what was done in a part of the run.
+// Sample holds the rates in a part of the run.
 type Sample struct {
 	At         float64 `json:"at"` // end, seconds since the load began
 	Sends      float64 `json:"sends"`
@@ -21,8 +21,8 @@ type sampler struct {
 	ended   chan struct{}
 }
 
-// samplesPerRun is how many a run is cut in, as long as they are not shorter
-// than shortestSample.
+// samplesPerRun is the number of samples of a run, unless they would be shorter than
+// shortestSample.
 const (
 	samplesPerRun  = 100
 	shortestSample = 50 * time.Millisecond

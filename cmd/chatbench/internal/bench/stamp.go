@@ -17,8 +17,8 @@ const (
 	runBytes = 4
 )
 
-// stamp is what a message says of itself. Its digits have seven bits, so that
-// content is ASCII, and passes for text.
+// stamp identifies a message. Its digits have seven bits, so that content is ASCII, and
+// passes for text.
 type stamp struct {
 	run  uint32        // tells this run's messages from older ones, 28 bits
 	slot int           // of the sender: messages of a slot are in order
@@ -39,7 +39,7 @@ func (s stamp) put(b []byte) {
 	b[22], b[23] = '#', ' '
 }
 
-// parseStamp reads what put wrote.
+// parseStamp reads a stamp that put wrote.
 func parseStamp(b []byte) (stamp, error) {
 	if len(b) < StampBytes || b[0] != '#' || b[22] != '#' {
 		return stamp{}, errStamp

@@ -19,19 +19,19 @@ type subscriber struct {
 
 	now     time.Duration // of the bytes being scanned, since the run's base
 	inBatch int           // messages of the batch being scanned
-	ready   atomic.Bool   // its first batch was there
+	ready   atomic.Bool   // its first batch has arrived
 	ended   bool          // the stream is over
 	reason  atomic.Pointer[error]
 }
 
-// runState is what all subscribers of a run share.
+// runState is the state that all subscribers of a run share.
 type runState struct {
 	id       uint32
 	base     time.Time     // times are durations since
-	measured atomic.Int64  // what arrives or is answered before belongs to the warm-up
+	measured atomic.Int64  // arrivals and answers before this time belong to the warm-up
 	ready    chan struct{} // gets a value from each subscriber, at its first batch or at its end without one
 	closing  atomic.Bool   // the run is over: connections are closed
-	done     chan struct{} // closed with that
+	done     chan struct{} // closed at the same time
 }
 
 // now is the time since the run's base.
@@ -117,8 +117,8 @@ func (s *subscriber) broken() error {
 	return nil
 }
 
-// lost returns how many of the messages in slots did not arrive. What a slow
-// or stuck one has not read yet is not lost.
+// lost returns how many of the messages in slots did not arrive. Messages that a slow or
+// stuck subscriber has not read yet are not lost.
 func (s *subscriber) lost(slots []*slot) int64 {
 	var n int64
 	for i, slot := range slots {

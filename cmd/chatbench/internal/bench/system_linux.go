@@ -9,11 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pinPacer gives the goroutine a thread of its own, whose sleeps are exact to
-// some microseconds: by default the kernel adds up to 50 µs (prctl(2),
-// PR_SET_TIMERSLACK). Go's own timers are exact to 1 ms when nothing else
-// happens (netpoll waits in milliseconds), which would be part of each latency.
-// It returns what undoes it.
+// pinPacer gives the goroutine a thread of its own, whose sleeps are exact to some
+// microseconds: by default the kernel adds up to 50 µs (prctl(2), PR_SET_TIMERSLACK).
+// Go's own timers are exact to 1 ms when nothing else happens (netpoll waits in
+// milliseconds), which would be part of each latency. The returned function undoes it.
 func pinPacer() func() {
 	runtime.LockOSThread()
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // without it sleeps are just less exact
@@ -28,6 +27,6 @@ func pause(d time.Duration) {
 	}
 }
 
-// syncData writes a file's content to the disk, and of its metadata only what is
-// needed to read it.
+// syncData writes a file's content to the disk, and only the metadata that is needed to
+// read it.
 func syncData(file *os.File) error { return syscall.Fdatasync(int(file.Fd())) }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// spareFiles is what the program needs beside its connections.
+// spareFiles is the number of open files that the program needs beside its connections.
 const spareFiles = 100
 
 // raiseFiles raises the limit of open files to what connections need.

@@ -11,8 +11,8 @@ import (
 // maxLatency is the largest latency that histograms tell apart.
 const maxLatency = 10 * time.Minute
 
-// tally counts what a part of the subscribers receive: each connection adds to
-// one of a few, so that readers rarely meet.
+// tally counts the messages of a part of the subscribers. Each connection adds to one of
+// a few tallies, so that readers rarely wait for each other.
 type tally struct {
 	received atomic.Int64 // bytes off the sockets, without TCP's own
 
@@ -45,7 +45,7 @@ func newHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(1, int64(maxLatency), 3)
 }
 
-// record adds a latency; what is beyond the histogram's ends counts as the end.
+// record adds a latency. A value beyond the histogram's range counts as its end.
 func record(h *hdrhistogram.Histogram, d time.Duration) {
 	_ = h.RecordValue(int64(min(max(d, 1), maxLatency)))
 }

@@ -10,7 +10,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
-// Workload is what a run offers to a server.
+// Workload is the load that a run offers to a server.
 type Workload struct {
 	Protocol    string        `json:"protocol"`
 	Transport   string        `json:"transport"`
@@ -18,19 +18,19 @@ type Workload struct {
 	Connections int           `json:"connections"` // that the subscribers share
 	Publishers  int           `json:"publishers"`  // connections for sending
 	Window      int           `json:"window"`      // sends in flight on each of them
-	Rate        float64       `json:"rate"`        // messages a second by all publishers, 0: the next when one is answered
+	Rate        float64       `json:"rate"`        // messages a second by all publishers; 0: each is sent when one is answered
 	Size        int           `json:"size"`        // bytes of content
 	Warmup      time.Duration `json:"warmup"`      // load that is not measured
-	Duration    time.Duration `json:"duration"`    // load that is
+	Duration    time.Duration `json:"duration"`    // load that is measured
 	History     string        `json:"history"`     // where subscribers begin: "end", "all" or "replay"
-	Stuck       int           `json:"stuck"`       // per cent of the subscribers that stop to read
+	Stuck       int           `json:"stuck"`       // per cent of the subscribers that stop reading
 	Slow        int           `json:"slow"`        // per cent that read slowRate bytes a second
 	SlowRate    int           `json:"slowRate"`
 	Toggling    int           `json:"toggling"`   // further subscribers, that close and reopen their windows
-	ToggleTime  time.Duration `json:"toggleTime"` // for which these stay closed, and then open
+	ToggleTime  time.Duration `json:"toggleTime"` // time for which these stay closed, and then open
 }
 
-// Normalized sets what follows from the rest.
+// Normalized sets the fields that follow from the others.
 func (w Workload) Normalized() Workload {
 	if w.Connections == 0 || w.Connections > w.Subscribers || !wire.Multiplexes(w.Protocol, w.Transport) {
 		w.Connections = w.Subscribers
@@ -38,7 +38,7 @@ func (w Workload) Normalized() Workload {
 	return w
 }
 
-// Check names the flags of "chatbench run" that make no sense.
+// Check returns an error that names a flag of "chatbench run" that is not valid.
 func (w Workload) Check() error {
 	switch {
 	case w.Protocol == wire.GRPC && w.Transport == wire.HTTP1:
@@ -52,11 +52,11 @@ func (w Workload) Check() error {
 	case w.Rate < 0:
 		return errors.New("--rate must not be negative")
 	case w.Size < StampBytes:
-		return fmt.Errorf("--size must be at least %d: number and time of the message stand there", StampBytes)
+		return fmt.Errorf("--size must be at least %d: the content contains the number and the time of the message", StampBytes)
 	case w.Duration <= 0 || w.Warmup < 0:
 		return errors.New("--duration must be positive, --warmup not negative")
 	case w.Stuck < 0 || w.Slow < 0 || w.Stuck+w.Slow > 100:
-		return errors.New("--stuck and --slow are parts of 100")
+		return errors.New("--stuck and --slow are percentages: they must not be negative, and their sum must not exceed 100")
 	case w.SlowRate < 1:
 		return errors.New("--slow-rate must be positive")
 	case w.Toggling < 0 || w.ToggleTime <= 0:
@@ -81,7 +81,7 @@ func (w Workload) String() string {
 		w.Protocol, over, w.Subscribers, w.Connections, w.Publishers, w.Window, load, w.Size)
 }
 
-// DefaultSlowRate is what slow readers take, in bytes a second.
+// DefaultSlowRate is the rate of slow readers in bytes a second.
 const DefaultSlowRate = 16 << 10
 
 // DefaultToggleTime is how long the windows of toggling clients stay closed, and then
@@ -91,7 +91,7 @@ const DefaultToggleTime = 20 * time.Millisecond
 // SmallContent is the size of a message of most loads in bytes.
 const SmallContent = 100
 
-// DefaultInFlight is how many sends of a crowd wait for their answers at most.
+// DefaultInFlight is the largest number of unanswered sends of a crowd.
 const DefaultInFlight = 4 * 60
 
 // Crowd is a workload of small messages to subscribers on own connections; a
@@ -103,15 +103,15 @@ func Crowd(subscribers int, rate float64) Workload {
 	}
 }
 
-// Idle is a crowd that is sent nothing.
+// Idle is a crowd without messages.
 func Idle(subscribers int) Workload {
 	w := Crowd(subscribers, 0)
 	w.Publishers = 0
 	return w
 }
 
-// Storing is the workload that stores a history: as fast as the server takes it,
-// on whichever connection is free.
+// Storing is the workload that stores a history as fast as the server takes it, on any
+// free connection.
 func Storing(size int) Workload {
 	w := Crowd(0, math.Inf(1))
 	w.Protocol, w.Size = wire.GRPC, size

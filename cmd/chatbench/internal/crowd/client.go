@@ -18,12 +18,12 @@ type client struct {
 	scan   wire.Scanner // of the connection
 	conn   net.Conn
 
-	next             atomic.Uint64 // number of the message that is due
+	next             atomic.Uint64 // number of the next message
 	got, lost, twice atomic.Int64
-	counted          bool          // ready has its value
+	counted          bool          // the client has sent its value to ready
 	due              uint64        // number of messages that were acknowledged before the connection
 	began            time.Duration // when the connection began, since the crowd's base
-	caught           bool          // the connection has brought all that was due
+	caught           bool          // the connection has delivered all messages below due
 	back             int64         // the mark after which the client was counted as back
 	ended            error         // why the server ended the stream
 }
@@ -74,7 +74,7 @@ func (c *client) connect(ctx context.Context, life time.Duration) (cut bool) {
 		}
 		return false
 	}
-	if conn.LocalAddr().String() == conn.RemoteAddr().String() { // nobody listens, and the system has chosen the same port for this end
+	if conn.LocalAddr().String() == conn.RemoteAddr().String() { // no server listens, and the kernel has connected the port to itself
 		_ = conn.Close()
 		return false
 	}
@@ -99,7 +99,7 @@ func (c *client) connect(ctx context.Context, life time.Duration) (cut bool) {
 	return false
 }
 
-// read opens the stream, and reads it to its end.
+// read opens the stream, and reads until it ends.
 func (c *client) read(conn net.Conn) error {
 	config := c.crowd.config
 	offset := uint64(0)

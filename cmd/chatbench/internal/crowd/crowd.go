@@ -1,6 +1,6 @@
-// Package crowd is many clients of one conversation that lose their connections
-// and come back. Each checks by the numbers of the messages that it misses none
-// and gets none twice. A publisher sends the messages.
+// Package crowd runs many clients of one conversation that lose their connections and
+// reconnect. Each client checks by the numbers of the messages that it misses none and
+// gets none twice. A publisher sends the messages.
 //
 // The log must be empty at first and have no other sender: the offset of message n,
 // counted from 0, is n+1.
@@ -19,11 +19,11 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/wire"
 )
 
-// Config says what the clients of a crowd do.
+// Config configures the clients of a crowd.
 type Config struct {
 	Clients  int
 	Addr     string        // HOST:PORT of the server
-	Speak    []Speech      // the clients take them in turn; one at least
+	Speak    []Speech      // the clients use them in turn; at least one
 	AnySend  bool          // the publisher speaks all protocols in turn; else gRPC
 	Resume   bool          // clients name the offset that they need next; else they ask for new messages only
 	Every    time.Duration // mean time until a client's connection is cut, 0: never
@@ -51,7 +51,7 @@ type Crowd struct {
 	mu      sync.Mutex // guards all below
 	caught  []time.Duration
 	back    []time.Duration
-	reasons map[string]int // of connections that the crowd has not ended
+	reasons map[string]int // why connections ended that the crowd did not cut
 }
 
 // dialers is how many connections are opened at a time.
@@ -87,11 +87,11 @@ func (c *Crowd) AwaitAll(ctx context.Context) error {
 
 var errBehind = errors.New("clients do not get what was acknowledged")
 
-// pollTime is how often the crowd is looked at while something is awaited.
+// pollTime is the time between two checks of a waiting function.
 const pollTime = 10 * time.Millisecond
 
-// AwaitCaughtUp returns when each client has had all acknowledged messages. If ctx is
-// done before, the error tells how many have not.
+// AwaitCaughtUp returns when each client has received all acknowledged messages. If ctx
+// is done before, the error has the number of clients that have not.
 func (c *Crowd) AwaitCaughtUp(ctx context.Context) error {
 	for tick := time.NewTicker(pollTime); ; {
 		behind := 0
@@ -111,11 +111,11 @@ func (c *Crowd) AwaitCaughtUp(ctx context.Context) error {
 	}
 }
 
-// Mark begins the measurement of [Result.Back]: from now on until the first batch on a
-// later connection.
+// Mark begins the measurement of [Result.Back], which ends with a client's first batch on
+// a later connection.
 func (c *Crowd) Mark() { c.marked.Store(int64(time.Since(c.base))) }
 
-// AwaitBack returns when each client has had a batch on a connection that was opened
+// AwaitBack returns when each client has received a batch on a connection that was opened
 // after Mark.
 func (c *Crowd) AwaitBack(ctx context.Context) error {
 	for tick := time.NewTicker(pollTime); ; {
@@ -133,17 +133,17 @@ func (c *Crowd) AwaitBack(ctx context.Context) error {
 	}
 }
 
-// Result is what a crowd has seen.
+// Result holds the observations of a crowd.
 type Result struct {
 	Messages, Deliveries int64
 	Cuts                 int64 // connections that the crowd has cut
-	Lost, Twice          int64 // deliveries that are missing, and that are too many
-	CaughtUp             Times // from the begin of a connection until all older messages were there; of clients that resume
+	Lost, Twice          int64 // missing deliveries, and repeated ones
+	CaughtUp             Times // from the begin of a connection until all older messages have arrived; only for clients that resume
 	Back                 Times // see Mark
 }
 
-// Result returns what the crowd has seen until now. Messages that a client has still
-// to get are lost.
+// Result returns the observations until now. Messages that a client has not received yet
+// count as lost.
 func (c *Crowd) Result() Result {
 	r := Result{Messages: int64(c.stored.Load()), Cuts: c.cuts.Load()}
 	for _, cl := range c.clients {
@@ -167,7 +167,7 @@ func (c *Crowd) Reasons() string {
 	return fmt.Sprintf("connections that broke: %v", c.reasons)
 }
 
-// broke counts the end of a connection, of at most some reasons.
+// broke counts the end of a connection by its reason. It bounds the number of reasons.
 func (c *Crowd) broke(err error) {
 	const most = 20
 	c.mu.Lock()

@@ -89,8 +89,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// Clients that ask for new messages only lose what comes while they are away, and the
-// crowd says so.
+// Clients that ask for new messages only lose the messages of the time when they are
+// away, and the crowd reports that.
 func TestWithoutResume(t *testing.T) {
 	t.Parallel()
 	ctx, c := gather(t, Config{Clients: 4, Addr: newServer(t), Speak: speeches, Every: 20 * time.Millisecond, Offline: 50 * time.Millisecond})
@@ -119,7 +119,7 @@ func TestBack(t *testing.T) {
 	}
 }
 
-// A client counts what is missing and what is too much.
+// A client counts missing and repeated messages.
 func TestClientCounts(t *testing.T) {
 	t.Parallel()
 	c := &client{}

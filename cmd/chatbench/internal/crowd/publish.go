@@ -17,7 +17,8 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// minContent is the smallest content: the number, in as much as a scanner hands on.
+// minContent is the smallest content: the number must be within the part that a scanner
+// passes on.
 const minContent = wire.HeadBytes
 
 var errNumber = errors.New("content does not begin with a number")
@@ -42,9 +43,9 @@ const imageSize = 32 << 10
 // sendTime bounds one attempt to send.
 const sendTime = 10 * time.Second
 
-// Publish sends rate messages a second until ctx is done, each of them until it is
-// acknowledged; size returns the bytes of each content. It returns an error if the
-// server refuses one for another reason than that it is not available.
+// Publish sends rate messages a second until ctx is done, and repeats each until it is
+// acknowledged; size returns the bytes of each content. It returns an error if the server
+// refuses a message for another reason than unavailability.
 func (c *Crowd) Publish(ctx context.Context, rate float64, size func(n uint64) int) error {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
@@ -80,7 +81,7 @@ func (c *Crowd) Publish(ctx context.Context, rate float64, size func(n uint64) i
 	}
 }
 
-// send sends a message once. Whether it was stored or not, it may be sent again.
+// send sends a message once. It may be sent again, whether or not it was stored.
 func (c *Crowd) send(ctx context.Context, client chatconnect.SimpleChatClient, n uint64, msg *chatpb.ChatMessage) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()

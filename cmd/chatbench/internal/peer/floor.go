@@ -14,13 +14,13 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
-// floorCmd is what fan-out costs at least if each delivery is a write of
-// its own: the kernel's work, and nothing else. Its protocol is wire.Floor.
+// floorCmd measures the lowest possible cost of fan-out if each delivery is a separate
+// write, which is only the kernel's work. Its protocol is wire.Floor.
 type floorCmd struct{ flags }
 
-// floorFiller is what a delivery is longer than prefix and content, in bytes,
-// so that as many are written as over gRPC: there a frame's header has 9, an
-// envelope's prefix 5, and time, type and sender of a record about 20.
+// floorFiller is the number of bytes that are added to prefix and content, so that a
+// delivery is as long as over gRPC, where a frame's header has 9 bytes, an envelope's
+// prefix 5, and the time, type and sender of a record about 20.
 const floorFiller = 9 + wire.PrefixBytes + 20 - wire.FloorPrefix
 
 // floorQueue is how many messages wait for a writer.
@@ -93,7 +93,7 @@ func (f *floor) join(conn net.Conn) {
 	_, _ = conn.Write(make([]byte, wire.FloorPrefix)) // an error shows at the next message too
 }
 
-// publish queues what a publisher sends.
+// publish queues the messages of a publisher.
 func (f *floor) publish(conn net.Conn, r *bufio.Reader) error {
 	for {
 		n, err := wire.FloorLength(r)

@@ -32,8 +32,8 @@ func (c *grpcCmd) Run(ctx context.Context, out *cli.Output) error {
 // grpcChat is the chat as grpc-go's handlers.
 type grpcChat struct{ hub *hub }
 
-// grpcChatDesc is what protoc-gen-go-grpc would generate: the repository has
-// connect's code only.
+// grpcChatDesc is the description that protoc-gen-go-grpc would generate. The repository
+// contains only connect's generated code.
 var grpcChatDesc = grpc.ServiceDesc{
 	ServiceName: chatconnect.SimpleChatName,
 	HandlerType: (*any)(nil),

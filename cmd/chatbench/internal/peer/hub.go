@@ -9,7 +9,7 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// hub is the chat of the connect-go and grpc-go peers: a channel per subscriber.
+// hub is the chat of the connect-go and grpc-go peers. Each subscriber has a channel.
 type hub struct {
 	mu      sync.Mutex // guards all below; held while a message is handed out, so that all see one order
 	history []*chatpb.ChatMessage
@@ -27,9 +27,9 @@ const (
 	hubHistory = 10_000
 	// mailboxSize is how many messages wait for a subscriber.
 	mailboxSize = 256
-	// hubPatience is how long senders wait for a subscriber whose channel is
-	// full. A hub that drops would lose messages under load, one that waits for
-	// ever would stop for one stuck client.
+	// hubPatience is how long senders wait for a subscriber whose channel is full. A hub
+	// that drops messages would lose some under load, and one that waits for ever would stop
+	// for one stuck client.
 	hubPatience = 30 * time.Second
 )
 

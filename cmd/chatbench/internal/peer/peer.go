@@ -1,6 +1,6 @@
-// Package peer is the chat as others would serve it: over connect-go and grpc-go
-// by the book, a core NATS server, and the floor, which is one write per delivery.
-// Each peer is a process of its own, as simplechat is.
+// Package peer serves the chat in other ways for comparison: over connect-go and grpc-go
+// in their usual style, with a core NATS server, and as the floor, which is one write per
+// delivery. Each peer is a process of its own, as simplechat is.
 package peer
 
 import (
@@ -16,16 +16,16 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
-// Cmd runs a peer that compare measures. Each is written as a good user of
-// its library would write it.
+// Cmd runs a peer for the command compare. Each peer is written in the usual style of its
+// library.
 type Cmd struct {
-	Connect connectCmd `cmd:"" name:"connect" help:"The chat over connect-go, by the book."`
-	GRPC    grpcCmd    `cmd:"" name:"grpc" help:"The chat over grpc-go, by the book."`
+	Connect connectCmd `cmd:"" name:"connect" help:"The chat over connect-go, in its usual style."`
+	GRPC    grpcCmd    `cmd:"" name:"grpc" help:"The chat over grpc-go, in its usual style."`
 	NATS    natsCmd    `cmd:"" name:"nats" help:"A core NATS server."`
 	Floor   floorCmd   `cmd:"" name:"floor" help:"One write per delivery."`
 }
 
-// flags are what all peers have.
+// flags are the flags of all peers.
 type flags struct {
 	Listen string `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Address to listen on; port 0 picks one (${default})."`
 }
@@ -67,8 +67,8 @@ func (f flags) serveHTTP(ctx context.Context, out *cli.Output, handler http.Hand
 
 var errLogin = errors.New("unknown user or wrong password")
 
-// login returns the user that a name and a password stand for: Qt's five
-// have the same.
+// login returns the user with a name and a password. All five users of Qt's example have
+// the same password.
 func login(name, password string) (string, error) {
 	known := len(name) == len("user1") && name[:4] == "user" && name[4] >= '1' && name[4] <= '5'
 	if !known || subtle.ConstantTimeCompare([]byte(password), []byte("qwerty")) == 0 {

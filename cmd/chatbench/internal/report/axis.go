@@ -13,7 +13,7 @@ type axis struct {
 	ticks    []tick
 }
 
-// tick is a value that is marked.
+// tick is a marked value of an axis.
 type tick struct {
 	at    float64
 	label string
@@ -27,8 +27,8 @@ func (a axis) part(v float64) float64 {
 	return (v - a.from) / (a.to - a.from)
 }
 
-// decades returns a logarithmic axis that holds from and to between powers of ten,
-// at least one apart.
+// decades returns a logarithmic axis that begins and ends at powers of ten, contains from
+// and to, and has at least one decade.
 func decades(from, to float64) axis {
 	first, last := math.Floor(math.Log10(from)), math.Ceil(math.Log10(to))
 	last = max(last, first+1)

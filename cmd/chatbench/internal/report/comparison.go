@@ -11,7 +11,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/human"
 )
 
-// Comparison is what runs of several workloads on several systems found.
+// Comparison holds the results of several workloads on several systems.
 type Comparison struct {
 	Loads   []Load
 	Titles  map[string]string // of all workloads by name, also of those that did not run
@@ -28,7 +28,7 @@ type Comparison struct {
 // Key names the runs of a workload on a system.
 type Key struct{ Load, System string }
 
-// Load is a workload of a comparison, as the report has it.
+// Load is a workload in the report of a comparison.
 type Load struct {
 	Name    string
 	Title   string
@@ -74,7 +74,7 @@ func (c *Comparison) Faults(systems ...string) error {
 	return nil
 }
 
-// FaultList names the runs in which something was lost.
+// FaultList lists the runs that have faults.
 func (c *Comparison) FaultList() string {
 	var b strings.Builder
 	for _, l := range c.Loads {
@@ -95,7 +95,7 @@ func (c *Comparison) FaultList() string {
 	return b.String()
 }
 
-// Caution says what the numbers of a quick comparison are worth.
+// Caution returns a warning about the numbers of a quick comparison.
 func (c *Comparison) Caution() string {
 	if !c.Quick {
 		return ""
@@ -108,14 +108,14 @@ func (c *Comparison) Origin(command string) string {
 	return fmt.Sprintf("Written by `chatbench %s`, not edited: %d rounds of %v, each after %v of warm-up.\n\n", command, c.Rounds, c.Duration, c.Warmup)
 }
 
-// Occasion says when and where the runs took place.
+// Occasion returns the time and the machine of the runs.
 func (c *Comparison) Occasion() string {
 	m := bench.ThisMachine()
 	return fmt.Sprintf("- %s, in %v\n", c.Started.UTC().Format("2006-01-02 15:04 UTC"), c.Took.Round(time.Second)) +
 		fmt.Sprintf("- %d cores (%s), %s of memory, Linux %s, %s, %s; server and generator share them\n", m.Cores, m.CPU, m.Memory, m.Kernel, m.OS, m.Go)
 }
 
-// Medians has the figures of all systems, with a heading.
+// Medians returns the figures of all systems, with a heading.
 func (c *Comparison) Medians() string {
 	var b strings.Builder
 	b.WriteString("## Medians\n\nIn parentheses the lowest and the highest of the rounds.\n\n| workload | figure |")
@@ -148,7 +148,7 @@ func (c *Comparison) cell(load, system, name string) string {
 	return fmt.Sprintf("%s (%s – %s)", write(v), write(all[0]), write(all[len(all)-1]))
 }
 
-// Ratios has the figures of the first system, what they are of those of the
+// Ratios returns a table of the figures of the first system, their ratios to those of the
 // others, and the goals.
 func (c *Comparison) Ratios() string {
 	var b strings.Builder

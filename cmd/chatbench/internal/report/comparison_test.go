@@ -56,7 +56,7 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// A latency reaches what is required at its limit, and not beyond it.
+// A latency reaches the goal at its limit, and not beyond it.
 func TestToggling(t *testing.T) {
 	t.Parallel()
 	c := &Comparison{

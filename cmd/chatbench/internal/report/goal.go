@@ -11,14 +11,13 @@ import (
 type Goal struct {
 	Figure string
 	Least  bool    // at least that much; else at most
-	Factor float64 // of the reference
+	Factor float64 // factor of the reference
 	System string  // the reference is this system under the same load,
 	Load   string  // or the system itself under this load,
 	Limit  float64 // or a number
 }
 
-// reference returns what the goal of a load is measured against, and whether
-// that was measured.
+// reference returns the reference of a load's goal, and reports whether it was measured.
 func (c *Comparison) reference(load string, g Goal) (float64, bool) {
 	switch {
 	case g.System != "":
@@ -32,7 +31,8 @@ func (c *Comparison) reference(load string, g Goal) (float64, bool) {
 	}
 }
 
-// reached reports whether the first system reached a goal, and whether that is known.
+// reached reports whether the first system reached a goal, and whether the result is
+// known.
 func (c *Comparison) reached(load string, g Goal) (reached, known bool) {
 	v, ok := c.Median(load, c.Systems[0], g.Figure)
 	reference, ok2 := c.reference(load, g)
@@ -45,7 +45,7 @@ func (c *Comparison) reached(load string, g Goal) (reached, known bool) {
 	return v <= reference, true
 }
 
-// text is a goal in words.
+// text returns a goal in words.
 func (c *Comparison) text(g Goal) string {
 	sign := "≤"
 	if g.Least {
@@ -61,7 +61,7 @@ func (c *Comparison) text(g Goal) string {
 	}
 }
 
-// yesOrNo is a verdict.
+// yesOrNo returns a verdict in words.
 func yesOrNo(reached bool) string {
 	if reached {
 		return "yes"
@@ -69,8 +69,8 @@ func yesOrNo(reached bool) string {
 	return "**no**"
 }
 
-// Toggling has the latencies of honest subscribers without and with toggling
-// clients: the goals of each load refer to the load without.
+// Toggling returns a table of the latencies of honest subscribers without and with
+// toggling clients. The goals of each load refer to the load without toggling clients.
 func (c *Comparison) Toggling() string {
 	var b strings.Builder
 	b.WriteString("| workload | figure | without toggling | with | ratio | to reach | reached |\n|---|---|--:|--:|--:|---|---|\n")

@@ -12,8 +12,7 @@ import (
 	"example.com/simplechat/cmd/chatbench/internal/human"
 )
 
-// Plot draws what a delivery costs, and how late it is, by workload, to an SVG
-// file.
+// Plot draws the CPU time and the latency of deliveries by workload to an SVG file.
 func (c *Comparison) Plot(file string) error {
 	return writePanels(file, c.panel(CPU, "µs", 1e3), c.panel(P99, "ms", 1e6))
 }
@@ -96,7 +95,8 @@ func percentiles(h *hdrhistogram.Histogram) []point {
 	return points
 }
 
-// throughput is drawn over time: deliveries, or sends where there are none.
+// throughput returns a plot of deliveries over time, or of sends if nothing was
+// delivered.
 func throughput(r *bench.Result) panel {
 	s := series{name: "deliveries"}
 	of := func(s bench.Sample) float64 { return s.Deliveries }

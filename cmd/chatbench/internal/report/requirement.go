@@ -13,7 +13,7 @@ type Requirement struct {
 	Now, Before Value
 	Sign        string // how Now is to be compared with Limit: ≥, ≤ or <
 	Limit       Value
-	Bound       string // what the limit is, unless it is a fixed number
+	Bound       string // description of the limit, unless it is a fixed number
 }
 
 // Value is a number that may not be known.
@@ -22,8 +22,8 @@ type Value struct {
 	Known  bool
 }
 
-// Requirements has what is required, what was reached, and what the older simplechat
-// reached. A quick run shows no verdict.
+// Requirements returns a table of the required values, the reached ones, and those of the
+// older simplechat. A quick run gets no verdict.
 func Requirements(all []Requirement, quick bool) string {
 	var b strings.Builder
 	b.WriteString("| figure | before | now | required | reached |\n|---|--:|--:|---|---|\n")
@@ -37,7 +37,7 @@ func Requirements(all []Requirement, quick bool) string {
 	return b.String()
 }
 
-// write is a value in words, or a dash.
+// write returns a value in words, or a dash.
 func (r Requirement) write(v Value) string {
 	if !v.Known {
 		return "–"
@@ -45,7 +45,7 @@ func (r Requirement) write(v Value) string {
 	return r.Human(v.Number)
 }
 
-// verdict tells whether the requirement was reached.
+// verdict reports whether the requirement was reached.
 func (r Requirement) verdict() string {
 	if !r.Now.Known || !r.Limit.Known {
 		return "–"

@@ -62,7 +62,7 @@ func writeFaults(b *strings.Builder, r *bench.Result) {
 	b.WriteByte('\n')
 }
 
-// late says whether the offered rate was kept.
+// late returns a note if the offered rate was not kept.
 func late(r *bench.Result) string {
 	if r.LateSends == 0 {
 		return ""

@@ -12,10 +12,10 @@ type Trend struct {
 	Name    string
 	Human   func(float64) string
 	Unit    string    // of the drawing's axis
-	Scale   float64   // one unit of the axis in that of the values
+	Scale   float64   // number of the values' units in one unit of the axis
 	Settled float64   // hours before which samples do not count
 	Hours   []float64 // since the begin
-	Values  []float64 // as many
+	Values  []float64 // the values at these times
 }
 
 // Slope is a straight line through samples, by least squares.
@@ -60,7 +60,7 @@ func mean(values []float64) float64 {
 	return sum / float64(len(values))
 }
 
-// flatPart is what a value may change during a run, as a part of its mean.
+// flatPart is the largest growth of a flat value during a run, as a fraction of its mean.
 const flatPart = 0.05
 
 // Flat reports whether the value does not grow: the line does not rise by more than
@@ -69,7 +69,7 @@ func (s Slope) Flat() bool {
 	return s.PerHour <= 2*s.Error || s.PerHour*s.Hours <= flatPart*s.Mean
 }
 
-// Trends has the slopes of all.
+// Trends returns a table with the slopes of all trends.
 func Trends(all []*Trend) string {
 	var b strings.Builder
 	b.WriteString("| figure | mean | change per hour | its error | flat |\n|---|--:|--:|--:|---|\n")

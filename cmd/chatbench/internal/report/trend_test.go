@@ -18,7 +18,7 @@ func newTrend(settled float64, values ...float64) *Trend {
 	return t
 }
 
-// The line and its error are those of the textbook, and tell what grows.
+// The line and its error are those of the textbook, and show growth.
 func TestFit(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -1,7 +1,6 @@
-// Package wire speaks the chat's protocols as a load generator needs them:
-// frames by hand, and of a message nothing is decoded but the beginning of its
-// content. A generator that shares the machine with the server must cost less
-// than the server does.
+// Package wire implements the chat's protocols for a load generator: it writes frames
+// itself, and decodes only the beginning of a message's content. A generator that shares
+// the machine with the server must need less CPU than the server.
 package wire
 
 import (
@@ -42,8 +41,8 @@ type Reading struct {
 // Sender sends on one connection. One goroutine sends and flushes, another one
 // receives.
 type Sender interface {
-	// Send writes a message to a buffer. It does not keep content. A slot has
-	// at most one message in flight.
+	// Send writes a message to a buffer. It does not retain content. A slot has at most one
+	// message in flight.
 	Send(slot int, content []byte) error
 	// Flush writes the buffer out.
 	Flush() error
@@ -60,7 +59,7 @@ type Call struct {
 	Offset              uint64 // Chat-Offset instead, unless it is 0
 }
 
-// readBuffer is what one read takes at most, in bytes.
+// readBuffer is the size of the buffer for reads, in bytes.
 const readBuffer = 16 << 10
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, readBuffer) }

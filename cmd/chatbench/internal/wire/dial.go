@@ -15,8 +15,8 @@ const (
 	// portsPerSource is how many connections leave from one source address: a
 	// bit less than Linux has ephemeral ports.
 	portsPerSource = 20_000
-	// smallBuffer is the receive buffer of a slow or stuck connection in bytes:
-	// with the default, megabytes would pass before the server noticed.
+	// smallBuffer is the receive buffer of a slow or stuck connection in bytes. With the
+	// default size, the server would notice only after megabytes.
 	smallBuffer = 16 << 10
 )
 
@@ -53,8 +53,8 @@ func (d *Dialer) Dial(ctx context.Context, small bool, received *atomic.Int64) (
 	return secure, nil
 }
 
-// source returns the address that connection n leaves from: on loopback, where
-// all of 127.0.0.0/8 is ours, another one when the ports of one are used up.
+// source returns the source address of connection n. On loopback, where all of
+// 127.0.0.0/8 can be used, it is another address when the ports of one are used up.
 func (d *Dialer) source(n int) net.Addr {
 	host, _, err := net.SplitHostPort(d.Addr)
 	if err != nil || n < portsPerSource {

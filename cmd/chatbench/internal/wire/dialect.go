@@ -41,7 +41,7 @@ const (
 	sendPath = service + "sendMessage"
 )
 
-// form is how ChatMessages are written in a stream.
+// form is the encoding of ChatMessages in a stream.
 type form int
 
 const (
@@ -50,7 +50,7 @@ const (
 	formLines             // its JSON form on a line
 )
 
-// verdictIn is where the answer to a send says what came of it.
+// verdictIn is the part of an answer that contains the outcome of a send.
 type verdictIn int
 
 const (
@@ -123,7 +123,7 @@ func (d dialect) appendSend(b, content []byte) []byte {
 	return b
 }
 
-// answer is what a server said to a call.
+// answer is a server's answer to a call.
 type answer struct {
 	status      string // HTTP's
 	grpcStatus  string
@@ -185,7 +185,7 @@ func (d dialect) header(c Call, stream bool) [][2]string {
 const (
 	HistoryEnd    = "end"
 	HistoryAll    = "all"
-	HistoryReplay = "replay" // what the server sends those who ask for no offset
+	HistoryReplay = "replay" // the replay that the server sends if no offset is requested
 )
 
 // offsets are the values of Chat-Offset that ask for that.

@@ -80,7 +80,7 @@ func (e *envelopeScanner) payload(to Sink, p []byte, last bool) error {
 	return nil
 }
 
-// endReason returns what the envelope that ends a stream says: Connect's JSON,
+// endReason returns the error in the envelope that ends a stream, which is Connect's JSON
 // or gRPC-Web's trailers.
 func endReason(end []byte) error {
 	if bytes.Contains(end, []byte(`"error"`)) || bytes.Contains(end, []byte("grpc-status")) && !bytes.Contains(end, []byte("grpc-status: 0")) {

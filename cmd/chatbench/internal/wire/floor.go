@@ -6,10 +6,9 @@ import (
 	"net"
 )
 
-// The protocol of the peer "floor": a connection says with its first byte
-// what it is. A message is its length in four bytes, then its content. The
-// server answers a subscriber's first byte and each of a publisher's messages
-// with an empty message.
+// The protocol of the peer "floor": the first byte of a connection is its kind. A message
+// is its length in four bytes, then its content. The server answers a subscriber's first
+// byte and each of a publisher's messages with an empty message.
 const (
 	FloorSubscriber = 'S'
 	FloorPublisher  = 'P'
@@ -60,8 +59,7 @@ func FloorLength(r *bufio.Reader) (int, error) {
 	return int(n), err
 }
 
-// floorSender sends with as many messages in flight as there are slots; they
-// are answered in order.
+// floorSender sends with one message in flight for each slot. They are answered in order.
 type floorSender struct {
 	out     *bufio.Writer
 	in      *bufio.Reader

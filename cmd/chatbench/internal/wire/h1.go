@@ -58,8 +58,7 @@ func (w h1Client) Subscribe(conn net.Conn, subs []Subscriber, _ Reading) error {
 	return nil
 }
 
-// h1Sender sends over one HTTP/1.1 connection: one message at a time, as one
-// that does not pipeline.
+// h1Sender sends over one HTTP/1.1 connection, one message at a time, without pipelining.
 type h1Sender struct {
 	wire   h1Client
 	conn   net.Conn

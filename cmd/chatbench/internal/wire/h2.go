@@ -46,7 +46,7 @@ func pseudoFields(scheme, authority, path string, fields [][2]string) []hpack.He
 // h2Conn is a client's end of an HTTP/2 connection.
 type h2Conn struct {
 	reader *http2.Framer
-	peer   peerSettings // of its first frame: later ones, which open windows wider, need not be followed
+	peer   peerSettings // from its first frame: later settings only open windows wider, and may be ignored
 
 	mu     sync.Mutex // guards all below: sends and answers to pings come from two goroutines
 	out    *bufio.Writer
@@ -59,7 +59,7 @@ type h2Conn struct {
 	credit int    // bytes of the connection since its window was topped up
 }
 
-// peerSettings are what the server allows.
+// peerSettings are the limits in the server's settings.
 type peerSettings struct {
 	streams  uint32
 	window   uint32
@@ -140,7 +140,7 @@ func (c *h2Conn) acknowledge(f *http2.SettingsFrame) error {
 func (c *h2Conn) headerBlock(fields []hpack.HeaderField) []byte {
 	c.encBuf.Reset()
 	for _, f := range fields {
-		_ = c.enc.WriteField(f) // to a buffer
+		_ = c.enc.WriteField(f) // a buffer returns no error
 	}
 	return bytes.Clone(c.encBuf.Bytes())
 }
@@ -231,8 +231,8 @@ func (c *h2Conn) pong(f *http2.PingFrame) error {
 	return c.out.Flush()
 }
 
-// consumed tops the window of a stream up, or of the connection (0), when much
-// of it is used.
+// consumed tops up the window of a stream, or of the connection (0), when much of it is
+// used.
 func (c *h2Conn) consumed(stream uint32, n int, credit *int) error {
 	if *credit += n; *credit < topUp {
 		return nil

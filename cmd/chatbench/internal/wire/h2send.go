@@ -71,7 +71,7 @@ func (s *h2Sender) Send(slot int, content []byte) error {
 	return s.write(stream, f, s.body)
 }
 
-// write writes the body of a request, in as many frames as it takes.
+// write writes the body of a request in one or more frames.
 func (s *h2Sender) write(stream uint32, f *flight, body []byte) error {
 	for {
 		n, err := s.take(f, len(body))
@@ -87,7 +87,8 @@ func (s *h2Sender) write(stream uint32, f *flight, body []byte) error {
 	}
 }
 
-// take waits until something may be sent, and returns how many bytes: n at most.
+// take waits until the windows allow at least one byte, and returns the number of bytes
+// that may be sent, at most n.
 func (s *h2Sender) take(f *flight, n int) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +103,7 @@ func (s *h2Sender) take(f *flight, n int) (int, error) {
 			s.opened.Wait()
 			continue
 		}
-		// The server gives nothing back for what it has not got yet.
+		// The server returns no window for bytes that it has not received.
 		s.mu.Unlock()
 		err := s.Flush()
 		s.mu.Lock()

@@ -112,9 +112,8 @@ func (h *h2Streams) reset(stream uint32, code http2.ErrCode) error {
 
 func (h *h2Streams) window(uint32, uint32) {}
 
-// toggle closes the windows of all streams, and opens them at once, until ended
-// is closed or the connection fails: as a client does that does not return the
-// windows that it has used for a while.
+// toggle closes the windows of all streams, and opens them at once, until ended is closed
+// or the connection fails: like a client that returns no window for a while.
 func (c *h2Conn) toggle(every time.Duration, ended <-chan struct{}) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -125,7 +124,7 @@ func (c *h2Conn) toggle(every time.Duration, ended <-chan struct{}) {
 			return
 		}
 		if c.setWindow(window) != nil {
-			return // its reader says why
+			return // its reader reports the reason
 		}
 	}
 }

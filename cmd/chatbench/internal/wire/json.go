@@ -32,8 +32,8 @@ func (j *jsonScanner) piece(to Sink, p []byte, last bool) error {
 	return nil
 }
 
-// scanJSON looks at the messages in p, and returns the end of it that is to be
-// seen again with what follows.
+// scanJSON finds the messages in p, and returns the end of p that must be scanned again
+// together with the next piece.
 func scanJSON(to Sink, p []byte) []byte {
 	for {
 		i := bytes.Index(p, contentKey)
@@ -42,14 +42,14 @@ func scanJSON(to Sink, p []byte) []byte {
 		}
 		value := p[i+len(contentKey):]
 		if len(value) > 0 && value[0] == ' ' {
-			value = value[1:] // protojson puts a blank there, or not
+			value = value[1:] // protojson writes a blank there at random
 		}
 		if len(value) < 1+headBase64 {
 			return p[i:]
 		}
 		var content [HeadBytes]byte
 		if _, err := base64.StdEncoding.Decode(content[:], value[1:1+headBase64]); err != nil {
-			content[0] = 0 // no content that anybody knows
+			content[0] = 0 // not valid content
 		}
 		to.Message(content[:])
 		p = value[1+headBase64:]

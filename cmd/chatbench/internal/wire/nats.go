@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// natsSubject is what messages are published on.
+// natsSubject is the subject of the messages.
 const natsSubject = "chat"
 
 // Either side sends a PING to see whether the other one answers.
@@ -88,8 +88,8 @@ func natsMessage(r *bufio.Reader, line []byte, s Subscriber) error {
 	return err
 }
 
-// natsSender publishes. NATS answers no message, so a PING follows those that
-// are written together: its PONG says that the server has handed them out.
+// natsSender publishes. NATS does not answer messages, so a PING follows each group that
+// is written together. Its PONG means that the server has delivered them.
 type natsSender struct {
 	out  *bufio.Writer
 	in   *bufio.Reader

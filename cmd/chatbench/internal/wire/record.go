@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// headBytes is how much of a record is looked at: the stamp stands at the
-// beginning of the content, and only the timestamp before it.
+// headBytes is the size of the part of a record that is examined. The stamp is at the
+// beginning of the content, and only the timestamp is before it.
 const headBytes = 64
 
 var errRecord = errors.New("not a serialized ChatMessages")
@@ -36,7 +36,7 @@ func (r *recordScanner) piece(to Sink, p []byte, last bool) error {
 				break
 			}
 			r.head, r.skip = r.head[:0], skip
-			// What was used of the head beyond what it had came from p.
+			// The bytes of the head beyond the old ones came from p.
 			p = p[used-had:]
 			continue
 		}
@@ -56,9 +56,9 @@ func (r *recordScanner) piece(to Sink, p []byte, last bool) error {
 	return nil
 }
 
-// scanRecord looks at the record that p begins with. It returns how much of p it
-// used and how much more of the record is to be skipped. It uses nothing if it
-// needs more; all says that there is no more.
+// scanRecord examines the record at the beginning of p. It returns how many bytes of p it
+// used and how many further bytes of the record must be skipped. It uses none if it needs
+// more bytes, unless all means that no more will follow.
 func scanRecord(to Sink, p []byte, all bool) (used, skip int, err error) {
 	if p[0] != 1<<3|2 {
 		return 0, 0, errRecord
@@ -79,7 +79,7 @@ func scanRecord(to Sink, p []byte, all bool) (used, skip int, err error) {
 	return used, size - used, nil
 }
 
-// contentOf returns the beginning of a message's content, as much as message holds.
+// contentOf returns the beginning of a message's content, as far as it is in message.
 func contentOf(message []byte) []byte {
 	if len(message) > 0 && message[0] == 1<<3 { // the timestamp
 		_, n := binary.Uvarint(message[1:])

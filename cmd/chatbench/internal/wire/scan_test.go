@@ -13,7 +13,7 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// scanned is a sink that notes what was found.
+// scanned is a sink that records the results.
 type scanned struct {
 	heads   []string // of the contents
 	batches []int    // how many messages each had
@@ -114,7 +114,8 @@ func TestScanners(t *testing.T) {
 			for size := 1; size < 100; size++ {
 				var pieces [][]byte
 				for rest := whole; len(rest) > 0; rest = rest[min(size, len(rest)):] {
-					// A copy: what is kept of a piece shows when it is overwritten.
+					// A copy is overwritten after the call, so that a scanner that retains a piece is
+					// noticed.
 					pieces = append(pieces, bytes.Clone(rest[:min(size, len(rest))]))
 				}
 				check(fmt.Sprintf("pieces of %d", size), pieces...)
@@ -151,7 +152,7 @@ func TestScanEnd(t *testing.T) {
 	}
 }
 
-// What is no stream of messages is an error, and nothing is read into it.
+// A body that is not a stream of messages is an error, and yields no messages.
 func TestScanGarbage(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string]string{

@@ -1,18 +1,18 @@
 package wire
 
-// HeadBytes is how much of a message's content a [Scanner] hands on at least, if
-// the content has as much. It is a multiple of 3, so that in base64 it ends at a
+// HeadBytes is the least number of bytes of a message's content that a [Scanner] passes
+// on, if the content is that long. It is a multiple of 3, so that in base64 it ends at a
 // boundary.
 const HeadBytes = 24
 
-// Scanner finds messages in the body of a stream, however it is cut in pieces.
+// Scanner finds messages in the body of a stream, which may be cut into pieces anywhere.
 type Scanner interface {
-	// Scan takes the next piece, which it does not keep. An error says that the
-	// body is not of the protocol.
+	// Scan takes the next piece, which it does not keep. It returns an error if the body
+	// does not follow the protocol.
 	Scan(to Sink, piece []byte) error
 }
 
-// Sink takes what a [Scanner] finds.
+// Sink receives the messages that a [Scanner] finds.
 type Sink interface {
 	// Message takes the beginning of a message's content. It must not keep it.
 	Message(content []byte)
@@ -37,8 +37,8 @@ func NewScanner(protocol string) Scanner {
 	}
 }
 
-// wholeScanner is that of the protocols without batches: each piece is a message,
-// and an empty one is a sign of life.
+// wholeScanner is the scanner of protocols without batches: each piece is a message, and
+// an empty one is a heartbeat.
 type wholeScanner struct{}
 
 // Scan implements [Scanner].

@@ -12,11 +12,11 @@ import (
 	"slices"
 )
 
-// Disk is a file tree as the kernel shows it, and what of it would be there
-// after the power was cut. It is stricter than any file system in use: data is
-// durable once its file was synced, a name once its directory was, and neither
-// makes the other so (fsync(2): syncing a file "does not necessarily ensure that
-// the entry in the directory containing the file has also reached disk").
+// Disk is a file tree as the kernel shows it, and the part of it that would remain after
+// a power cut. It is stricter than any file system in use: data is durable once its file
+// was synced, a name once its directory was, and neither makes the other so (fsync(2):
+// syncing a file "does not necessarily ensure that the entry in the directory containing
+// the file has also reached disk").
 type Disk struct {
 	nodes []*node // by number; the first is the root, which is durable
 }
@@ -26,10 +26,10 @@ type node struct {
 	durable state
 	changes []Change // since then, oldest first
 	past    int      // changes that were made durable and are no longer in changes
-	mapped  bool     // programs have written to the file's memory: what it holds is not known
+	mapped  bool     // programs have written to the file's memory, so its content is not known
 }
 
-// state is what a node holds: a file bytes, a directory names.
+// state is the content of a node: the bytes of a file, or the names in a directory.
 type state struct {
 	data  []byte
 	names map[string]int // nil for a file
@@ -123,7 +123,7 @@ func (s *state) change(c Change) {
 	copy(s.data[c.Offset:], c.Data)
 }
 
-// now returns what a node holds for those who read it now.
+// now returns the content of a node as programs read it now.
 func (n *node) now() state {
 	s := state{slices.Clone(n.durable.data), maps.Clone(n.durable.names)}
 	for _, c := range n.changes {
@@ -146,7 +146,7 @@ func (d *Disk) Lookup(names ...string) (int, bool) {
 	return number, true
 }
 
-// Compare returns what is different on the disk that it stands for, below dir.
+// Compare returns the differences between the model and the real files below dir.
 func (d *Disk) Compare(dir string) (differences []string) {
 	return d.compareNode(0, dir)
 }
@@ -195,7 +195,7 @@ func (d *Disk) restoreNode(number int, path string, chance *rand.Rand) error {
 	return nil
 }
 
-// left returns what of a node is there after a cut.
+// left returns the part of a node that remains after a cut.
 func (n *node) left(chance *rand.Rand) state {
 	s := state{slices.Clone(n.durable.data), maps.Clone(n.durable.names)}
 	if chance == nil || len(n.changes) == 0 {

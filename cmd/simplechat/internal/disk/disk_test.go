@@ -29,7 +29,7 @@ func TestChanceKeepsWhatWasNotSynced(t *testing.T) {
 	}
 	for left := range found {
 		if !strings.HasPrefix(left, "synced") {
-			t.Errorf("%q was left: what was synced must be there", left)
+			t.Errorf("%q was left: synced data must remain", left)
 		}
 	}
 }

@@ -27,7 +27,7 @@ const (
 	pause = 20 * time.Millisecond
 )
 
-// Attack is what one hostile connection does. It may end it, or leave that to the
+// Attack is the behaviour of one hostile connection. It may end it, or leave that to the
 // server.
 type Attack struct {
 	name    string

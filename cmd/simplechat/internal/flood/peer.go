@@ -98,7 +98,7 @@ func (p *hostile) grpc(id uint32, path string, more ...string) error {
 	return errors.Join(err, p.WriteData(id, true, make([]byte, 5)))
 }
 
-// read discards what the server sends, until the connection ends.
+// read discards the server's output until the connection ends.
 func (p *hostile) read() { _, _ = io.Copy(io.Discard, p.Conn) }
 
 // hold keeps the connection for a while, most often a short one, without reading.

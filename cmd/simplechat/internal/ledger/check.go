@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// Check compares the ledger with the whole history that a reader gets in the
-// end, and returns what is wrong with it: every acknowledged message must be
-// there exactly once and where its sender was told, in one order for all, each
-// sender's own messages in the order in which it sent them; nothing may be there
-// that nobody sent; and each watcher must have seen the same from its first
-// message to the last one. One order of all calls must explain what each was told.
+// Check compares the ledger with the whole history that a reader gets in the end, and
+// returns the problems. Every acknowledged message must be in the history exactly once
+// and at the offset that its sender got. The messages of each sender must be in the order
+// in which it sent them. No message may be in the history that nobody sent. Each watcher
+// must have seen the same history from its first message to its last one. One order of
+// all calls must explain all answers.
 func (l *Ledger) Check(history []Placed) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"example.com/simplechat/chatsvc/linear"
 )
 
-// Ledger is what the outside knows of a conversation. It is safe for concurrent
-// use while the conversation goes on.
+// Ledger is what clients know of a conversation. It is safe for concurrent use while the
+// conversation runs.
 type Ledger struct {
 	// Position, if it is not nil, returns the moment: a number that does not
 	// fall. See until.
@@ -24,13 +24,13 @@ type Ledger struct {
 
 	mu      sync.Mutex            // guards all below
 	sent    map[Message]bool      // all that a sender tried to send
-	acked   []observed            // what a sender was told is stored, each sender's in its order
-	watched map[string][]observed // what each watcher saw, in its order
+	acked   []observed            // acknowledged messages, those of each sender in its order
+	watched map[string][]observed // messages that each watcher saw, in its order
 	blamed  []string              // what clients found wrong at once
 	known   []instant             // when clients learned something, in order
 }
 
-// observed is what a client learned at a moment.
+// observed is an observation of a client at a moment.
 type observed struct {
 	Placed
 
@@ -62,7 +62,7 @@ func (l *Ledger) Acknowledge(m Message, p Place) {
 	l.acked = append(l.acked, observed{Placed{p, m}, l.moment()})
 }
 
-// See notes what a watcher received.
+// See records a message that a watcher received.
 func (l *Ledger) See(watcher string, messages ...Placed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *Ledger) Until(moment int) *Ledger {
 	return past
 }
 
-// Next returns the place of what a watcher has to see next.
+// Next returns the place of the message that a watcher has to see next.
 func (l *Ledger) Next(watcher string) Place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +115,7 @@ func (l *Ledger) Next(watcher string) Place {
 	return Place{seen[len(seen)-1].Epoch, seen[len(seen)-1].Offset + 1}
 }
 
-// Blamef notes what a client finds wrong at once.
+// Blamef records a fault that a client finds at once.
 func (l *Ledger) Blamef(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,7 +129,7 @@ func (l *Ledger) IsBlamed() bool {
 	return len(l.blamed) > 0
 }
 
-// Behind returns the watchers who have not seen what is at end or behind it.
+// Behind returns the watchers that have not seen a message at end or after it.
 func (l *Ledger) Behind(end Place) (names []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -48,7 +48,7 @@ func TestCheckerFindsWhatIsWrong(t *testing.T) {
 	}{
 		{"nothing", func(_ *Ledger, h []Placed) []Placed { return h }, ""},
 		{"unacknowledged message is not there", func(l *Ledger, h []Placed) []Placed {
-			// What came behind it then has the number before its own.
+			// The messages after it then have the number before their own.
 			for i := range l.acked[5:] {
 				l.acked[5+i].Offset--
 			}
@@ -67,10 +67,10 @@ func TestCheckerFindsWhatIsWrong(t *testing.T) {
 		{"message is missing, without a gap", func(_ *Ledger, h []Placed) []Placed {
 			return slices.Concat(h[:3], down(h[4:]))
 		}, "lost: "},
-		{"message is there twice", func(_ *Ledger, h []Placed) []Placed {
+		{"message is stored twice", func(_ *Ledger, h []Placed) []Placed {
 			return append(slices.Clone(h), Placed{Place{"epoch", 9}, h[2].Message})
 		}, "twice: "},
-		{"unacknowledged message is there twice", func(_ *Ledger, h []Placed) []Placed {
+		{"unacknowledged message is stored twice", func(_ *Ledger, h []Placed) []Placed {
 			return append(slices.Clone(h), Placed{Place{"epoch", 9}, h[5].Message})
 		}, "twice: "},
 		{"message that nobody sent", func(_ *Ledger, h []Placed) []Placed {

@@ -116,7 +116,7 @@ func (l *pipeListener) Close() error {
 // Addr implements [net.Listener].
 func (*pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// A call without credentials ends after publicTime, whatever its handler waits for.
+// A call without credentials ends after publicTime, also while its handler waits.
 func TestPublicCallEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,8 +1,8 @@
 // Package limit bounds what clients can make a chat server hold: connections, streams,
 // calls without credentials, sends per second and wrong passwords. A refused call gets
 // resource_exhausted with the time to wait. Callers on loopback and trusted proxies that
-// name no client are not limited, apart from the totals. What is refused is counted,
-// and logged at most once per second and kind.
+// name no client are not limited, apart from the totals. Refusals are counted, and logged
+// at most once per second and kind.
 package limit
 
 import (
@@ -20,7 +20,7 @@ import (
 	"example.com/simplechat/chatsvc"
 )
 
-// Config is the limits. Zero is no limit.
+// Config holds the limits. Zero means no limit.
 type Config struct {
 	Connections           int // at a time
 	ConnectionsPerAddress int
@@ -32,15 +32,16 @@ type Config struct {
 	Sends                 float64 // per second and user
 	SendBurst             int     // sends that a user may make at once
 	WrongPasswords        int     // per minute and address, and the same number at once
-	// Trusted are the addresses of proxies, whose X-Forwarded-For or PROXY header tells
-	// the client's.
+	// Trusted are the addresses of proxies, whose X-Forwarded-For or PROXY header contains
+	// the client's address.
 	Trusted []netip.Prefix
-	// ProxyProtocol tells that connections from them begin with a PROXY header.
+	// ProxyProtocol means that connections from these proxies begin with a PROXY header.
 	ProxyProtocol bool
 	Logger        *slog.Logger
 }
 
-// Limits is a server's limits and what they count. It is safe for concurrent use.
+// Limits holds a server's limits and counts the resources in use. It is safe for
+// concurrent use.
 type Limits struct {
 	config      Config
 	connections *counter
@@ -55,10 +56,10 @@ type Limits struct {
 	refused map[string]*refusals
 }
 
-// refusals is what was refused of one kind.
+// refusals counts the refusals of one kind.
 type refusals struct {
 	count    int64     // in all
-	reported int64     // of count, when it was logged last
+	reported int64     // the value of count when it was last logged
 	loggedAt time.Time // zero: never
 }
 
@@ -80,8 +81,8 @@ func New(c Config) *Limits {
 	}
 }
 
-// Refused returns how often a limit was hit since the start. Its kinds are the names
-// in the log.
+// Refused returns how often a limit was hit since the start. Its kinds are the limits'
+// names in the log.
 func (l *Limits) Refused(kind string) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -99,7 +99,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		name   string
 		config Config
 		kind   string
-		second caller // of another user or address, who is not limited
+		second caller // another user or address, which is not limited
 	}{
 		{"per user", Config{StreamsPerUser: 3}, "streams per user", caller{"192.0.2.1", "user2"}},
 		{"per address", Config{StreamsPerAddress: 3}, "streams", caller{"192.0.2.2", "user1"}},

@@ -83,7 +83,7 @@ type limitedBody struct {
 	io.ReadCloser
 
 	reads *readLimit
-	time  time.Duration // that the body has
+	time  time.Duration // in which the body must arrive
 }
 
 // Read implements [io.Reader].

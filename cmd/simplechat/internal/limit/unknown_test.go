@@ -35,7 +35,7 @@ func TestUnknownUsersCostTheSame(t *testing.T) {
 	})
 }
 
-// guessed is what one guess has cost, and what it was answered.
+// guessed is the cost of one guess, and its answer.
 type guessed struct {
 	compared int64 // with a hash
 	took     time.Duration

@@ -36,8 +36,8 @@ const patience = 60 * time.Second
 // pause is how long a client waits before it tries again.
 const pause = 20 * time.Millisecond
 
-// Load is what clients do to one conversation, whatever its servers suffer, and
-// the ledger of it. Each sender is another user and sends one message after the
+// Load is the clients of one conversation and their ledger. They keep trying through all
+// failures of the servers. Each sender is another user and sends one message after the
 // other.
 type Load struct {
 	*ledger.Ledger
@@ -51,7 +51,7 @@ type Load struct {
 	watchers sync.WaitGroup
 }
 
-// New returns a load that ends with the test, and goes on with a ledger.
+// New returns a load that ends with the test, and continues a ledger.
 func New(tb testing.TB, ledger *ledger.Ledger) *Load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Load{Ledger: ledger, tb: tb, ctx: ctx, stop: cancel, stopped: make(chan struct{})}

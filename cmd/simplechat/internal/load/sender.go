@@ -85,7 +85,7 @@ func (l *Load) try(client chatconnect.SimpleChatClient, m ledger.Message, key st
 		l.Acknowledge(m, p)
 		return true
 	case connect.IsWireError(err) && connect.CodeOf(err) != connect.CodeUnavailable:
-		l.Blamef("%s sent %v: %v", m.From, m, err) // what the server says of itself must be that it is worth to try again
+		l.Blamef("%s sent %v: %v", m.From, m, err) // errors of the server itself must allow another attempt
 	}
 	return false
 }

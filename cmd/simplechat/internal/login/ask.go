@@ -16,20 +16,21 @@ import (
 // maxName bounds the name that is typed, in bytes.
 const maxName = 1024
 
-// errNoTerminal tells that nobody can be asked.
+// errNoTerminal means that no terminal exists on which to ask.
 var errNoTerminal = errors.New("there is no terminal to ask on")
 
-// ask asks for the password of user, and for the user's name if that is empty. Standard
-// input may be what is sent and standard error a file, so it uses the process's terminal.
+// ask asks for the password of user, and for the user's name if that is empty. It uses
+// the process's terminal, because standard input may contain the messages to send and
+// standard error may be a file.
 func ask(ctx context.Context, user string) (name, password string, err error) {
 	terminal, w, err := openTerminal()
 	if err != nil || !term.IsTerminal(int(terminal.Fd())) {
 		if terminal != nil {
-			_ = terminal.Close() // it is something else
+			_ = terminal.Close() // the file is not a terminal
 		}
 		return "", "", errNoTerminal
 	}
-	defer terminal.Close() //nolint:errcheck // nothing was kept back
+	defer terminal.Close() //nolint:errcheck // nothing is buffered
 	if user == "" {
 		if user, err = askName(ctx, terminal, w); err != nil {
 			return "", "", err

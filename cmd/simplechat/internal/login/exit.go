@@ -20,7 +20,7 @@ const (
 	ExitUnreachable     = 3   // no server answered in time, or none was ready
 	ExitUnauthenticated = 4   // the user or the password is wrong
 	ExitUnknown         = 5   // a message may have been stored or not
-	ExitInterrupted     = 130 // by SIGINT or SIGTERM, as shells call it
+	ExitInterrupted     = 130 // ended by SIGINT or SIGTERM, with the number that shells use
 )
 
 // exitError is an error with an exit code.
@@ -61,7 +61,7 @@ func Explain(err error) error {
 	}
 }
 
-// Hint returns what to do about the error of an attempt that is repeated, or nothing.
+// Hint returns advice for the error of an attempt that is repeated, or the empty string.
 func Hint(err error) string {
 	switch certificate := new(tls.CertificateVerificationError); {
 	case errors.Is(err, http.ErrSchemeMismatch):
@@ -75,7 +75,7 @@ func Hint(err error) string {
 	}
 }
 
-// CodeOf returns the exit code for the error of a call. It does not know of interrupts.
+// CodeOf returns the exit code for the error of a call. It never returns ExitInterrupted.
 func CodeOf(err error) int {
 	var wire *connect.Error
 	switch {

@@ -1,5 +1,5 @@
-// Package login has what the commands of a client share: which server, which user, and
-// the exit codes.
+// Package login has what the client commands share: the flags for the server and the
+// user, the password's origin, and the exit codes.
 package login
 
 import (
@@ -14,25 +14,26 @@ import (
 	"example.com/simplechat/cmd/internal/cli"
 )
 
-// Flags say which server a client talks to, and as which user. They are embedded in a
-// command. There is no flag for the password, because the command lines of all processes
-// are public.
+// Flags name the server that a client talks to and the user that it logs in as. Commands
+// embed them. There is no flag for the password, because the command lines of all
+// processes are public.
 type Flags struct {
 	Server string `group:"server" default:"http://127.0.0.1:65002" placeholder:"URL" help:"Server to talk to; several replicas with commas between them (${default})."`
 	User   string `group:"server" placeholder:"NAME" help:"User to log in as. The password is in SIMPLECHAT_PASSWORD, or in the file that SIMPLECHAT_PASSWORD_FILE names; otherwise it is asked for."`
-	CA     string `group:"server" name:"ca" env:"SIMPLECHAT_CA" type:"path" placeholder:"FILE" help:"Trust only the certificates in this PEM file: a certificate authority's, or the server's own if it has signed that itself."`
+	CA     string `group:"server" name:"ca" env:"SIMPLECHAT_CA" type:"path" placeholder:"FILE" help:"Trust only the certificates in this PEM file: a certificate authority's, or the server's own if it is self-signed."`
 }
 
 // DefaultServer is the default of --server.
 const DefaultServer = "http://127.0.0.1:65002"
 
-// passwordVariable has the password. That of the same name with _FILE sets it.
+// passwordVariable is the environment variable with the password. The variable with _FILE
+// at the end of its name sets it.
 const passwordVariable = "SIMPLECHAT_PASSWORD"
 
-// Client returns a client with the credentials of the flags and the environment. What is
-// missing is asked for on the terminal that the process was started from, if it has one.
-// The options come after those of the flags. Errors have an exit code. The caller closes
-// the client.
+// Client returns a client with the credentials of the flags and the environment. A
+// missing name or password is asked for on the terminal that the process was started
+// from, if it has one. The options come after those of the flags. Errors have an exit
+// code. The caller closes the client.
 func (f *Flags) Client(ctx context.Context, options ...chatclient.Option) (*chatclient.Client, error) {
 	user, password, err := f.Credentials(ctx)
 	if err != nil {
@@ -59,7 +60,8 @@ func (f *Flags) Credentials(ctx context.Context) (user, password string, err err
 	return user, password, nil
 }
 
-// Given returns the user's name and password as far as they are given, without asking.
+// Given returns the user's name and password from the flags and the environment. It does
+// not ask for missing ones, which are empty.
 func (f *Flags) Given() (user, password string) { return f.User, os.Getenv(passwordVariable) }
 
 // ClientOf returns a client with other credentials than those of the flags and the

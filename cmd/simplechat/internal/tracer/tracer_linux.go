@@ -21,12 +21,11 @@ import (
 	"example.com/simplechat/cmd/simplechat/internal/disk"
 )
 
-// Tracer runs a program under ptrace(2), and writes down what it does to the
-// files below a directory: which bytes it writes, which names it makes, and what
-// it syncs. It needs no privilege, no device and no mount. What it cannot
-// follow is an error: the model would then promise too little or too much. It does
-// not see what a program writes to a mapping: nothing that such a file holds is
-// durable.
+// Tracer runs a program under ptrace(2), and records its changes to the files below a
+// directory: the bytes that it writes, the names that it creates, and its syncs. It needs
+// no privilege, no device and no mount. A system call that it cannot follow is an error,
+// because the model would then be wrong. It does not see writes to a mapping: no byte of
+// such a file counts as durable.
 type Tracer struct {
 	Root string
 
@@ -41,7 +40,7 @@ type Tracer struct {
 	err     error
 }
 
-// openFile is what a descriptor of the program is open on.
+// openFile is the open file of a descriptor of the program.
 type openFile struct {
 	node int
 	sync bool // O_SYNC or O_DSYNC: each write is durable when it returns
@@ -60,8 +59,8 @@ func (t *Tracer) Start(cmd *exec.Cmd) (<-chan error, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error), make(chan error, 1)
 	go func() {
-		// All of ptrace belongs to the thread that began it. It dies with the
-		// goroutine, and what is left of the program with it.
+		// All of ptrace belongs to the thread that began it. It dies with the goroutine, and so
+		// does the rest of the program.
 		runtime.LockOSThread()
 		if err := cmd.Start(); err != nil {
 			started <- err
@@ -120,15 +119,15 @@ func (t *Tracer) trace(pid int) error {
 		if stay {
 			continue
 		}
-		// A thread that was killed meanwhile cannot go on: ESRCH.
+		// ESRCH: the thread was killed, and cannot continue.
 		if err := unix.PtraceSyscall(thread, deliver); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("ptrace: %w", err)
 		}
 	}
 }
 
-// Position returns how many events there have been. What the program did before
-// it told someone something is among them when that someone asks.
+// Position returns the number of events so far. It includes everything that the program
+// did before it sent an answer, if the receiver of the answer asks.
 func (t *Tracer) Position() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -185,7 +184,7 @@ func (t *Tracer) stopped(pid, thread int) (stay bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case errno == unix.ESRCH: // it was killed meanwhile
+	case errno == unix.ESRCH: // the thread was killed in between
 	case errno != 0:
 		t.failf("what a thread stopped for: %w", errno)
 	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY && info.number == unix.SYS_EXIT_GROUP:
@@ -329,7 +328,7 @@ func (c call) refuse(tracked bool) {
 	}
 }
 
-// opened notes what a new descriptor is open on.
+// opened records the file of a new descriptor.
 func (c call) opened(fd int) {
 	names := c.resolve(0, 1)
 	if names == nil {

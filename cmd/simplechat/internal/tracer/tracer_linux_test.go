@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// diskSteps is what a program may do to files, one after the other, and what is
-// there if the power is cut after each.
+// diskSteps are operations of a program on files, one after the other, and the files that
+// remain if the power is cut after each.
 var diskSteps = []struct {
 	name string
 	do   func() error
@@ -52,7 +52,7 @@ var diskSteps = []struct {
 	{"a name without data", func() error {
 		return doAll(os.WriteFile("d/g", []byte("lost"), 0o600), syncPath("d"))
 	}, map[string]string{"d": "/", "d/f": "ONEtwo", "d/g": ""}},
-	{"the file is emptied and written anew", func() error { return os.WriteFile("d/f", []byte("four"), 0o600) }, map[string]string{"d": "/", "d/f": "ONEtwo", "d/g": ""}},
+	{"the file is emptied and written again", func() error { return os.WriteFile("d/f", []byte("four"), 0o600) }, map[string]string{"d": "/", "d/f": "ONEtwo", "d/g": ""}},
 	{"and synced again", func() error { return syncPath("d/f") }, map[string]string{"d": "/", "d/f": "four", "d/g": ""}},
 	{"it is renamed over another", func() error { return os.Rename("d/f", "d/g") }, map[string]string{"d": "/", "d/f": "four", "d/g": ""}},
 	{"the renaming is synced", func() error { return syncPath("d") }, map[string]string{"d": "/", "d/g": "four"}},
@@ -118,8 +118,8 @@ func runDiskSteps() error {
 	return nil
 }
 
-// What a traced program has not synced is not there after the power was cut, and
-// what it has is.
+// After a power cut, the data that a traced program has synced remains, and the other
+// data does not.
 func TestTracerKnowsWhatIsDurable(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
@@ -158,7 +158,7 @@ func TestTracerKnowsWhatIsDurable(t *testing.T) {
 	}
 }
 
-// leftOn returns what is left on a disk after a cut of the power.
+// leftOn returns the files that remain on a disk after a power cut.
 func leftOn(tb testing.TB, d *disk.Disk, chance *rand.Rand) map[string]string {
 	tb.Helper()
 	dir, left := tb.TempDir(), map[string]string{}
