@@ -73,7 +73,7 @@ func TestCurlReadsErrors(t *testing.T) {
 		{"wrong password, stream", "user1:wrong", listPath, "{}", "401", `{"code":"unauthenticated"`},
 		{"unknown type", "user1:qwerty", sendPath, `{"type":"Video"}`, "400", `{"code":"invalid_argument"`},
 		{"not JSON", "user1:qwerty", sendPath, `{"type"`, "400", `{"code":"invalid_argument"`},
-		{"unknown procedure", "user1:qwerty", "/qtgrpc.examples.chat.SimpleChat/other", `{}`, "404", "messageList and sendMessage"},
+		{"unknown procedure", "user1:qwerty", "/qtgrpc.examples.chat.SimpleChat/other", `{}`, "404", "messageList or sendMessage"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
