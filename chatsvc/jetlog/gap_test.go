@@ -56,6 +56,7 @@ func TestGapsAreUnreadableRecords(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			c.awaitCurrent(t) // a server that lags behind still has what was deleted
 			epoch := state(t, log).Epoch
 			var read []chatsvc.Chunk
 			for at := uint64(1); at <= last; {

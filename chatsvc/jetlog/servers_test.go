@@ -61,7 +61,7 @@ func isCurrent(ctx context.Context, js jetstream.JetStream, stream string, serve
 		return false
 	}
 	for _, r := range cluster.Replicas {
-		if !r.Current || r.Offline {
+		if !r.Current || r.Offline || r.Lag > 0 {
 			return false
 		}
 	}
