@@ -85,16 +85,21 @@ func (l *MemoryLog) AppendOrdered(ctx context.Context, records []NewRecord) []Ou
 // appendAll stores records, in order as [OrderedLog] says or as [BatchLog] does.
 func (l *MemoryLog) appendAll(ctx context.Context, records []NewRecord, inOrder bool) []Outcome {
 	outcomes := make([]Outcome, len(records))
+	if err := ctx.Err(); err != nil {
+		for i := range outcomes {
+			outcomes[i].Err = err
+		}
+		if inOrder {
+			return outcomes[:min(1, len(outcomes))]
+		}
+		return outcomes
+	}
 	hashes := make([]keyHash, len(records))
 	for i, r := range records {
-		outcomes[i].Err = ctx.Err()
 		if r.Key != "" {
 			sum := sha256.Sum256([]byte(r.Key))
 			hashes[i] = keyHash(sum[:])
 		}
-	}
-	if ctx.Err() != nil {
-		return outcomes
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
