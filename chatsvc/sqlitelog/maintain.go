@@ -95,11 +95,14 @@ func (w *writer) look() {
 	if errFirst != nil || errFloor != nil {
 		return // the next transaction reports it
 	}
-	if !w.isFull && first.offset == t.first.offset && floor.offset == t.floor.offset && w.keys.expired(t.now, 1) == 0 {
+	// A small transaction may fit where the last one did not, also on a full disk: the
+	// write-ahead log has room in it.
+	mayFit := w.isFull && writeRoom(w.log.dir, 0, w.lacked) == nil
+	if !mayFit && first.offset == t.first.offset && floor.offset == t.floor.offset && w.keys.expired(t.now, 1) == 0 {
 		return
 	}
 	change := func() error { return nil }
-	if w.isFull { // find out whether the disk has room again
+	if mayFit {
 		change = func() error { return w.exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)) }
 	}
 	isCommitted, err := w.transact(t, change)

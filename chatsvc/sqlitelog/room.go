@@ -26,13 +26,16 @@ func (w *writer) explain(err error) error {
 
 // tryRoom writes a few kilobytes to a new file in a directory, at an offset, and returns
 // the error of that.
-func tryRoom(dir string, offset int64) (err error) {
+func tryRoom(dir string, offset int64) error { return writeRoom(dir, offset, 4*pageSize) }
+
+// writeRoom is tryRoom for a number of bytes.
+func writeRoom(dir string, offset, bytes int64) (err error) {
 	file, err := os.CreateTemp(dir, "room-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
-	if _, err := file.WriteAt(make([]byte, 4*pageSize), offset); err != nil {
+	if _, err := file.WriteAt(make([]byte, bytes), offset); err != nil {
 		return err
 	}
 	return file.Sync()

@@ -66,6 +66,7 @@ type writer struct {
 	abandoned  os.FileInfo    // the file of the last leaked connection that could not be read
 	leaked     []*sqlite.Conn // connections that must not be closed
 	isFull     bool           // the disk had no room for the last transaction
+	lacked     int64          // bytes that it needed
 	served     int            // number of records that the last call of serve stored
 	unsynced   bool           // acknowledged records may not be on the disk yet
 	noted      bool           // the evidence was written since it was synced
@@ -144,6 +145,10 @@ func (w *writer) commit(batch []*pendingAppend) {
 		w.fail(err)
 		answer(batch, connect.NewError(connect.CodeUnavailable, errUnknown))
 	default:
+		w.lacked = 4 * pageSize
+		for _, p := range batch {
+			w.lacked += int64(len(p.record))
+		}
 		answer(batch, w.refused(err))
 	}
 }

@@ -31,10 +31,11 @@ func TestKilledServerLosesNothing(t *testing.T) {
 	ledger.Report(t, crash(t, restarts(), "--data", filepath.Join(t.TempDir(), "data")))
 }
 
-// The crash test finds a server that does lose messages.
+// The crash test finds a server that does lose messages. Of eight ends, one at least comes
+// when messages were acknowledged.
 func TestCrashTestFindsLoss(t *testing.T) {
 	t.Parallel()
-	problems := strings.Join(crash(t, 2, "--memory"), "\n")
+	problems := strings.Join(crash(t, 8, "--memory"), "\n")
 	if want := "lost: "; !strings.Contains(problems, want) {
 		t.Errorf("no problem with %q was found, but:\n%.2000s", want, problems)
 	}
