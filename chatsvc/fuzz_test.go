@@ -91,8 +91,8 @@ func FuzzUsersFile(f *testing.F) {
 	})
 }
 
-// For all offset headers, a stream begins within the retained records, or its error says
-// what is wrong.
+// For all offset headers, a stream begins within the retained records, or its error names
+// the mistake.
 func FuzzOffsetHeaders(f *testing.F) {
 	f.Add("7", "E", uint64(5), uint64(6))
 	f.Add("-2", "", uint64(1), uint64(0))

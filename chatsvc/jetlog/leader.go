@@ -17,14 +17,14 @@ import (
 // as cut off. They answer its heartbeats, which it sends once a second.
 const leaderSilence = 3500 * time.Millisecond
 
-// errNoLeader means that nothing can be stored in the stream, and that it is not known
-// what is stored.
+// errNoLeader means that nothing can be stored in the stream, and that its content
+// is not known.
 var errNoLeader = errors.New("the stream has no leader that reaches most of its replicas")
 
 // leader asks the stream's leader for the settings and the state of the stream, for at
 // most requestTime. It fails without a leader: then any server would answer, even one that
 // is cut off or lacks a part of the stream. A leader that is cut off does not know
-// what the others have stored since.
+// the records that the others have stored since.
 func (l *Log) leader(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()

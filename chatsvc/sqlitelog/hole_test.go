@@ -9,7 +9,7 @@ import (
 
 // Somebody cuts the write-ahead log, and what is written next leaves a hole in it. The
 // log opens its database again by itself. The hole is never copied into the database:
-// what was in there stays, and so does what is before the hole.
+// the messages in the database stay, and so do those before the hole.
 func TestHoleInWALIsNotCopied(t *testing.T) {
 	t.Parallel()
 	for _, isCopied := range []bool{false, true} { // the first messages are in the database

@@ -23,7 +23,7 @@ func (*chatCmd) Help() string {
   simplechat chat
   simplechat chat --user ada --server https://chat.example.com
 
-What is not given is asked for. /help in the conversation lists the keys and commands.`
+The program asks for a missing user or password. /help in the conversation lists the keys and commands.`
 }
 
 // Run shows the conversation until the user quits.

@@ -62,7 +62,7 @@ func TestFloods(t *testing.T) {
 			}
 			s := startMeasured(t, flags...)
 			h := flood.StartHonest(t, scheme+"://"+s.addr, config)
-			h.AwaitMore(100) // what the first calls leave is the server's own
+			h.AwaitMore(100) // memory that the first calls leave belongs to the server
 			begin := s.holdings(askHoldings)
 			most := floodServer(t, s, config, lasting, begin)
 			h.Stop()

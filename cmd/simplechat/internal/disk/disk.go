@@ -1,5 +1,5 @@
 // Package disk models a file tree and the part of it that survives a cut of the power: only
-// what a program has synced is sure to be left.
+// the writes that a program has synced are sure to be left.
 package disk
 
 import (
