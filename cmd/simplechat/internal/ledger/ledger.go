@@ -27,7 +27,7 @@ type Ledger struct {
 	acked   []observed            // acknowledged messages, those of each sender in its order
 	watched map[string][]observed // messages that each watcher saw, in its order
 	blamed  []string              // what clients found wrong at once
-	known   []instant             // when clients learned something, in order
+	known   []instant             // when clients began to send or learned something, in order
 }
 
 // observed is an observation of a client at a moment.
@@ -55,6 +55,14 @@ func (l *Ledger) Send(m Message) {
 	l.sent[m] = true
 }
 
+// Begin notes that the recorder has an append that its sender is about to send: the disk
+// may have the message from this moment on.
+func (l *Ledger) Begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.moment()
+}
+
 // Acknowledge notes that a sender was told that m is stored at p.
 func (l *Ledger) Acknowledge(m Message, p Place) {
 	l.mu.Lock()
@@ -77,8 +85,9 @@ func (l *Ledger) moment() int {
 	if l.Position == nil {
 		return 0
 	}
+	event := l.Recorder.Now() // first: what is recorded later may be of a later moment
 	now := l.Position()
-	l.known = append(l.known, instant{now, l.Recorder.Now()})
+	l.known = append(l.known, instant{now, event})
 	return now
 }
 

@@ -48,6 +48,7 @@ func (l *Load) StartClient(user, urls string, size func() int) {
 			m := ledger.NewMessage(user, n, size())
 			l.Send(m)
 			attempts := l.Recorder.Append(m.Record(), m.Record())
+			l.Begin()
 			sent, err := client.Send(l.ctx, m.Proto(), "")
 			switch {
 			case l.ctx.Err() != nil:
@@ -72,6 +73,7 @@ func (l *Load) try(client chatconnect.SimpleChatClient, m ledger.Message, key st
 		recorded = m.From + " " + key
 	}
 	attempt := l.Recorder.Append(m.Record(), recorded)
+	l.Begin()
 	_, err := client.SendMessage(ctx, m.Proto())
 	switch {
 	case l.ctx.Err() != nil:
