@@ -298,6 +298,15 @@ func TestFaultsAreRejected(t *testing.T) {
 			r.Append("e", "").Return("B", 3, false)
 			r.Read().Return("B", 1, "a", "b", "e")
 		}, ""},
+		{"unseen record of the old epoch is sent again in the new one", func(r *Recorder) {
+			r.Append("d", "k")
+			r.Append("e", "").Return("A", 5, false)
+			r.Append("d", "k").Return("B", 4, false)
+		}, ""},
+		{"no append is left for an unseen record of the old epoch", func(r *Recorder) {
+			r.Append("e", "").Return("A", 5, false)
+			r.Append("d", "k").Return("B", 4, false)
+		}, "invented"},
 		{"new epoch has an invented record", func(r *Recorder) { r.Read().Return("B", 1, "x") }, "invented"},
 		{"new epoch loses what was acknowledged in it", func(r *Recorder) {
 			r.Append("d", "").Return("B", 3, false)

@@ -236,18 +236,12 @@ func (h *history) decisiveEnds() (decisive []end) {
 	return decisive
 }
 
-// fillHoles assigns appends whose records nobody has seen to offsets that nobody has
-// seen. It takes both in order: if any assignment is possible, then one in which the
-// first offset gets the append that began first is possible, too.
+// fillHoles assigns appends without an answer to offsets that nobody has seen. It takes
+// both in order: if any assignment is possible, then one in which the first offset gets
+// the append that began first is possible, too.
 func (h *history) fillHoles() {
-	var fillers []group
-	for _, g := range h.groups {
-		settled := func(a *Append) bool { return a.answer != unknown }
-		if len(h.places[g[0].record]) == 0 && !slices.ContainsFunc(g, settled) {
-			fillers = append(fillers, g)
-		}
-	}
 	for _, e := range h.inOrder() {
+		fillers := h.fillers(e)
 		taken := map[uint64]bool{}
 		for _, o := range e.operations {
 			taken[o.offset] = taken[o.offset] || o.kind != ends
@@ -260,8 +254,24 @@ func (h *history) fillHoles() {
 				h.problemf("invented: no append accounts for offset %d of epoch %s", offset, e.name)
 				return
 			}
-			h.add(place{e.name, offset}, appends, "", fillers[0][0].call, unknown)
+			h.add(place{e.name, offset}, appends, "", fillers[0].call, unknown)
 			fillers = fillers[1:]
 		}
 	}
+}
+
+// fillers returns the first append without an answer of each record that is not known to
+// be in an epoch, in the order in which they began. The record may be known to be in
+// another epoch, if it was lost with one and sent again.
+func (h *history) fillers(e *epoch) (fillers []*Append) {
+	for _, g := range h.groups {
+		isThere := func(p place) bool { return p.epoch == e.name }
+		first := slices.IndexFunc(g, func(a *Append) bool { return a.answer == unknown })
+		if first >= 0 && !slices.ContainsFunc(h.places[g[0].record], isThere) &&
+			!slices.ContainsFunc(g, func(a *Append) bool { return a.answer != unknown && isThere(a.place) }) {
+			fillers = append(fillers, g[first])
+		}
+	}
+	slices.SortFunc(fillers, func(a, b *Append) int { return cmp.Compare(a.call, b.call) })
+	return fillers
 }

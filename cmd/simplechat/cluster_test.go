@@ -49,7 +49,7 @@ func startCluster(tb testing.TB) *cluster {
 		s.start()
 	}
 	for range clusterSize {
-		s := &chatServer{tb: tb, args: []string{"--nats", strings.Join(c.urls(), ","), "--nats-stream", clusterStream, "--nats-sync-always"}, front: proxy.New(tb, "")}
+		s := &chatServer{tb: tb, args: append(load.Unlimited(), "--nats", strings.Join(c.urls(), ","), "--nats-stream", clusterStream, "--nats-sync-always"), front: proxy.New(tb, "")}
 		s.start()
 		c.servers = append(c.servers, s)
 	}

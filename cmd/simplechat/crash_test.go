@@ -45,7 +45,7 @@ func TestCrashTestFindsLoss(t *testing.T) {
 // a kill, and returns what is wrong in the end.
 func crash(t *testing.T, rounds int, args ...string) []string {
 	chance := testkit.NewChance(t)
-	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", load.UsersFile(t), "--retain-messages", "0", "--retain-bytes", "0", "--replay-messages", "0", "--replay-bytes", "0"}, args)
+	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", load.UsersFile(t)}, load.Unlimited(), args)
 	front := proxy.New(t, "")
 	l := load.New(t, ledger.New())
 	l.StartCrowd(front.URL(), func() int { return 100 })

@@ -51,7 +51,7 @@ func TestDamageIsNeverServed(t *testing.T) {
 // fillDirectory lets a server store messages of all sizes, and returns them. The
 // server ends by a signal.
 func fillDirectory(t *testing.T, dir string, sig syscall.Signal) []ledger.Placed {
-	p := startServer(t, "--data", dir)
+	p := startServer(t, append(load.Unlimited(), "--data", dir)...)
 	l := load.New(t, ledger.New())
 	for _, user := range []string{"user1", "user2"} {
 		l.StartSender(user, p.url(""), true, func() int { return 10 << rand.IntN(14) })

@@ -48,7 +48,7 @@ func TestPowerCutTestFindsLoss(t *testing.T) {
 // again and again, and returns what is wrong with what a server finds then.
 func powerCuts(t *testing.T, n int, args ...string) (problems []string) {
 	chance := testkit.NewChance(t)
-	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", load.UsersFile(t), "--retain-bytes", "12MiB"}, args)
+	args = slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--users", load.UsersFile(t)}, load.Unlimited(), args)
 	tr := tracer.New(t.TempDir())
 	ledger := traceLoad(t, tr, chance, args)
 	t.Logf("%d events, %d messages acknowledged", len(tr.Events), ledger.Count())

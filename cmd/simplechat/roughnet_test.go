@@ -36,7 +36,7 @@ func TestRoughNetworkBehindProxies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			chance := testkit.NewChance(t)
-			server := startServer(t, "--trusted-proxy=127.0.0.1/32", "--ops-listen=127.0.0.1:0", "--heartbeat=1s", "--retain-bytes=0", "--replay-messages=0", "--replay-bytes=0")
+			server := startServer(t, append(load.Unlimited(), "--trusted-proxy=127.0.0.1/32", "--ops-listen=127.0.0.1:0", "--heartbeat=1s")...)
 			inner, outer := proxy.New(t, server.addr), proxy.New(t, "")
 			inner.Delay, outer.Delay = roughDelay, roughDelay
 			ops := strings.TrimPrefix(server.ops(), "http://127.0.0.1:")

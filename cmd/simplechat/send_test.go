@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"example.com/simplechat/cmd/internal/testkit"
+	"example.com/simplechat/cmd/simplechat/internal/load"
 	"example.com/simplechat/cmd/simplechat/internal/login"
 )
 
@@ -207,16 +208,11 @@ func TestSendJSON(t *testing.T) {
 	}
 }
 
-// unlimited are the flags of a server that takes and keeps any number of messages.
-func unlimited() []string {
-	return []string{"--user-sends=0", "--retain-messages=0", "--retain-bytes=0"}
-}
-
 // A long pipe keeps its order, into a tail that reads all of it.
 func TestLongPipe(t *testing.T) {
 	t.Parallel()
 	const lines = 100_000
-	p := startServer(t, append(unlimited(), "--memory")...)
+	p := startServer(t, append(load.Unlimited(), "--memory")...)
 	if got := runCommand(t, loginAs("user1", p.url("")), numbers(1, lines), "send"); got.code != 0 || got.stdout+got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}

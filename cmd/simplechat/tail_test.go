@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"example.com/simplechat/cmd/simplechat/internal/load"
 	"example.com/simplechat/cmd/simplechat/internal/login"
 	"example.com/simplechat/cmd/simplechat/internal/proxy"
 )
@@ -85,7 +86,7 @@ func TestTailPositions(t *testing.T) {
 // others are. A kill can only repeat messages.
 func TestTailState(t *testing.T) {
 	t.Parallel()
-	p := startServer(t, append(unlimited(), "--memory")...)
+	p := startServer(t, append(load.Unlimited(), "--memory")...)
 	env, state := loginAs("user1", p.url("")), filepath.Join(t.TempDir(), "state")
 	start := func() *command { return startCommand(t, env, "tail", "--from=all", "--state", state) }
 	var texts []string
@@ -259,7 +260,7 @@ func TestTailEscapes(t *testing.T) {
 // nor a tail that watches.
 func TestSendAndTailOverRestarts(t *testing.T) {
 	t.Parallel()
-	s := &chatServer{tb: t, args: append(unlimited(), "--data", t.TempDir()), front: proxy.New(t, "")}
+	s := &chatServer{tb: t, args: append(load.Unlimited(), "--data", t.TempDir()), front: proxy.New(t, "")}
 	s.start()
 	throughRestarts(t, s.front.URL(), 4, func(round int) {
 		if round%2 == 0 {
@@ -277,7 +278,7 @@ func TestSendAndTailOverRollingRestart(t *testing.T) {
 	c := startCluster(t)
 	var urls []string
 	for _, s := range c.servers {
-		s.args = append(append(s.args, unlimited()...), "--drain-delay=100ms", "--drain-spread=100ms")
+		s.args = append(s.args, "--drain-delay=100ms", "--drain-spread=100ms")
 		urls = append(urls, s.front.URL())
 	}
 	throughRestarts(t, strings.Join(urls, ","), len(c.servers), func(round int) { c.servers[round].restart() })

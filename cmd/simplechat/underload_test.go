@@ -86,7 +86,7 @@ func replace(path, aside string) error {
 func changeUnderLoad(t *testing.T, file string, change func(path, aside string) error, recovers bool) []string {
 	chance := testkit.NewChance(t)
 	data := filepath.Join(t.TempDir(), "data")
-	args := []string{"--users", load.UsersFile(t), "--data", data}
+	args := append(load.Unlimited(), "--users", load.UsersFile(t), "--data", data)
 	front := proxy.New(t, "")
 	l := load.New(t, ledger.New())
 	l.StartCrowd(front.URL(), func() int { return 100 })

@@ -6,6 +6,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,13 @@ func UsersFile(tb testing.TB) string {
 		users = append(users, fmt.Sprintf("user%d:qwerty", i+1))
 	}
 	return testkit.UsersFile(tb, users...)
+}
+
+// Unlimited returns the flags of a server that takes any number of messages from a user,
+// retains all of them and replays all of them to a reader. A fast machine reaches the
+// defaults within a test.
+func Unlimited() []string {
+	return []string{"--user-sends=0", "--retain-messages=0", "--retain-bytes=0", "--replay-messages=0", "--replay-bytes=0"}
 }
 
 // patience is how long a load waits for what must happen.
@@ -66,9 +74,9 @@ func (l *Load) End() {
 	l.watchers.Wait()
 }
 
-func (l *Load) chatclient(user, urls string) *chatclient.Client {
+func (l *Load) chatclient(user, urls string, more ...chatclient.Option) *chatclient.Client {
 	l.tb.Helper()
-	options := append([]chatclient.Option{chatclient.WithBasicAuth(user, "qwerty"), chatclient.WithBackoff(pause, 10*pause)}, l.Options...)
+	options := slices.Concat([]chatclient.Option{chatclient.WithBasicAuth(user, "qwerty"), chatclient.WithBackoff(pause, 10*pause)}, l.Options, more)
 	client, err := chatclient.New(urls, options...)
 	if err != nil {
 		l.tb.Fatal(err)

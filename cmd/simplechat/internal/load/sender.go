@@ -9,6 +9,8 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/linear"
 	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -42,20 +44,25 @@ func (l *Load) StartSender(user, url string, keys bool, size func() int) {
 
 // StartClient is startSender for a program that uses chatclient.
 func (l *Load) StartClient(user, urls string, size func() int) {
-	client := l.chatclient(user, urls)
+	var m ledger.Message
+	var attempt *linear.Append
+	begin := func() {
+		attempt = l.Recorder.Append(m.Record(), m.Record())
+		l.Begin()
+	}
+	client := l.chatclient(user, urls, chatclient.WithRetryObserver(func(chatclient.Retry) { begin() }))
 	l.senders.Go(func() {
 		for n := 0; !l.done(); n++ {
-			m := ledger.NewMessage(user, n, size())
+			m = ledger.NewMessage(user, n, size())
 			l.Send(m)
-			attempts := l.Recorder.Append(m.Record(), m.Record())
-			l.Begin()
+			begin()
 			sent, err := client.Send(l.ctx, m.Proto(), "")
 			switch {
 			case l.ctx.Err() != nil:
 			case err != nil:
 				l.Blamef("%s sent %v: %v", user, m, err)
 			default:
-				attempts.Return(sent.Epoch, sent.Offset, sent.Duplicate)
+				attempt.Return(sent.Epoch, sent.Offset, sent.Duplicate)
 				l.Acknowledge(m, ledger.Place{Epoch: sent.Epoch, Offset: sent.Offset})
 			}
 		}
