@@ -23,7 +23,7 @@ import (
 
 // patience is how long a test waits for what must happen. Nothing asserts that
 // it happens faster.
-const patience = 30 * time.Second
+const patience = 120 * time.Second
 
 // transport is how a client reaches a server.
 type transport struct {

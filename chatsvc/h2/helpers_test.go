@@ -19,7 +19,7 @@ import (
 
 // patience is how long a test waits for what must happen. Nothing asserts that
 // it happens faster.
-const patience = 30 * time.Second
+const patience = 120 * time.Second
 
 // server is a server on loopback: this package's, or net/http's to compare it
 // with.

@@ -137,7 +137,7 @@ func copyFiles(tb testing.TB, dir string) string {
 // await polls until ok returns true.
 func await(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); {
+	for deadline := time.Now().Add(60 * time.Second); !ok(); {
 		if time.Now().After(deadline) {
 			tb.Fatalf("%s never happened", what)
 		}
