@@ -2,7 +2,9 @@ package jetlog_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -105,14 +107,20 @@ func (c *cluster) stop(i int) {
 	}
 }
 
-// copyOf returns a copy of what the server i, which does not run, has stored.
+// copyOf returns a copy of what the server i, which does not run, has stored. A NATS
+// server may remove files for a moment after it has ended.
 func (c *cluster) copyOf(tb testing.TB, i int) string {
 	tb.Helper()
-	dir := filepath.Join(tb.TempDir(), "copy")
-	if err := os.CopyFS(dir, os.DirFS(c.options[i].StoreDir)); err != nil {
-		tb.Fatal(err)
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		dir := filepath.Join(tb.TempDir(), "copy")
+		err := os.CopyFS(dir, os.DirFS(c.options[i].StoreDir))
+		if err == nil {
+			return dir
+		}
+		if !errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
+			tb.Fatal(err)
+		}
 	}
-	return dir
 }
 
 // putBack replaces what the server i, which does not run, has stored by a copy.
@@ -207,14 +215,15 @@ func TestServersStartTogether(t *testing.T) {
 		epochs := make(chan string, 3)
 		for range cap(epochs) {
 			go func() {
+				epoch := ""
+				defer func() { epochs <- epoch }()
 				log, err := jetlog.Connect(t.Context(), c.settings(fmt.Sprint("chat", n)), jetlog.Options{})
 				if err != nil {
 					t.Errorf("stream %d: %v", n, err)
-					epochs <- ""
 					return
 				}
 				defer closeLog(t, log)
-				epochs <- state(t, log).Epoch
+				epoch = state(t, log).Epoch
 			}()
 		}
 		if first, second, third := <-epochs, <-epochs, <-epochs; first != second || second != third {
@@ -254,13 +263,18 @@ func awaitUp(tb testing.TB, log *jetlog.Log) {
 	}
 }
 
+// state returns the state as soon as the stream has a leader.
 func state(tb testing.TB, log *jetlog.Log) chatsvc.State {
 	tb.Helper()
-	got, err := log.State(tb.Context())
-	if err != nil {
-		tb.Fatal(err)
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		got, err := log.State(tb.Context())
+		if err == nil {
+			return got
+		}
+		if time.Now().After(deadline) {
+			tb.Fatal(err)
+		}
 	}
-	return got
 }
 
 // A stream with the limits of an older version, or of other flags, gets the needed

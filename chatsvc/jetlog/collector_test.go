@@ -120,17 +120,3 @@ func appendKeyWhenUp(t *testing.T, log *jetlog.Log, key string) chatsvc.Appended
 		time.Sleep(10 * time.Millisecond)
 	}
 }
-
-// awaitState returns the state as soon as the stream has a leader.
-func awaitState(tb testing.TB, log *jetlog.Log) chatsvc.State {
-	tb.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		got, err := log.State(tb.Context())
-		if err == nil {
-			return got
-		}
-		if time.Now().After(deadline) {
-			tb.Fatal(err)
-		}
-	}
-}

@@ -128,7 +128,7 @@ func TestPowerCutBeginsEpoch(t *testing.T) {
 					log = c.connectTo(t, c.lazySettings(), jetlog.Options{Logger: slogTo(out)})
 				}
 				defer closeLog(t, log)
-				after := awaitState(t, log)
+				after := state(t, log)
 				if running && after.Epoch == before.Epoch { // it was asked before the log noticed
 					t.Errorf("the log serves the epoch %s from before the power cut", after.Epoch)
 				}
@@ -163,7 +163,7 @@ func TestRollingRestartKeepsEpoch(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if after := awaitState(t, log); after.Epoch != before.Epoch || after.Next != 6 {
+		if after := state(t, log); after.Epoch != before.Epoch || after.Next != 6 {
 			t.Errorf("state %+v, before %+v", after, before)
 		}
 		closeLog(t, log)
@@ -206,7 +206,7 @@ func TestSyncAlwaysKeepsEpoch(t *testing.T) {
 	out := newTestLog(t)
 	log = c.connect(t, "chat", jetlog.Options{Logger: slogTo(out)})
 	defer closeLog(t, log)
-	if after := awaitState(t, log); after.Epoch != before.Epoch || after.Next != 2 {
+	if after := state(t, log); after.Epoch != before.Epoch || after.Next != 2 {
 		t.Errorf("state %+v, before %+v", after, before)
 	}
 	if !strings.Contains(out.String(), "no message is lost") {
@@ -238,7 +238,7 @@ func TestServersAgreeOnNewEpoch(t *testing.T) {
 		appendKeyInNewEpoch(t, log)
 	}
 	for _, log := range logs {
-		epochs[awaitState(t, log).Epoch] = true
+		epochs[state(t, log).Epoch] = true
 	}
 	if len(epochs) != 1 || epochs[before.Epoch] {
 		t.Errorf("epochs %v, before %s", epochs, before.Epoch)
