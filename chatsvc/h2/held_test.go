@@ -41,7 +41,7 @@ func TestUnreadWritesShareBytes(t *testing.T) { //nolint:paralleltest // it look
 		size           = 64 << 10
 		most           = conns * streams * size / 4
 	)
-	serverTLS, clientTLS := certificate(t)
+	serverTLS, clientTLS := tlsConfigs(t)
 	batch := make([]byte, size)
 	for _, secure := range []bool{false, true} {
 		t.Run(map[bool]string{false: "tcp", true: "tls"}[secure], func(t *testing.T) { //nolint:paralleltest // as above

@@ -46,7 +46,7 @@ func serve(tb testing.TB, srv *http.Server) *server {
 func serveTLS(tb testing.TB, srv *http.Server) *server {
 	tb.Helper()
 	s := &server{log: logTo(srv)}
-	srv.TLSConfig, s.tls = certificate(tb)
+	srv.TLSConfig, s.tls = tlsConfigs(tb)
 	s.h2 = h2.New(srv)
 	l := listen(tb)
 	s.addr, s.url = l.Addr().String(), "https://"+l.Addr().String()
@@ -89,8 +89,8 @@ func listen(tb testing.TB) net.Listener {
 	return l
 }
 
-// certificate returns the configurations of a server and of its clients.
-func certificate(tb testing.TB) (server, client *tls.Config) {
+// tlsConfigs returns the configurations of a server and of its clients.
+func tlsConfigs(tb testing.TB) (server, client *tls.Config) {
 	tb.Helper()
 	ts := httptest.NewTLSServer(nil)
 	defer ts.Close()

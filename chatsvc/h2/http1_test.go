@@ -67,7 +67,7 @@ func TestEmptyLineBeforeRequest(t *testing.T) {
 // gets the answer.
 func TestRefusalOfLargeRequest(t *testing.T) {
 	t.Parallel()
-	serverTLS, clientTLS := certificate(t)
+	serverTLS, clientTLS := tlsConfigs(t)
 	handler := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
 		w.WriteHeader(http.StatusForbidden)

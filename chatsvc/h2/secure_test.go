@@ -36,7 +36,7 @@ func TestTLSState(t *testing.T) {
 // A handshake may choose each protocol that was given, as that of an ACME challenge.
 func TestFurtherProtocols(t *testing.T) {
 	t.Parallel()
-	serverTLS, clientTLS := certificate(t)
+	serverTLS, clientTLS := tlsConfigs(t)
 	serverTLS.NextProtos = []string{"acme-tls/1", "http/1.1"}
 	srv := &http.Server{Handler: http.HandlerFunc(describe), TLSConfig: serverTLS}
 	logTo(srv)
@@ -81,7 +81,7 @@ func TestFailedHandshake(t *testing.T) {
 // A handshake that does not end in time ends the connection, and so does a panic in it.
 func TestHandshakeWithoutEnd(t *testing.T) {
 	t.Parallel()
-	serverTLS, _ := certificate(t)
+	serverTLS, _ := tlsConfigs(t)
 	serverTLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { panic("oops") }
 	synctest.Test(t, func(t *testing.T) {
 		srv := &http.Server{Handler: http.HandlerFunc(describe), TLSConfig: serverTLS, ReadHeaderTimeout: 5 * time.Second}

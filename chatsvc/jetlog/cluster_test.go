@@ -69,7 +69,7 @@ func newCluster(tb testing.TB, n int) *cluster {
 // start starts the server i.
 func (c *cluster) start(tb testing.TB, i int) {
 	tb.Helper()
-	c.servers[i] = startNATS(tb, c.options[i].Clone())
+	c.servers[i] = startEmbedded(tb, c.options[i].Clone())
 }
 
 // startWith starts the server i and stores records in the stream chat before
@@ -78,7 +78,7 @@ func (c *cluster) startWith(tb testing.TB, i, records int) {
 	tb.Helper()
 	hidden := c.options[i].Clone()
 	hidden.DontListen = true
-	srv := startNATS(tb, hidden)
+	srv := startEmbedded(tb, hidden)
 	conn, err := nats.Connect("", nats.InProcessServer(srv))
 	if err != nil {
 		tb.Fatal(err)

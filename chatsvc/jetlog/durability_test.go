@@ -35,7 +35,7 @@ func TestDurabilityIsLogged(t *testing.T) {
 			if err := options.ProcessConfigString(tt.config); err != nil {
 				t.Fatal(err)
 			}
-			addr := startNATS(t, options).Addr().String()
+			addr := startEmbedded(t, options).Addr().String()
 			out := newTestLog(t)
 			log, err := jetlog.Connect(t.Context(), jetlog.Cluster{URLs: []string{"nats://app:x@" + addr}, Stream: "chat", Replicas: 1, MaxContent: 1 << 20},
 				jetlog.Options{Logger: slogTo(out)})
@@ -60,7 +60,7 @@ func TestFalseSyncAlwaysIsRefused(t *testing.T) {
 	if err := options.ProcessConfigString(visibleSync + `jetstream { sync_interval: 30s }`); err != nil {
 		t.Fatal(err)
 	}
-	settings := jetlog.Cluster{URLs: []string{"nats://app:x@" + startNATS(t, options).Addr().String()}, Stream: "chat", Replicas: 1, MaxContent: 1 << 20, SyncAlways: true}
+	settings := jetlog.Cluster{URLs: []string{"nats://app:x@" + startEmbedded(t, options).Addr().String()}, Stream: "chat", Replicas: 1, MaxContent: 1 << 20, SyncAlways: true}
 	log, err := jetlog.Connect(t.Context(), settings, jetlog.Options{Logger: logger(t)})
 	if err == nil {
 		closeLog(t, log)
@@ -81,7 +81,7 @@ func TestMissingPermissionIsNamed(t *testing.T) {
 	`); err != nil {
 		t.Fatal(err)
 	}
-	addr := startNATS(t, options).Addr().String()
+	addr := startEmbedded(t, options).Addr().String()
 	log, err := jetlog.Connect(t.Context(), jetlog.Cluster{URLs: []string{"nats://app:x@" + addr}, Stream: "chat", Replicas: 1, MaxContent: 1 << 20},
 		jetlog.Options{Logger: logger(t)})
 	if err == nil {

@@ -56,9 +56,9 @@ func natsOptions(tb testing.TB) *server.Options {
 	}
 }
 
-// startNATS starts a NATS server in this process. It ends with the test, unless
+// startEmbedded starts a NATS server in this process. It ends with the test, unless
 // it has ended before.
-func startNATS(tb testing.TB, options *server.Options) *server.Server {
+func startEmbedded(tb testing.TB, options *server.Options) *server.Server {
 	tb.Helper()
 	srv, err := server.NewServer(options)
 	if err != nil {

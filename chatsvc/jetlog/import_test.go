@@ -15,7 +15,7 @@ import (
 // An import keeps offsets and the epoch, and the log is in use after it as any other.
 func TestImport(t *testing.T) {
 	t.Parallel()
-	srv := startNATS(t, natsOptions(t))
+	srv := startEmbedded(t, natsOptions(t))
 	cluster := jetlog.Cluster{URLs: []string{srv.ClientURL()}, Stream: "imported", Replicas: 1}
 	in, err := jetlog.NewImport(t.Context(), cluster, jetlog.Options{Logger: logger(t)}, "EPOCH", 100)
 	if err != nil {
@@ -60,7 +60,7 @@ func TestImport(t *testing.T) {
 // An import that fails removes the stream.
 func TestImportFails(t *testing.T) {
 	t.Parallel()
-	srv := startNATS(t, natsOptions(t))
+	srv := startEmbedded(t, natsOptions(t))
 	cluster := jetlog.Cluster{URLs: []string{srv.ClientURL()}, Stream: "imported", Replicas: 1}
 	for name, fail := range map[string]func(*jetlog.Import) error{
 		"no record": func(in *jetlog.Import) error {

@@ -27,12 +27,12 @@ func roughDelay() time.Duration {
 	return rand.N(5 * time.Millisecond)
 }
 
-// Through nginx and haproxy, over networks that delay, swallow everything for a while
+// Through nginx, haproxy and caddy, over networks that delay, swallow everything for a while
 // and cut connections, on either side of the proxy, programs lose nothing and get
 // nothing twice.
 func TestRoughNetworkBehindProxies(t *testing.T) {
 	t.Parallel()
-	for name, start := range map[string]func(tb testing.TB, block string) func(port, cert, key, both string) *exec.Cmd{"nginx": nginx, "haproxy": haproxy} {
+	for name, start := range map[string]func(tb testing.TB, block string) func(port, cert, key, both string) *exec.Cmd{"nginx": nginx, "haproxy": haproxy, "caddy": caddy} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			chance := testkit.NewChance(t)
