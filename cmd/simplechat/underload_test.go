@@ -72,12 +72,14 @@ func cutHalf(path, _ string) error {
 	return os.Truncate(path, info.Size()/2)
 }
 
-// replace puts a copy of a file in its place and aside.
+// replace puts a copy of a file in its place and aside. The copy comes at once and whole:
+// the server may have made a new file there, which must not be overwritten.
 func replace(path, aside string) error {
-	if err := takeAway(path, aside); err != nil {
+	whole := aside + ".whole"
+	if err := errors.Join(takeAway(path, aside), copyFile(whole, aside)); err != nil {
 		return err
 	}
-	return copyFile(path, aside)
+	return os.Rename(whole, path)
 }
 
 // changeUnderLoad changes a file of a server's directory under load, kills the server,
