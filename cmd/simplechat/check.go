@@ -147,6 +147,9 @@ func (c *checkCmd) lookAtNATS(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, natsTime)
 	defer cancel()
 	log, err := jetlog.Inspect(ctx, cluster, jetlog.Options{Logger: slog.New(slog.DiscardHandler)})
+	if errors.Is(err, jetlog.ErrNoStream) {
+		return fmt.Sprintf("stream %s does not exist yet: serve makes it", cluster.Stream), nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("--nats: %w", err)
 	}

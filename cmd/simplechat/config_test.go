@@ -81,7 +81,8 @@ func TestCheck(t *testing.T) {
 		{"all is wrong", []string{"--users=/nonexistent/users.json", "--tls-cert", cert, "--tls-key", otherKey, "--data=/dev/null"}, 1,
 			[]string{"users .*FAILED.*no such file", "certificate .*FAILED.*private key", "storage .*FAILED.*not a directory"}},
 		{"no directory to make it in", []string{"--data=/nonexistent/data"}, 1, []string{"storage .*FAILED.*cannot be made"}},
-		{"NATS without the stream", []string{"--nats", nats.url(), "--nats-replicas=1"}, 1, []string{"storage .*FAILED.*--nats"}},
+		{"NATS without the stream", []string{"--nats", nats.url(), "--nats-replicas=1"}, 0, []string{"storage .*stream simplechat does not exist yet"}},
+		{"NATS out of reach", []string{"--nats=nats://127.0.0.1:1"}, 1, []string{"storage .*FAILED.*--nats"}},
 		{"bad flags", []string{"--max-streams=0"}, 2, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
