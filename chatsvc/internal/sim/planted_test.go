@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,19 +26,34 @@ var foundSoon = []string{"until-off-by-one", "cold-meets-hot"}
 // TestPlanted builds this package's tests with a fault of testdata/planted in the code, and
 // requires that TestSeeds fails. The tree is not touched.
 func TestPlanted(t *testing.T) {
-	patches, err := filepath.Glob("testdata/planted/*.patch")
-	if err != nil || len(patches) == 0 {
-		t.Fatalf("no patches: %v", err)
-	}
-	for _, patch := range patches {
-		name := strings.TrimSuffix(filepath.Base(patch), ".patch")
-		isSoon := strings.Contains(strings.Join(foundSoon, " "), name)
-		if !*allPlanted && !isSoon {
+	for _, patch := range patches(t) {
+		name := patchName(patch)
+		if !*allPlanted && !slices.Contains(foundSoon, name) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) { findPlanted(t, patch) })
 	}
 }
+
+// Every patch fits the code as it is now, also those that most runs of the tests do not
+// look for.
+func TestPlantedFit(t *testing.T) {
+	for _, patch := range patches(t) {
+		t.Run(patchName(patch), func(t *testing.T) { overlay(t, patch) })
+	}
+}
+
+// patches returns the names of the files with planted faults.
+func patches(t *testing.T) []string {
+	t.Helper()
+	names, err := filepath.Glob("testdata/planted/*.patch")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no patches: %v", err)
+	}
+	return names
+}
+
+func patchName(path string) string { return strings.TrimSuffix(filepath.Base(path), ".patch") }
 
 var foundAfter = regexp.MustCompile(`seed \d+, (\d+) of \d+\n\s*(.*)`)
 
