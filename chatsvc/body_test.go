@@ -40,7 +40,7 @@ func TestRefusedBodyIsNotTakenForARequest(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc := newService(t)
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
@@ -171,7 +171,7 @@ func TestRefusedCompressionHasNoEncoding(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
 	s := newServer(t, mux, transports[1])
-	req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, s.url+chatconnect.SimpleChatSendMessageProcedure, strings.NewReader("\x01\x00\x00\x00\x01x"))
+	req, err := http.NewRequestWithContext(chattest.Context(t, patience), http.MethodPost, s.url+chatconnect.SimpleChatSendMessageProcedure, strings.NewReader("\x01\x00\x00\x00\x01x"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
@@ -49,10 +50,10 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 			s := newServer(t, mux, transport)
 			f := face{service: svc, server: s, protocol: wireProtocols[0]}
 			honest := f.as(t, "user2", "qwerty")
-			send(testContext(t), t, honest, text("before"))
+			send(chattest.Context(t, patience), t, honest, text("before"))
 			before := liveHeap()
 
-			ctx, cancel := context.WithCancel(testContext(t))
+			ctx, cancel := context.WithCancel(chattest.Context(t, patience))
 			var calls, settled sync.WaitGroup
 			var mu sync.Mutex
 			refused := 0
@@ -84,7 +85,7 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 			if held > 3*limit {
 				t.Errorf("%d unfinished bodies hold %d bytes", bodies, held)
 			}
-			send(testContext(t), t, honest, text(string(bytes.Repeat([]byte("x"), size))))
+			send(chattest.Context(t, patience), t, honest, text(string(bytes.Repeat([]byte("x"), size))))
 			mu.Lock()
 			if refused < bodies/2 {
 				t.Errorf("%d of %d sends were refused with a time to come back", refused, bodies)
@@ -92,7 +93,7 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 			mu.Unlock()
 			cancel()
 			calls.Wait()
-			again, wait := f.as(t, "user1", "qwerty"), testContext(t)
+			again, wait := f.as(t, "user1", "qwerty"), chattest.Context(t, patience)
 			for { // all that was held is free again, as soon as the server knows
 				_, err := again.SendMessage(wait, text(string(bytes.Repeat([]byte("x"), size))))
 				if err == nil {

@@ -22,7 +22,7 @@ import (
 func TestEcho(t *testing.T) {
 	t.Parallel()
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		client := f.as(t, "user1", "qwerty")
 		sub := chattest.Subscribe(ctx, t, client)
 		if len(sub.Pending) > 0 {
@@ -51,7 +51,7 @@ func TestEcho(t *testing.T) {
 func TestImagesArriveByteForByte(t *testing.T) {
 	t.Parallel()
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		client := f.as(t, "user2", "qwerty")
 		sub := chattest.Subscribe(ctx, t, client)
 		random := rand.NewChaCha8([32]byte{1})
@@ -73,7 +73,7 @@ func TestHistoryThenLive(t *testing.T) {
 	t.Parallel()
 	const senders, perSender, joiners = 4, 60, 4
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		var wg sync.WaitGroup
 		for i := range senders {
 			client := f.as(t, fmt.Sprintf("user%d", i+1), "qwerty")
@@ -133,7 +133,7 @@ func TestAllSeenByAllInOneOrder(t *testing.T) {
 		users.Users = append(users.Users, &chatpb.User{Name: fmt.Sprintf("user%d", i+1), Password: "p"})
 	}
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		seen := make([][]string, clients)
 		var wg sync.WaitGroup
 		for i := range clients {
@@ -162,7 +162,7 @@ func TestAllSeenByAllInOneOrder(t *testing.T) {
 func TestShutdownEndsStreams(t *testing.T) {
 	t.Parallel()
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		client := f.as(t, "user1", "qwerty")
 		sub := chattest.Subscribe(ctx, t, client)
 		send(ctx, t, client, text("last words"))

@@ -5,12 +5,14 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // The error for a malformed JSON message does not repeat the whole message.
 func TestJSONErrorsAreShort(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	svc := newService(t)
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())

@@ -18,7 +18,7 @@ func TestDrainSpreadsEnds(t *testing.T) {
 	t.Parallel()
 	const streams = 10
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		var subs []*chattest.Subscription
 		for range streams {
 			subs = append(subs, chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty")))
@@ -51,7 +51,7 @@ func TestDrainEndsWithContext(t *testing.T) {
 	f := face{service: newService(t), protocol: wireProtocols[0]}
 	_, handler := f.service.Handler()
 	f.server = newServer(t, handler, transports[0])
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	for range 2 {
 		chattest.Subscribe(ctx, t, f.as(t, "user1", "qwerty"))
 	}
@@ -76,7 +76,7 @@ func TestDrainEndsWithContext(t *testing.T) {
 func TestDrainTakesSends(t *testing.T) {
 	t.Parallel()
 	for _, transport := range transports {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		svc := newService(t)
 		mux := http.NewServeMux()
 		mux.Handle(svc.Handler())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -34,7 +35,7 @@ func get(ctx context.Context, tb testing.TB, s *server, query string, pairs ...s
 // readAll returns a whole stream, its status and how it ended.
 func readAll(tb testing.TB, s *server, query string, pairs ...string) (status int, body string, err error) {
 	tb.Helper()
-	res, from := get(testContext(tb), tb, s, query, pairs...)
+	res, from := get(chattest.Context(tb, patience), tb, s, query, pairs...)
 	data, err := io.ReadAll(from)
 	return res.StatusCode, string(data), err
 }
@@ -65,7 +66,7 @@ func TestGet(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			t.Parallel()
-			svc, epoch := threeMessages(testContext(t), t)
+			svc, epoch := threeMessages(chattest.Context(t, patience), t)
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
 			s := newServer(t, mux, transport)
@@ -105,7 +106,7 @@ func TestReadableLines(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc, _ := threeMessages(ctx, t)
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
@@ -149,7 +150,7 @@ func TestEvents(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc, epoch := threeMessages(ctx, t)
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())

@@ -14,7 +14,6 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
-	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/h2"
 	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -215,12 +214,6 @@ func send(ctx context.Context, tb testing.TB, client chatconnect.SimpleChatClien
 	if _, err := client.SendMessage(ctx, msg); err != nil {
 		tb.Fatalf("send: %v", err)
 	}
-}
-
-// testContext returns a context that ends with the test, or when patience does.
-func testContext(tb testing.TB) context.Context {
-	tb.Helper()
-	return chattest.Context(tb, patience)
 }
 
 // contains reports whether err's text contains part.

@@ -65,7 +65,7 @@ func TestBadInput(t *testing.T) {
 		{"idempotency key with a tab", header("Idempotency-Key", "a\tb"), text("x"), connect.CodeInvalidArgument, "Idempotency-Key"},
 	}
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		for _, test := range tests {
 			client := f.with(t, test.header)
 			var err error
@@ -102,7 +102,7 @@ func twice(name, value string) http.Header {
 func TestLenientInput(t *testing.T) {
 	t.Parallel()
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		client := f.as(t, "user1", "qwerty")
 		sub := chattest.Subscribe(ctx, t, client)
 		for _, msg := range []*chatpb.ChatMessage{
@@ -134,7 +134,7 @@ func TestBasicCredentials(t *testing.T) {
 	t.Parallel()
 	users := &chatpb.Users{Users: []*chatpb.User{{Name: "zoë", Password: "a:b: ç"}}}
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		token := base64.StdEncoding.EncodeToString([]byte("zoë:a:b: ç"))
 		for _, h := range []http.Header{
 			{"Authorization": {"Basic " + token}},
@@ -267,7 +267,7 @@ func (c rawCall) do(t *testing.T, client *http.Client, base string) (status int,
 	if c.path != "" {
 		path = c.path
 	}
-	req, err := http.NewRequestWithContext(testContext(t), method, base+"/"+chatconnect.SimpleChatName+"/"+path, strings.NewReader(c.body))
+	req, err := http.NewRequestWithContext(chattest.Context(t, patience), method, base+"/"+chatconnect.SimpleChatName+"/"+path, strings.NewReader(c.body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +318,7 @@ func TestMethodsAreTheProcedures(t *testing.T) {
 		{http.MethodHead, chatconnect.SimpleChatSendMessageProcedure, "", "POST"},
 		{http.MethodGet, chatconnect.SimpleChatSendMessageProcedure, "application/x-ndjson", "POST"},
 	} {
-		req := httptest.NewRequestWithContext(testContext(t), test.method, test.path, http.NoBody)
+		req := httptest.NewRequestWithContext(chattest.Context(t, patience), test.method, test.path, http.NoBody)
 		req.Header.Set("Content-Type", test.contentType)
 		res := httptest.NewRecorder()
 		handler.ServeHTTP(res, req)

@@ -96,7 +96,7 @@ func TestRetentionByAge(t *testing.T) {
 // log.
 func TestServicesShareALog(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	log := chatsvc.NewMemoryLog(chatsvc.DefaultRetention())
 	for n := range 1000 {
 		appendTo(t, log, fmt.Sprint(n), "")
@@ -146,7 +146,7 @@ func (l *flakyLog) Follow(ctx context.Context, epoch string, from uint64, yield 
 
 func TestFollowRetries(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	log := &flakyLog{MemoryLog: chatsvc.NewMemoryLog(chatsvc.Retention{})}
 	svc := newService(t, chatsvc.WithLog(log))
 	mux := http.NewServeMux()
@@ -168,7 +168,7 @@ func TestFollowRetries(t *testing.T) {
 // nothing around it.
 func TestDamagedRecord(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	out := &chattest.Buffer{}
 	log := chatsvc.NewMemoryLog(chatsvc.Retention{})
 	appendTo(t, log, "before", "")
@@ -219,7 +219,7 @@ func (l *slowLog) Append(ctx context.Context, record []byte, key string) (chatsv
 // A message whose send is running when the service closes is acknowledged and delivered.
 func TestCloseDeliversSendsUnderWay(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	log := &slowLog{chatsvc.NewMemoryLog(chatsvc.Retention{}), make(chan struct{}), make(chan struct{})}
 	svc := newService(t, chatsvc.WithLog(log))
 	mux := http.NewServeMux()
@@ -256,7 +256,7 @@ func (l *stuckLog) Follow(ctx context.Context, _ string, _ uint64, _ func(chatsv
 // A new subscriber does not wait for ever for a log that hands out nothing.
 func TestStuckLogRefusesSubscribers(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	svc := newService(t, chatsvc.WithLog(&stuckLog{chatsvc.NewMemoryLog(chatsvc.Retention{})}))
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())

@@ -89,7 +89,7 @@ func TestManyMessagesInOneRequest(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc := newService(t, chatsvc.WithMaxContent(100_000))
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
@@ -159,7 +159,7 @@ func (c *readCuts) SetReadDeadline(t time.Time) error {
 func TestManyMessagesLeaveTheConnectionAlone(t *testing.T) {
 	t.Parallel()
 	_, handler := newService(t).Handler()
-	req := httptest.NewRequestWithContext(testContext(t), http.MethodPost, chatconnect.SimpleChatSendMessageProcedure,
+	req := httptest.NewRequestWithContext(chattest.Context(t, patience), http.MethodPost, chatconnect.SimpleChatSendMessageProcedure,
 		io.MultiReader(strings.NewReader(jsonLine("one", "")+jsonLine("two", ""))))
 	req.Header = header()
 	req.Header.Set("Content-Type", "application/x-ndjson")
@@ -177,7 +177,7 @@ func TestManyMessagesKeepTheirOrder(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc := newService(t, chatsvc.WithRetention(chatsvc.Retention{})) // a subscriber that is late gets all
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
@@ -235,7 +235,7 @@ func TestManyMessagesAreAuthenticatedOneByOne(t *testing.T) {
 		return chatsvc.User{Name: "ada"}, nil
 	})
 	for _, transport := range transports[:4] {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		svc := newService(t, chatsvc.WithAuthenticator(auth), chatsvc.WithHandlerOptions(connect.WithInterceptors(refuseText("spam"))))
 		mux := http.NewServeMux()
 		mux.Handle(svc.Handler())
@@ -288,7 +288,7 @@ func TestManyMessagesEndAtShutdown(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc := newService(t)
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
@@ -316,7 +316,7 @@ func TestManyMessagesEndAtShutdown(t *testing.T) {
 func TestPanicOfALineIsTheRequests(t *testing.T) {
 	t.Parallel()
 	for _, transport := range transports {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		svc := newService(t, chatsvc.WithHandlerOptions(connect.WithInterceptors(panicText("boom"))),
 			chatsvc.WithLogger(slog.New(slog.DiscardHandler)))
 		_, handler := svc.Handler()
@@ -374,7 +374,7 @@ func (panicText) WrapStreamingClient(next connect.StreamingClientFunc) connect.S
 func TestManyMessagesEndWhenRevoked(t *testing.T) {
 	t.Parallel()
 	for _, transport := range transports {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		a := revocable{make(chan struct{})}
 		svc := newService(t, chatsvc.WithAuthenticator(a))
 		mux := http.NewServeMux()
@@ -413,7 +413,7 @@ func TestManyMessagesEndBeforeTheFirst(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			a := revocable{make(chan struct{})}
 			svc := newService(t, chatsvc.WithAuthenticator(a))
 			_, handler := svc.Handler()

@@ -15,6 +15,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -65,7 +66,7 @@ func TestStalledLineEnds(t *testing.T) {
 // Requests with many messages share the memory for bodies with all others.
 func TestManyMessagesAreCountedAsBodies(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	svc := newService(t, chatsvc.WithMaxContent(1000), chatsvc.WithBodyBytes(2<<20))
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
@@ -132,7 +133,7 @@ func TestLongLinesLeaveNothing(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle(svc.Handler())
 	s := newServer(t, mux, transports[0])
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	many := sendMany(ctx, t, s, header())
 	for name, line := range map[string]string{
 		"content": jsonLine(strings.Repeat("\xff", size), ""),
@@ -158,7 +159,7 @@ func TestManyMessagesLeaveRoomForOthers(t *testing.T) {
 	t.Parallel()
 	for _, bytes := range []int64{531 << 10, 2 << 20, 8 << 20} {
 		const content = 1000
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		svc := newService(t, chatsvc.WithMaxContent(content), chatsvc.WithBodyBytes(bytes), chatsvc.WithAuthenticator(revocable{}))
 		mux := http.NewServeMux()
 		mux.Handle(svc.Handler())
@@ -188,7 +189,7 @@ func TestManyMessagesInOrder(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc := newService(t, chatsvc.WithHandlerOptions(connect.WithInterceptors(refuseLater("later"))))
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())

@@ -30,7 +30,7 @@ func TestMount(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			plain, prefixed := newService(t), newService(t)
 			mux := http.NewServeMux()
 			mux.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
@@ -101,7 +101,7 @@ func TestLines(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc := newService(t)
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
@@ -153,7 +153,7 @@ func TestLines(t *testing.T) {
 // and know the user.
 func TestHandlerOptions(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	guard := &onlyUser2{}
 	svc := newService(t, chatsvc.WithHandlerOptions(connect.WithInterceptors(guard)))
 	mux := http.NewServeMux()
@@ -233,7 +233,7 @@ func TestAuthenticator(t *testing.T) {
 			})
 			log := &chattest.Buffer{}
 			forEachFace(t, func(t *testing.T, f face) {
-				ctx := testContext(t)
+				ctx := chattest.Context(t, patience)
 				bearer := f.with(t, http.Header{"Authorization": {"Bearer token"}})
 				if strings.Contains(test.text, "server's log") {
 					defer func() {
@@ -375,7 +375,7 @@ func TestAuthInterceptor(t *testing.T) {
 	for name, option := range map[string]connect.HandlerOption{"gate": auth.Option(), "interceptor": connect.WithInterceptors(auth)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			mux := http.NewServeMux()
 			mux.Handle(chatconnect.NewSimpleChatHandler(whoAmI{}, option))
 			f := face{server: newServer(t, mux, transports[1]), protocol: wireProtocols[2]}
@@ -415,7 +415,7 @@ func TestMiddleware(t *testing.T) {
 	for _, protocol := range wireProtocols {
 		t.Run(protocol.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc := newService(t)
 			_, handler := svc.Handler()
 			unwraps := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(&unwrapOnly{w}, r) })
@@ -454,7 +454,7 @@ func (u *unwrapOnly) Unwrap() http.ResponseWriter { return u.w }
 func TestCeilingFitsDefaultClients(t *testing.T) {
 	t.Parallel()
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		f.protocol.options = append([]connect.ClientOption{connect.WithReadMaxBytes(4 << 20)}, f.protocol.options...)
 		client := f.as(t, "user1", "qwerty")
 		sub := chattest.Subscribe(ctx, t, client)
@@ -468,7 +468,7 @@ func TestCeilingFitsDefaultClients(t *testing.T) {
 // No password and no content is ever logged.
 func TestLogHoldsNoSecrets(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	var out chattest.Buffer
 	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	svc := newService(t, chatsvc.WithLogger(logger), chatsvc.WithUsers(&chatpb.Users{Users: []*chatpb.User{{Name: "ada", Password: "s3cr3t"}}}))
@@ -497,7 +497,7 @@ func TestLogHoldsNoSecrets(t *testing.T) {
 func TestCallersDeadline(t *testing.T) {
 	t.Parallel()
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx, cancel := context.WithTimeout(testContext(t), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(chattest.Context(t, patience), 100*time.Millisecond)
 		defer cancel()
 		stream, err := f.as(t, "user1", "qwerty").MessageList(ctx, &chatpb.None{})
 		for err == nil && stream.Receive() {

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // failingLog is a log that does not store a record whose content is "fails". It takes no
@@ -68,7 +69,7 @@ func TestManyMessagesInOrderInAnyLog(t *testing.T) {
 				mux.Handle(svc.Handler())
 				h := header()
 				h.Set("Chat-Ordered", "true")
-				many := sendMany(testContext(t), t, newServer(t, mux, transports[1]), h)
+				many := sendMany(chattest.Context(t, patience), t, newServer(t, mux, transports[1]), h)
 				many.write(jsonLine("one", "") + jsonLine("two", "") + jsonLine("fails", "") + jsonLine("three", "") + jsonLine("four", ""))
 				want := []string{`{"offset":"1"}`, `{"offset":"2"}`, test.want}
 				if !test.isLast {
@@ -85,7 +86,7 @@ func TestManyMessagesInOrderInAnyLog(t *testing.T) {
 				if rest, err := io.ReadAll(many.lines); len(rest) > 0 || err != nil {
 					t.Errorf("%T: %q, %v after the last answer", log, rest, err)
 				}
-				if state, err := log.State(testContext(t)); err != nil || state.Next != test.stored+1 {
+				if state, err := log.State(chattest.Context(t, patience)); err != nil || state.Next != test.stored+1 {
 					t.Errorf("%T: the log has %d records (%v), %d were due", log, state.Next-1, err, test.stored)
 				}
 			}

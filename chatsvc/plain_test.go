@@ -30,7 +30,7 @@ func TestPlainBodies(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc := newService(t)
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())

@@ -18,7 +18,7 @@ import (
 func TestPublishAndMessages(t *testing.T) {
 	t.Parallel()
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		client := f.as(t, "user1", "qwerty")
 		sub := chattest.Subscribe(ctx, t, client)
 		stored, err := f.service.Publish(ctx, chatsvc.User{Name: "a bot"}, &chatpb.ChatMessage{From: "somebody", Content: []byte("one"), Type: chatpb.ChatMessage_Text})
@@ -62,7 +62,7 @@ func TestPublishAndMessages(t *testing.T) {
 // end.
 func TestPublishAndMessagesFail(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	svc := newService(t, chatsvc.WithMaxContent(10))
 	bot := chatsvc.User{Name: "bot"}
 	for name, test := range map[string]struct {

@@ -80,7 +80,7 @@ func (l *replacedLog) Follow(ctx context.Context, epoch string, from uint64, yie
 // the new epoch and all of its history.
 func TestReplacedLogEndsStreams(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	log := newReplacedLog()
 	for _, content := range []string{"a", "b", "c"} {
 		appendTo(t, log, content, "")
@@ -134,7 +134,7 @@ func (l *heldLog) Append(ctx context.Context, record []byte, key string) (chatsv
 // with may not be that of its offset.
 func TestReplacedLogEndsSends(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	log := &heldLog{newReplacedLog(), make(chan struct{}), make(chan struct{})}
 	svc := newService(t, chatsvc.WithLog(log))
 	mux := http.NewServeMux()
@@ -162,7 +162,7 @@ func TestReplacedLogEndsSends(t *testing.T) {
 // stored it in another one already: the offset would be one of the old history.
 func TestSendInAnotherEpochIsNotAcknowledged(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	log := newReplacedLog()
 	svc := newService(t, chatsvc.WithLog(log))
 	mux := http.NewServeMux()

@@ -44,7 +44,7 @@ func TestOffsets(t *testing.T) {
 		{"an epoch alone", "", "another", "5", "m5"},
 	}
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		client := f.as(t, "user1", "qwerty")
 		var epoch string
 		for n := range 10 {
@@ -108,7 +108,7 @@ func TestUntil(t *testing.T) {
 		{"beyond the end of this epoch", "20", "current", "30", "30", "", true},
 	}
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		var epoch string
 		for n := range 10 {
 			callCtx, call := connect.NewClientContext(ctx)
@@ -168,7 +168,7 @@ func TestUntil(t *testing.T) {
 func TestReplayIsForThoseThatAskForNothing(t *testing.T) {
 	t.Parallel()
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		for n := range 10 {
 			send(ctx, t, f.as(t, "user1", "qwerty"), text(fmt.Sprint(n+1)))
 		}
@@ -189,7 +189,7 @@ func TestIdempotencyKey(t *testing.T) {
 	users := chatsvc.DemoUsers()
 	users.Users = append(users.Users, &chatpb.User{Name: "user10", Password: "p"})
 	forEachFace(t, func(t *testing.T, f face) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		keyed := f.with(t, header("Idempotency-Key", "k1"))
 		const racers = 8
 		var mu sync.Mutex
@@ -247,7 +247,7 @@ func TestRetention(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			svc := newService(t, chatsvc.WithRetention(test.retention))
 			mux := http.NewServeMux()
 			mux.Handle(svc.Handler())
@@ -297,7 +297,7 @@ func TestLogCannotStore(t *testing.T) {
 			t.Parallel()
 			log := &brokenLog{chatsvc.NewMemoryLog(chatsvc.Retention{}), test.err}
 			forEachFace(t, func(t *testing.T, f face) {
-				ctx := testContext(t)
+				ctx := chattest.Context(t, patience)
 				client := f.as(t, "user1", "qwerty")
 				sub := chattest.Subscribe(ctx, t, client)
 				_, err := client.SendMessage(ctx, text("lost"))
@@ -329,7 +329,7 @@ func TestLogCannotBeRead(t *testing.T) {
 		appendTo(t, log, fmt.Sprint(n), "")
 	}
 	forEachFace(t, func(t *testing.T, f face) {
-		err := receiveError(testContext(t), f.as(t, "user1", "qwerty"))
+		err := receiveError(chattest.Context(t, patience), f.as(t, "user1", "qwerty"))
 		if connect.CodeOf(err) != connect.CodeUnavailable || !contains(err, "call messageList again") || contains(err, "sda1") {
 			t.Errorf("subscribe: %v", err)
 		}
@@ -343,7 +343,7 @@ func TestHeartbeatIsAnnounced(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
 			forEachFace(t, func(t *testing.T, f face) {
-				sub := chattest.Subscribe(testContext(t), t, f.as(t, "user1", "qwerty"))
+				sub := chattest.Subscribe(chattest.Context(t, patience), t, f.as(t, "user1", "qwerty"))
 				if got := sub.Stream.ResponseHeader().Values("Chat-Heartbeat"); !slices.Equal(got, []string{want}) {
 					t.Errorf("%q, %q was due", got, want)
 				}

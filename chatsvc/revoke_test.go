@@ -35,7 +35,7 @@ func TestRevokedStreamsEnd(t *testing.T) {
 	for _, protocol := range wireProtocols {
 		t.Run(protocol.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			a := revocable{make(chan struct{})}
 			svc := newService(t, chatsvc.WithAuthenticator(a))
 			mux := http.NewServeMux()
@@ -69,7 +69,7 @@ func TestRevokedStreamsOfOthersEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			a := revocable{make(chan struct{})}
 			mux := http.NewServeMux()
 			mux.Handle(chatconnect.NewSimpleChatHandler(untilDone{}, option(chatsvc.NewAuthInterceptor(a))))
@@ -119,7 +119,7 @@ func TestAuthLogger(t *testing.T) {
 			mux := http.NewServeMux()
 			mux.Handle(chatconnect.NewSimpleChatHandler(whoAmI{}, auth.Option()))
 			f := face{server: newServer(t, mux, transports[1]), protocol: wireProtocols[0]}
-			_, err := f.as(t, "user1", "s3cr3t").SendMessage(testContext(t), text("x"))
+			_, err := f.as(t, "user1", "s3cr3t").SendMessage(chattest.Context(t, patience), text("x"))
 			if connect.CodeOf(err) != tt.code || contains(err, "database") {
 				t.Errorf("%v", err)
 			}

@@ -195,12 +195,10 @@ func TestSlowSubscribersCostNoMemory(t *testing.T) {
 	}
 }
 
-// longContext is a testContext for tests that keep the machine busy.
+// longContext is a context for tests that keep the machine busy.
 func longContext(tb testing.TB) context.Context {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 4*patience)
-	tb.Cleanup(cancel)
-	return ctx
+	return chattest.Context(tb, 4*patience)
 }
 
 // heap returns the bytes that are in use.
@@ -221,7 +219,7 @@ func TestSlowSubscribersAreCut(t *testing.T) {
 			t.Parallel()
 			forEachQt(t, func(t *testing.T, w wire) {
 				readOn := stuck.start(t, w)
-				ctx := testContext(t)
+				ctx := chattest.Context(t, patience)
 				// Sockets hold a few megabytes.
 				newCrowd(ctx, t, w.face).pass(ctx, t, 0, 200, 64<<10)
 				// It returns when the handlers have, and only a write that is cut lets
@@ -250,7 +248,7 @@ func TestSlowSubscriberFallsOut(t *testing.T) {
 		stream := conn.call(pathList, emptyBatch)
 		stream.mustAnswer()
 		stream.mustMessage()
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		newCrowd(ctx, t, w.face).pass(ctx, t, 0, messages, size)
 		n := 0
 		read := func(batch []*chatpb.ChatMessage) {

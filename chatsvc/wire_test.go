@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -74,7 +75,7 @@ func TestWireFirstMessageLeavesAtOnce(t *testing.T) {
 		if frame := stream.mustNext(); !bytes.Equal(frame.data, emptyBatch) || frame.end {
 			t.Errorf("behind the headers came %+v, one DATA frame with an empty message was due", frame)
 		}
-		ctx, client := testContext(t), w.as(t, "user2", "qwerty")
+		ctx, client := chattest.Context(t, patience), w.as(t, "user2", "qwerty")
 		for _, content := range []string{"one", "two"} {
 			send(ctx, t, client, text(content))
 		}
@@ -116,7 +117,7 @@ func TestWireNeverCompresses(t *testing.T) {
 		{"lines", pathList, "application/json", []byte(none), false},
 	}
 	forEachQt(t, func(t *testing.T, w wire) {
-		send(testContext(t), t, w.as(t, "user2", "qwerty"), text(big))
+		send(chattest.Context(t, patience), t, w.as(t, "user2", "qwerty"), text(big))
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
 				t.Parallel()
@@ -228,7 +229,7 @@ func TestWireMessageStartsDataFrame(t *testing.T) {
 		stream := w.dial(t).call(pathList, emptyBatch)
 		stream.mustAnswer()
 		stream.mustMessage()
-		ctx, client := testContext(t), w.as(t, "user1", "qwerty")
+		ctx, client := chattest.Context(t, patience), w.as(t, "user1", "qwerty")
 		n := 0
 		// The client reads all of a group before the next is sent, so the
 		// window is at least half open when a message begins.
@@ -335,7 +336,7 @@ func TestWireShutdownSendsTrailers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			forEachQt(t, func(t *testing.T, w wire) {
-				ctx, conn := testContext(t), w.dial(t)
+				ctx, conn := chattest.Context(t, patience), w.dial(t)
 				var streams []*wireStream
 				for range 3 {
 					stream := conn.call(pathList, emptyBatch)

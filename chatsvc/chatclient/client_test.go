@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // Sent messages arrive over every protocol, and a stored position resumes after them.
 func TestSendAndFollow(t *testing.T) {
 	t.Parallel()
 	forEachProtocol(t, func(t *testing.T, protocol chatclient.Protocol) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		n := newNetwork()
 		n.serveChat(t, "chat")
 		client := n.client(t, "http://chat", chatclient.WithProtocol(protocol))

@@ -15,6 +15,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // Where a stream begins, and where the next one does after it ended.
@@ -126,7 +127,7 @@ func TestPositions(t *testing.T) {
 						want++
 					}
 				}
-				events := follow(testContext(t), t, n.client(t, "http://chat"), test.from, want)
+				events := follow(chattest.Context(t, patience), t, n.client(t, "http://chat"), test.from, want)
 				if got := contents(events); !slices.Equal(got, test.told) {
 					t.Errorf("told %q, %q was due", got, test.told)
 				}
@@ -151,7 +152,7 @@ func TestFollowErrors(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNetwork()
 				server := n.serveScript(t, "chat", answer{err: connect.NewError(code, errors.New("because"))}, answer{epoch: "E", first: 1})
-				err := n.client(t, "http://chat").Follow(testContext(t), chatclient.All(), func(chatclient.Event) error { return errEnough })
+				err := n.client(t, "http://chat").Follow(chattest.Context(t, patience), chatclient.All(), func(chatclient.Event) error { return errEnough })
 				switch calls := len(server.asked()); calls {
 				case 1:
 					if !isRefusal(code) || connect.CodeOf(err) != code || !strings.Contains(err.Error(), "because") {
@@ -184,7 +185,7 @@ func TestFollowNeedsOffsets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		server := n.serveScript(t, "chat", answer{batch: []string{"a"}})
-		err := n.client(t, "http://chat").Follow(testContext(t), chatclient.All(), func(e chatclient.Event) error {
+		err := n.client(t, "http://chat").Follow(chattest.Context(t, patience), chatclient.All(), func(e chatclient.Event) error {
 			t.Errorf("told %v", e)
 			return nil
 		})
@@ -211,7 +212,7 @@ func TestFollowEnds(t *testing.T) {
 		}
 		n.serveScript(t, "chat", answer{epoch: "E", first: 1, batch: []string{"a"}})
 		for _, due := range []error{errEnough, context.Canceled, errUnavailable} {
-			err := n.client(t, "http://chat").Follow(testContext(t), chatclient.All(), func(e chatclient.Event) error {
+			err := n.client(t, "http://chat").Follow(chattest.Context(t, patience), chatclient.All(), func(e chatclient.Event) error {
 				if e.Message == nil {
 					return nil
 				}
@@ -263,7 +264,7 @@ func TestServerThatHangs(t *testing.T) {
 	t.Parallel()
 	for _, a := range []answer{{hang: true}, {hang: true, epoch: "E", first: 1}} {
 		synctest.Test(t, func(t *testing.T) {
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			n := newNetwork()
 			n.serveScript(t, "stuck", a)
 			n.serveScript(t, "chat", answer{epoch: "E", first: 1, batch: []string{"a"}})
@@ -318,7 +319,7 @@ func (c *slowConn) Close() error {
 func TestSlowNetwork(t *testing.T) {
 	t.Parallel()
 	forEachProtocol(t, func(t *testing.T, protocol chatclient.Protocol) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		n := newNetwork()
 		n.serveChat(t, "chat", chatsvc.WithWriteDeadline(time.Hour))
 		if _, err := n.client(t, "http://chat").SendImage(ctx, make([]byte, 1<<20)); err != nil {
@@ -343,7 +344,7 @@ func TestSlowNetwork(t *testing.T) {
 func TestSlowCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		n := newNetwork()
 		n.serveChat(t, "chat", chatsvc.WithWriteDeadline(time.Second))
 		client := n.client(t, "http://chat")
@@ -379,7 +380,7 @@ func TestSlowCaller(t *testing.T) {
 func TestSlowCallerIsNotSilence(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		n := newNetwork()
 		n.serveChat(t, "chat")
 		client := n.client(t, "http://chat")

@@ -15,7 +15,6 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
-	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/nosecret"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
@@ -198,9 +197,3 @@ func text(content string) *chatpb.ChatMessage {
 
 // patience bounds a test's calls. Where time is a bubble's own it costs nothing.
 const patience = 6 * time.Hour
-
-// testContext returns a context that ends with the test, or when patience does.
-func testContext(tb testing.TB) context.Context {
-	tb.Helper()
-	return chattest.Context(tb, patience)
-}

@@ -10,6 +10,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // A client that a limit refuses comes back when the server asks it to, and not before.
@@ -33,10 +34,10 @@ func mustComeBack(t *testing.T, refusal *connect.Error) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		sends, streams := n.serveScript(t, "sends", answers...), n.serveScript(t, "streams", answers...)
-		if sent, err := n.client(t, "http://sends").SendText(testContext(t), "a"); err != nil || sent.Offset != 1 {
+		if sent, err := n.client(t, "http://sends").SendText(chattest.Context(t, patience), "a"); err != nil || sent.Offset != 1 {
 			t.Errorf("send: %v, %v", sent, err)
 		}
-		follow(testContext(t), t, n.client(t, "http://streams"), chatclient.All(), 1)
+		follow(chattest.Context(t, patience), t, n.client(t, "http://streams"), chatclient.All(), 1)
 		for name, server := range map[string]*script{"send": sends, "stream": streams} {
 			calls := server.asked()
 			if len(calls) != 2 {

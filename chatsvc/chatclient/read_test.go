@@ -11,6 +11,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // A read ends at its end, even if streams break before, and even if the server does not
@@ -83,7 +84,7 @@ func TestRead(t *testing.T) {
 				n := newNetwork()
 				server := n.serveScript(t, "chat", test.answers...)
 				var events []chatclient.Event
-				err := n.client(t, "http://chat").Read(testContext(t), test.from, test.until, func(e chatclient.Event) error {
+				err := n.client(t, "http://chat").Read(chattest.Context(t, patience), test.from, test.until, func(e chatclient.Event) error {
 					events = append(events, e)
 					return nil
 				})

@@ -15,6 +15,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // Replicas that go away one after the other, and come back, are no end of the
@@ -22,7 +23,7 @@ import (
 func TestReplicasInTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		n := newNetwork()
 		log := chatsvc.NewMemoryLog(chatsvc.DefaultRetention())
 		stop := make(map[string]func())
@@ -106,7 +107,7 @@ func TestExactlyOnce(t *testing.T) {
 
 func testExactlyOnce(t *testing.T, protocol chatclient.Protocol, seed uint64) {
 	const senders, each, followers = 3, 40, 3
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	n := newNetwork()
 	var mu sync.Mutex // guards random
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -221,7 +222,7 @@ func (c *frozenConn) Close() error {
 func TestDeadConnection(t *testing.T) {
 	t.Parallel()
 	forEachProtocol(t, func(t *testing.T, protocol chatclient.Protocol) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		n := newNetwork()
 		n.serveChat(t, "chat")
 		frozen := make(chan struct{})

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // Pauses grow up to a bound, differ from client to client, and are short again
@@ -22,7 +23,7 @@ func TestBackoff(t *testing.T) {
 		answers = append(answers, answer{epoch: "E", first: 1, batch: []string{"a"}, err: errUnavailable}, answer{epoch: "E", first: 2, batch: []string{"b"}})
 		n := newNetwork()
 		server := n.serveScript(t, "chat", answers...)
-		follow(testContext(t), t, n.client(t, "http://chat", chatclient.WithBackoff(shortest, longest)), chatclient.All(), 2)
+		follow(chattest.Context(t, patience), t, n.client(t, "http://chat", chatclient.WithBackoff(shortest, longest)), chatclient.All(), 2)
 		calls := server.asked()
 		for i := range calls[1:] {
 			got = append(got, calls[i+1].at.Sub(calls[i].at))
@@ -54,7 +55,7 @@ func TestBackoffIsBounded(t *testing.T) {
 		time.AfterFunc(3*time.Hour, func() { n.serveScript(t, "chat", answer{epoch: "E", first: 1}) })
 		client := n.client(t, "http://chat")
 		began := time.Now()
-		err := client.Follow(testContext(t), chatclient.All(), func(chatclient.Event) error { return errEnough })
+		err := client.Follow(chattest.Context(t, patience), chatclient.All(), func(chatclient.Event) error { return errEnough })
 		if late := time.Since(began.Add(3 * time.Hour)); late > 5*time.Second || late < 0 {
 			t.Errorf("%v late: %v", late, err)
 		}
@@ -69,7 +70,7 @@ func TestRetryObserver(t *testing.T) {
 		server := n.serveScript(t, "chat", answer{err: errUnavailable}, answer{epoch: "E", first: 1, batch: []string{"a"}, err: errUnavailable},
 			answer{epoch: "E", first: 2, batch: []string{"b"}})
 		var due []time.Time
-		follow(testContext(t), t, n.client(t, "http://chat", chatclient.WithRetryObserver(func(r chatclient.Retry) {
+		follow(chattest.Context(t, patience), t, n.client(t, "http://chat", chatclient.WithRetryObserver(func(r chatclient.Retry) {
 			if connect.CodeOf(r.Err) != connect.CodeUnavailable || r.Server != "http://chat" || !r.IsFollow {
 				t.Errorf("told %+v", r)
 			}

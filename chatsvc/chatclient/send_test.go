@@ -19,6 +19,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // A send is tried again for as long as that may help, each time with the same
@@ -31,7 +32,7 @@ func TestSendErrors(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNetwork()
 				server := n.serveScript(t, "chat", answer{err: connect.NewError(code, errors.New("because"))}, answer{epoch: "E", first: 7})
-				sent, err := n.client(t, "http://chat").SendText(testContext(t), "a")
+				sent, err := n.client(t, "http://chat").SendText(chattest.Context(t, patience), "a")
 				calls := server.asked()
 				if !isRefusal(code) {
 					if want := (chatclient.Sent{Epoch: "E", Offset: 7}); err != nil || sent != want || len(calls) != 2 {
@@ -69,7 +70,7 @@ func TestSendStopsBeforeTheKeyIsForgotten(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n := newNetwork()
 			server := n.serveScript(t, "chat", a)
-			_, err := n.client(t, "http://chat").SendText(testContext(t), "a")
+			_, err := n.client(t, "http://chat").SendText(chattest.Context(t, patience), "a")
 			if !errors.Is(err, chatclient.ErrUncertain) || !strings.Contains(err.Error(), "forgotten the key") {
 				t.Errorf("%v", err)
 			}
@@ -89,7 +90,7 @@ func TestSendWaitsForAServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		time.AfterFunc(30*time.Minute, func() { n.serveScript(t, "chat", answer{epoch: "E", first: 1}) })
-		if sent, err := n.client(t, "http://chat").SendText(testContext(t), "a"); err != nil || sent.Offset != 1 {
+		if sent, err := n.client(t, "http://chat").SendText(chattest.Context(t, patience), "a"); err != nil || sent.Offset != 1 {
 			t.Errorf("%+v, %v", sent, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -149,7 +150,7 @@ func TestSendNeedsOffsets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		server := n.serveScript(t, "chat", answer{})
-		_, err := n.client(t, "http://chat").SendText(testContext(t), "a")
+		_, err := n.client(t, "http://chat").SendText(chattest.Context(t, patience), "a")
 		if !errors.Is(err, chatclient.ErrUncertain) || len(server.asked()) != 1 {
 			t.Errorf("after %d calls: %v", len(server.asked()), err)
 		}
@@ -173,7 +174,7 @@ func (c deafConn) Read(p []byte) (int, error) {
 func TestLostAcknowledgement(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		n := newNetwork()
 		n.serveChat(t, "chat")
 		var dialled atomic.Int64
@@ -200,7 +201,7 @@ func TestLostAcknowledgement(t *testing.T) {
 func TestSendWithAKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		n := newNetwork()
 		n.serveChat(t, "chat")
 		client := n.client(t, "http://chat")
@@ -253,7 +254,7 @@ func TestSendIsUncertainAfterARepeatedRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if _, err := client.SendText(testContext(t), "a"); err != nil {
+	if _, err := client.SendText(chattest.Context(t, patience), "a"); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -295,8 +296,8 @@ func TestSendIsUncertainAfterARepeatedRequestIsRefused(t *testing.T) {
 		}))
 		defer stop()
 		client := n.client(t, "http://chat", chatclient.WithProtocol(chatclient.Connect))
-		sendAll(testContext(t), t, client, "a")
-		_, err = client.SendText(testContext(t), "b")
+		sendAll(chattest.Context(t, patience), t, client, "a")
+		_, err = client.SendText(chattest.Context(t, patience), "b")
 		if connect.CodeOf(err) != connect.CodeUnauthenticated || calls.Load() != 3 {
 			t.Fatalf("after %d calls: %v", calls.Load(), err)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -47,7 +48,7 @@ func (r refuse) interceptor() connect.HandlerOption {
 func checkStored(t *testing.T, c *chatclient.Client, want []string) {
 	t.Helper()
 	var got []string
-	err := c.Read(testContext(t), chatclient.All(), chatclient.End(), func(e chatclient.Event) error {
+	err := c.Read(chattest.Context(t, patience), chatclient.All(), chatclient.End(), func(e chatclient.Event) error {
 		if e.Message != nil {
 			got = append(got, string(e.Message.GetContent()))
 		}
@@ -87,7 +88,7 @@ func TestSendAllKeepsTheOrder(t *testing.T) {
 		c := n.client(t, "http://chat")
 		var last uint64
 		next := 0
-		err := c.SendAll(testContext(t), msgs, func(i int, sent chatclient.Sent, err error) {
+		err := c.SendAll(chattest.Context(t, patience), msgs, func(i int, sent chatclient.Sent, err error) {
 			if i != next || (err != nil) != (i == 7) || err == nil && sent.Offset <= last {
 				t.Errorf("outcome %d: %+v, %v; number %d was due behind offset %d", i, sent, err, next, last)
 			}
@@ -121,7 +122,7 @@ func TestSendAllAfterABreak(t *testing.T) {
 		defer stop()
 		c := n.client(t, "http://chat")
 		msgs, duplicates := texts(3000), 0
-		err = c.SendAll(testContext(t), msgs, func(i int, sent chatclient.Sent, err error) {
+		err = c.SendAll(chattest.Context(t, patience), msgs, func(i int, sent chatclient.Sent, err error) {
 			if err != nil {
 				t.Errorf("outcome %d: %v", i, err)
 			}
@@ -178,7 +179,7 @@ func TestSendAllErrors(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNetwork()
 				defer n.serve("chat", tt.handler)()
-				err := n.client(t, "http://chat").SendAll(testContext(t), texts(3), func(i int, _ chatclient.Sent, err error) {
+				err := n.client(t, "http://chat").SendAll(chattest.Context(t, patience), texts(3), func(i int, _ chatclient.Sent, err error) {
 					t.Errorf("outcome %d: %v", i, err)
 				})
 				if connect.CodeOf(err) != tt.code || errors.Is(err, chatclient.ErrUncertain) != tt.uncertain {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/h2"
 )
 
@@ -214,7 +215,7 @@ func TestGRPC(t *testing.T) {
 // converse sends messages of a size over one stream, and takes each back.
 func converse(t *testing.T, conn *grpc.ClientConn, size int) {
 	t.Helper()
-	stream, err := conn.NewStream(testContext(t), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/test/echo")
+	stream, err := conn.NewStream(chattest.Context(t, patience), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/test/echo")
 	if err != nil {
 		t.Error(err)
 		return

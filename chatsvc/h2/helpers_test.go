@@ -1,7 +1,6 @@
 package h2_test
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"log"
@@ -149,10 +148,4 @@ func (s *server) dial(tb testing.TB, settings ...http2.Setting) *peer {
 	p := newPeer(tb, s.dialRaw(tb))
 	p.begin(settings...)
 	return p
-}
-
-// testContext returns a context that ends with the test, or when patience does.
-func testContext(tb testing.TB) context.Context {
-	tb.Helper()
-	return chattest.Context(tb, patience)
 }

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // handlers write responses in all the ways that there are.
@@ -309,7 +311,7 @@ func (s *server) see(t *testing.T, method, path string) string {
 		body = newEndless("hello")
 	}
 	var out strings.Builder
-	ctx := httptrace.WithClientTrace(testContext(t), &httptrace.ClientTrace{
+	ctx := httptrace.WithClientTrace(chattest.Context(t, patience), &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
 			fmt.Fprintln(&out, code, header)
 			return nil

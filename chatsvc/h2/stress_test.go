@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // Many clients at once call, read slowly, reset and leave, and in the midst of
@@ -40,7 +42,7 @@ func TestStress(t *testing.T) {
 				HTTP2:   &http.HTTP2Config{MaxConcurrentStreams: 20, SendPingTimeout: 20 * time.Millisecond, PingTimeout: patience},
 			})
 			var clients sync.WaitGroup
-			ctx, leave := context.WithCancel(testContext(t))
+			ctx, leave := context.WithCancel(chattest.Context(t, patience))
 			for i := range 6 {
 				clients.Go(func() { s.hammer(ctx, t, &complete, uint64(i)) })
 				clients.Go(func() { s.tear(ctx, t, uint64(i)) })
@@ -53,7 +55,7 @@ func TestStress(t *testing.T) {
 			}
 			// The streams do not end by themselves: the clients leave during the shutdown.
 			stopped := make(chan error, 1)
-			go func() { stopped <- s.h2.Shutdown(testContext(t)) }()
+			go func() { stopped <- s.h2.Shutdown(chattest.Context(t, patience)) }()
 			leave()
 			clients.Wait()
 			if err := <-stopped; err != nil {

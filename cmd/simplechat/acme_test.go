@@ -84,7 +84,7 @@ func fetchWhenUp(tb testing.TB, url string, roots *x509.CertPool) []byte {
 	tb.Helper()
 	rt := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	tb.Cleanup(rt.CloseIdleConnections)
-	for ctx := testContext(tb); ; {
+	for ctx := chattest.Context(tb, patience); ; {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			tb.Fatal(err)
@@ -179,8 +179,8 @@ func TestACME(t *testing.T) {
 	rt := testkit.NewTransport(t, true)
 	rt.TLSClientConfig = config
 	client := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user1", Base: rt}}, "https://"+p.addr, connect.WithGRPC())
-	sub := chattest.Subscribe(testContext(t), t, client)
-	send(testContext(t), t, client, text("certified"))
+	sub := chattest.Subscribe(chattest.Context(t, patience), t, client)
+	send(chattest.Context(t, patience), t, client, text("certified"))
 	if got := sub.Next(); string(got.GetContent()) != "certified" {
 		t.Errorf("got %v", got)
 	}

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"example.com/simplechat/chatsvc/chattest"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -33,7 +34,7 @@ func (p *process) say(user string, texts ...string) {
 	client := p.client(user)
 	for _, text := range texts {
 		msg := &chatpb.ChatMessage{Type: chatpb.ChatMessage_Text, Content: []byte(text)}
-		if _, err := client.SendMessage(testContext(p.tb), msg); err != nil {
+		if _, err := client.SendMessage(chattest.Context(p.tb, patience), msg); err != nil {
 			p.tb.Fatal(err)
 		}
 	}

@@ -28,7 +28,7 @@ func TestConnectGo(t *testing.T) {
 	for name, opts := range protocols {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			client := p.client("user3", opts...)
 			send(ctx, t, client, text(name))
 			sub := chattest.Subscribe(ctx, t, client)
@@ -82,13 +82,13 @@ func newGRPCClient(tb testing.TB, p *process, name, password string) *grpcClient
 // send calls sendMessage.
 func (c *grpcClient) send(msg *chatpb.ChatMessage) error {
 	c.tb.Helper()
-	return c.conn.Invoke(testContext(c.tb), chatconnect.SimpleChatSendMessageProcedure, msg, &chatpb.None{})
+	return c.conn.Invoke(chattest.Context(c.tb, patience), chatconnect.SimpleChatSendMessageProcedure, msg, &chatpb.None{})
 }
 
 // list calls messageList.
 func (c *grpcClient) list() grpc.ClientStream {
 	c.tb.Helper()
-	stream, err := c.conn.NewStream(testContext(c.tb), &grpc.StreamDesc{ServerStreams: true}, chatconnect.SimpleChatMessageListProcedure)
+	stream, err := c.conn.NewStream(chattest.Context(c.tb, patience), &grpc.StreamDesc{ServerStreams: true}, chatconnect.SimpleChatMessageListProcedure)
 	if err != nil {
 		c.tb.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestLargestMessagesReachDefaultClient(t *testing.T) {
 // execute runs a program and returns its output. The test fails if the program does.
 func execute(tb testing.TB, name string, args ...string) string {
 	tb.Helper()
-	cmd := exec.CommandContext(testContext(tb), name, args...)
+	cmd := exec.CommandContext(chattest.Context(tb, patience), name, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -198,7 +198,7 @@ type watcher struct {
 // latest.
 func watch(tb testing.TB, name string, args ...string) *watcher {
 	tb.Helper()
-	w := &watcher{tb: tb, cmd: exec.CommandContext(testContext(tb), name, args...)}
+	w := &watcher{tb: tb, cmd: exec.CommandContext(chattest.Context(tb, patience), name, args...)}
 	w.cmd.Stderr = &w.stderr
 	stdout, err := w.cmd.StdoutPipe()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/simplechat/internal/load"
 	"example.com/simplechat/cmd/simplechat/internal/proxy"
 )
@@ -115,7 +116,7 @@ func (c *cluster) awaitStream(is func(*jetstream.StreamInfo) bool) *jetstream.St
 	if err != nil {
 		c.tb.Fatal(err)
 	}
-	ctx := testContext(c.tb)
+	ctx := chattest.Context(c.tb, patience)
 	for {
 		stream, err := js.Stream(ctx, clusterStream)
 		if err == nil && stream.CachedInfo().Cluster != nil && is(stream.CachedInfo()) {

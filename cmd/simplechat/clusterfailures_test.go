@@ -87,7 +87,7 @@ func mostNATSServersFail(t *testing.T, says *promise) {
 		{"killed", func(n int) { c.nats[n].kill() }, func(n int) { c.nats[n].start() }},
 		{"cut off", func(n int) { c.cutOff(n, true) }, c.heal},
 	} {
-		sub := chattest.Subscribe(testContext(t), t, atEnd(p))
+		sub := chattest.Subscribe(chattest.Context(t, patience), t, atEnd(p))
 		two := chance.Perm(clusterSize)[:2]
 		t.Logf("NATS servers %v are %s", two, way.name)
 		store(t, p, way.name+": before", "")
@@ -96,7 +96,7 @@ func mostNATSServersFail(t *testing.T, says *promise) {
 		}
 		key := way.name + ": key"
 		refused := chatconnect.NewSimpleChatClient(&http.Client{Transport: withHeader{chatsvc.HeaderIdempotencyKey, key, testkit.As{User: "user1", Base: testkit.NewTransport(t, true)}}}, p.url(""))
-		if _, err := refused.SendMessage(testContext(t), text(way.name+": during")); codeOf(t, err) != connect.CodeUnavailable {
+		if _, err := refused.SendMessage(chattest.Context(t, patience), text(way.name+": during")); codeOf(t, err) != connect.CodeUnavailable {
 			t.Errorf("%s: a send: %v", way.name, err)
 		}
 		says.isKept("Sends get `unavailable` within 2 s") // the code: no test asserts a time
@@ -145,7 +145,7 @@ func streamIsReplaced(t *testing.T, says *promise) {
 		servers := []*process{startServer(t, args...), startServer(t, args...)}
 		var subs []*chattest.Subscription
 		for _, p := range servers {
-			subs = append(subs, chattest.Subscribe(testContext(t), t, p.client("user1")))
+			subs = append(subs, chattest.Subscribe(chattest.Context(t, patience), t, p.client("user1")))
 		}
 		var last ledger.Place
 		for n := range 6 {
@@ -189,7 +189,7 @@ func removeStream(t *testing.T, s *natsServer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := js.DeleteStream(testContext(t), clusterStream); err != nil {
+	if err := js.DeleteStream(chattest.Context(t, patience), clusterStream); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/nosecret"
 )
 
 // runProgram runs the program as a process of its own, with further variables.
 func runProgram(tb testing.TB, env []string, args ...string) result {
 	tb.Helper()
-	cmd := exec.CommandContext(testContext(tb), simplechat(tb), args...)
+	cmd := exec.CommandContext(chattest.Context(tb, patience), simplechat(tb), args...)
 	cmd.Dir = tb.TempDir()
 	cmd.Env = append(os.Environ(), env...)
 	var stdout, stderr strings.Builder

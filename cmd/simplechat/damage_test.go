@@ -16,6 +16,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/cmd/simplechat/internal/load"
@@ -162,7 +163,7 @@ func checkDamaged(t *testing.T, dir string, original []ledger.Placed) {
 	end := original[len(original)-1].Place
 	said := ledger.Message{From: "user3", Content: "after the damage", Kind: chatpb.ChatMessage_Text, Timestamp: 1}
 	client := p.client("user3")
-	ctx, call := connect.NewClientContext(testContext(t))
+	ctx, call := connect.NewClientContext(chattest.Context(t, patience))
 	resumed := resumeAt(t, p, ledger.Place{Epoch: end.Epoch, Offset: end.Offset + 1})
 	if resumed.Epoch == end.Epoch && resumed.Offset > end.Offset+1 {
 		t.Errorf("a client that has read to %v is sent to %v: what is between was never sent", end, resumed)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/simplechat/internal/tracer"
 )
 
@@ -30,7 +31,7 @@ func diskFails(t *testing.T, says *promise) {
 
 	tr.SetFailing(true)
 	send := func(key string) error {
-		ctx, call := connect.NewClientContext(testContext(t))
+		ctx, call := connect.NewClientContext(chattest.Context(t, patience))
 		call.RequestHeader().Set(chatsvc.HeaderIdempotencyKey, key)
 		_, err := p.client("user1").SendMessage(ctx, text(key))
 		return err

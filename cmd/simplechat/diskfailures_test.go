@@ -27,7 +27,7 @@ import (
 )
 
 func diskIsFull(t *testing.T, says *promise) {
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	p, ballast := startOnSmallDisk(t)
 	sub := chattest.Subscribe(ctx, t, p.client("user1"))
 
@@ -120,7 +120,7 @@ func diskIsNotWritable(t *testing.T, says *promise) {
 				if got := history(t, p); !slices.Equal(got, []string{"kept"}) {
 					t.Errorf("history %q", got)
 				}
-				_, err := p.client("user1").SendMessage(testContext(t), text("refused"))
+				_, err := p.client("user1").SendMessage(chattest.Context(t, patience), text("refused"))
 				if got := codeOf(t, err); got != test.code {
 					t.Errorf("a send: %v", err)
 				}
@@ -131,7 +131,7 @@ func diskIsNotWritable(t *testing.T, says *promise) {
 					t.Fatalf("%v: %s", err, out)
 				}
 				awaitHealth(t, p, serving)
-				send(testContext(t), t, p.client("user1"), text("written"))
+				send(chattest.Context(t, patience), t, p.client("user1"), text("written"))
 				if got := history(t, p); !slices.Equal(got, []string{"kept", "written"}) {
 					t.Errorf("history %q", got)
 				}
@@ -148,7 +148,7 @@ func diskIsNotWritable(t *testing.T, says *promise) {
 func stopFirst(t *testing.T, p *process, root string, sig syscall.Signal) {
 	t.Helper()
 	first := &process{tb: t}
-	for ctx := testContext(t); first.addr == ""; time.Sleep(pause) { // as it has no log of its own here
+	for ctx := chattest.Context(t, patience); first.addr == ""; time.Sleep(pause) { // as it has no log of its own here
 		log, _ := os.ReadFile(filepath.Join(root, "log"))
 		if match := listening.FindSubmatch(log); match != nil {
 			first.addr = string(match[1])
@@ -173,7 +173,7 @@ func stopFirst(t *testing.T, p *process, root string, sig syscall.Signal) {
 }
 
 func directoryIsRemoved(t *testing.T, says *promise) {
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	dir := filepath.Join(t.TempDir(), "data")
 	aside := dir + ".aside"
 	p := startServer(t, "--data", dir)
@@ -219,7 +219,7 @@ func databaseIsRemoved(t *testing.T, says *promise) {
 		"cut":      func(path, aside string) error { return errors.Join(copyFile(aside, path), os.Truncate(path, 0)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			dir := t.TempDir()
 			path, aside := filepath.Join(dir, "data", "chat.db"), filepath.Join(dir, "aside")
 			p := startServer(t, "--data", filepath.Dir(path))

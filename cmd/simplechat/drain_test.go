@@ -46,7 +46,7 @@ func (s *chatServer) restart() {
 // While streams end one after the other, sends are accepted and new streams are not.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	p := startServer(t, "--drain-spread=2s", "--ops-listen=127.0.0.1:0")
 	var readers []*chattest.Subscription
 	for range 8 {

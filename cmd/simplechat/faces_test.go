@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/internal/testkit"
 )
 
@@ -78,7 +79,7 @@ func TestCurlFailsWhenTheServerEndsAStream(t *testing.T) {
 				t.Parallel()
 				p := startServer(t)
 				execute(t, curl, "-sS", "-u", "user1:qwerty", "-d", "hello", p.url(sendPath))
-				cmd := exec.CommandContext(testContext(t), curl, "-sSN", version, "-u", "user1:qwerty", "-H", "Accept: "+accept, p.url(listPath))
+				cmd := exec.CommandContext(chattest.Context(t, patience), curl, "-sSN", version, "-u", "user1:qwerty", "-H", "Accept: "+accept, p.url(listPath))
 				out := &firstWrite{written: make(chan struct{})}
 				cmd.Stdout = out
 				if err := cmd.Start(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/simplechat/internal/flood"
 )
 
@@ -27,7 +28,7 @@ const limitedAddress = "203.0.113.7"
 // was closed.
 func (c limitedClient) call(path, contentType, body, password string) (int, http.Header) {
 	c.tb.Helper()
-	req, err := http.NewRequestWithContext(testContext(c.tb), http.MethodPost, c.url+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(chattest.Context(c.tb, patience), http.MethodPost, c.url+path, strings.NewReader(body))
 	if err != nil {
 		c.tb.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func (c limitedClient) guess() (int, http.Header) {
 // beginCheck begins a call without credentials whose body does not end. While another
 // one is in its way, it begins again.
 func (c limitedClient) beginCheck() (int, http.Header) {
-	ctx := testContext(c.tb)
+	ctx := chattest.Context(c.tb, patience)
 	begin := func() (status int) {
 		body, unsent := io.Pipe()
 		defer unsent.Close()
@@ -95,7 +96,7 @@ func (c limitedClient) checkUntilRefused() (status int, header http.Header) {
 
 // holdBodies begins sends whose bodies do not end, and begins each that is refused again.
 func (c limitedClient) holdBodies() (int, http.Header) {
-	ctx := testContext(c.tb)
+	ctx := chattest.Context(c.tb, patience)
 	begin := func() {
 		body, unsent := io.Pipe()
 		defer unsent.Close()

@@ -23,7 +23,7 @@ func TestNATSWithTLS(t *testing.T) {
 	url := fmt.Sprintf("nats://chat:s3cr3t@%s", addr)
 	all := []string{"--nats", url, "--nats-replicas=1", "--nats-stream=conversation", "--nats-tls-ca", cert, "--nats-tls-cert", cert, "--nats-tls-key", key}
 	p := startServer(t, all...)
-	send(testContext(t), t, p.client("user1"), text("hello"))
+	send(chattest.Context(t, patience), t, p.client("user1"), text("hello"))
 	if got := history(t, p); len(got) != 1 || got[0] != "hello" {
 		t.Errorf("history %q", got)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
+
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // NATS may know its users by credentials that an operator and its accounts have signed,
@@ -32,7 +34,7 @@ func TestNATSWithCredentials(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "chat.creds")
 	user, seed := account.issue(file)
 	p := startServer(t, "--nats", nats.url(), "--nats-replicas=1", "--nats-sync-always", "--nats-creds", file)
-	send(testContext(t), t, p.client("user1"), text("before"))
+	send(chattest.Context(t, patience), t, p.client("user1"), text("before"))
 
 	nats.kill()
 	claims.Revoke(user)
@@ -41,7 +43,7 @@ func TestNATSWithCredentials(t *testing.T) {
 	nats.process.waitLog(regexp.MustCompile(`authentication error`))
 	account.issue(file)
 	awaitHealth(t, p, serving)
-	send(testContext(t), t, p.client("user1"), text("after"))
+	send(chattest.Context(t, patience), t, p.client("user1"), text("after"))
 	if got := history(t, p); !slices.Equal(got, []string{"before", "after"}) {
 		t.Errorf("history %q", got)
 	}

@@ -30,7 +30,7 @@ func (p *process) ops() string {
 // get returns the status and the text of a page.
 func get(tb testing.TB, url string) (int, string) {
 	tb.Helper()
-	req, err := http.NewRequestWithContext(testContext(tb), http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(chattest.Context(tb, patience), http.MethodGet, url, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func scrape(tb testing.TB, ops string) map[string]float64 {
 // awaitMetric returns when a metric has a value.
 func awaitMetric(tb testing.TB, ops, name string, want float64) {
 	tb.Helper()
-	ctx := testContext(tb)
+	ctx := chattest.Context(tb, patience)
 	for {
 		got := scrape(tb, ops)[name]
 		if got == want {
@@ -78,7 +78,7 @@ func awaitMetric(tb testing.TB, ops, name string, want float64) {
 // The metrics count what clients did, without a label that a client chooses.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	p := startServer(t, "--ops-listen=127.0.0.1:0", "--address-wrong-passwords=0")
 	ops := p.ops()
 	readers := []*chattest.Subscription{chattest.Subscribe(ctx, t, p.client("user1")), chattest.Subscribe(ctx, t, p.client("user2", connect.WithGRPC()))}
@@ -126,8 +126,8 @@ func TestMetricsOfLimits(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--ops-listen=127.0.0.1:0", "--max-subscribers=1")
 	ops := p.ops()
-	chattest.Subscribe(testContext(t), t, p.client("user1"))
-	stream, err := p.client("user2").MessageList(testContext(t), &chatpb.None{})
+	chattest.Subscribe(chattest.Context(t, patience), t, p.client("user1"))
+	stream, err := p.client("user2").MessageList(chattest.Context(t, patience), &chatpb.None{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestOpsPagesOfOtherSites(t *testing.T) {
 		{"flags", loopback, "/debug/pprof/cmdline", "", "", 404},
 	}
 	for _, test := range tests {
-		req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, test.ops+test.path, nil)
+		req, err := http.NewRequestWithContext(chattest.Context(t, patience), http.MethodGet, test.ops+test.path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +253,7 @@ func TestReadiness(t *testing.T) {
 	if status, body := get(t, ops+"/healthz"); status != http.StatusOK {
 		t.Errorf("alive: %d: %s", status, body)
 	}
-	send(testContext(t), t, p.client("user1"), text("the delay is for clients that do not know yet"))
+	send(chattest.Context(t, patience), t, p.client("user1"), text("the delay is for clients that do not know yet"))
 }
 
 // A server that waits for its log says so.
@@ -271,7 +271,7 @@ func TestNotReadyBeforeLog(t *testing.T) {
 // One line tells of a stream's start and one of its end, and none of a message.
 func TestStreamsAreLogged(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	p := startServerEnv(t, []string{"SIMPLECHAT_LOG_FORMAT=auto"}, "--listen=127.0.0.1:0")
 	sub := chattest.Subscribe(ctx, t, p.client("user2", connect.WithGRPC()))
 	p.waitLog(regexp.MustCompile(`^\{.*"msg":"subscribed","user":"user2","peer":"127\.0\.0\.1:\d+","protocol":"grpc","offset":1\}`))

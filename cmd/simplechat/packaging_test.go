@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // packaged returns the text of a file in packaging.
@@ -38,7 +40,7 @@ func TestUnits(t *testing.T) {
 		}
 		args = append(args, path)
 	}
-	out, err := exec.CommandContext(testContext(t), analyze, args...).CombinedOutput()
+	out, err := exec.CommandContext(chattest.Context(t, patience), analyze, args...).CombinedOutput()
 	if err != nil || strings.Contains(string(out), "simplechat.") {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -322,7 +322,7 @@ type result struct {
 // listens.
 func runHere(tb testing.TB, args ...string) result {
 	tb.Helper()
-	ctx, cancel := context.WithCancel(testContext(tb))
+	ctx, cancel := context.WithCancel(chattest.Context(tb, patience))
 	defer cancel()
 	var stdout bytes.Buffer
 	stderr := endingLog{cancel: cancel}
@@ -344,12 +344,6 @@ func (l *endingLog) Write(p []byte) (int, error) {
 		l.cancel()
 	}
 	return l.Buffer.Write(p)
-}
-
-// testContext returns a context that ends with the test, or when patience does.
-func testContext(tb testing.TB) context.Context {
-	tb.Helper()
-	return chattest.Context(tb, patience)
 }
 
 // tempFile writes a file that is gone after the test.
@@ -382,7 +376,7 @@ func (p *process) post(path, body string, header ...string) (*http.Response, str
 // request returns a request with a JSON body and further header fields.
 func (p *process) request(method, path, body string, header ...string) *http.Request {
 	p.tb.Helper()
-	req, err := http.NewRequestWithContext(testContext(p.tb), method, p.url(path), strings.NewReader(body))
+	req, err := http.NewRequestWithContext(chattest.Context(p.tb, patience), method, p.url(path), strings.NewReader(body))
 	if err != nil {
 		p.tb.Fatal(err)
 	}

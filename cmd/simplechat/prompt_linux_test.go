@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // terminal is a pseudo-terminal with a program on it.
@@ -48,7 +50,7 @@ func startTerminal(tb testing.TB, env []string, args ...string) *terminal {
 		tb.Fatal(err)
 	}
 	defer slave.Close()
-	cmd := exec.CommandContext(testContext(tb), simplechat(tb), args...)
+	cmd := exec.CommandContext(chattest.Context(tb, patience), simplechat(tb), args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -75,7 +77,7 @@ func (t *terminal) await(text string) {
 // before that.
 func (t *terminal) awaitNoEcho() {
 	t.tb.Helper()
-	ctx := testContext(t.tb)
+	ctx := chattest.Context(t.tb, patience)
 	for t.echoes() {
 		if ctx.Err() != nil {
 			t.tb.Fatal("the echo stays on")

@@ -72,7 +72,7 @@ func newTLSProxy(tb testing.TB, start func(port, cert, key, both string) *exec.C
 	cmd := start(port, cert, key, tempFile(tb, "both.pem", string(both)))
 	startProcess(tb, cmd, cmd.Start)
 	p := &tlsProxy{tb, "https://127.0.0.1:" + port, roots}
-	for ctx := testContext(tb); ; {
+	for ctx := chattest.Context(tb, patience); ; {
 		if handshake("127.0.0.1:"+port, &tls.Config{RootCAs: roots}) == nil {
 			return p
 		}
@@ -230,7 +230,7 @@ func behindProxy(t *testing.T, p *tlsProxy, prefix string, grpc bool) {
 // getPage returns the status and the text of a page.
 func getPage(tb testing.TB, p *tlsProxy, path string) (int, string) {
 	tb.Helper()
-	req, err := http.NewRequestWithContext(testContext(tb), http.MethodGet, p.url+path, nil)
+	req, err := http.NewRequestWithContext(chattest.Context(tb, patience), http.MethodGet, p.url+path, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

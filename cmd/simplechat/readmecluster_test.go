@@ -152,7 +152,7 @@ func (g *group) await(tb testing.TB, pattern *regexp.Regexp, lines int) {
 // try runs the snippet that sends and reads until it has read as many messages.
 func (r recipe) try(tb testing.TB, s *snippet, messages int) {
 	tb.Helper()
-	ctx := testContext(tb)
+	ctx := chattest.Context(tb, patience)
 	for {
 		if r.tryOnce(ctx, tb, s, messages) {
 			return

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/chatsvc/linear"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/cmd/simplechat/internal/load"
@@ -18,7 +19,7 @@ import (
 // sendRecorded sends a message of a user once, and records the answer.
 func sendRecorded(tb testing.TB, r *linear.Recorder, p *process, m ledger.Message) error {
 	tb.Helper()
-	ctx, call := connect.NewClientContext(testContext(tb))
+	ctx, call := connect.NewClientContext(chattest.Context(tb, patience))
 	attempt := r.Append(m.Record(), "")
 	_, err := p.client(m.From).SendMessage(ctx, m.Proto())
 	switch {
@@ -37,7 +38,7 @@ func sendRecorded(tb testing.TB, r *linear.Recorder, p *process, m ledger.Messag
 // readRecorded reads everything to the end of the log, and records it.
 func readRecorded(tb testing.TB, r *linear.Recorder, p *process) {
 	tb.Helper()
-	ctx, call := connect.NewClientContext(testContext(tb))
+	ctx, call := connect.NewClientContext(chattest.Context(tb, patience))
 	call.RequestHeader().Set(chatsvc.HeaderOffset, "1")
 	call.RequestHeader().Set(chatsvc.HeaderUntil, "end")
 	read := r.Read()

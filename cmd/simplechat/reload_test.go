@@ -27,7 +27,7 @@ import (
 // connection from before stays, and so does the old pair while the files do not fit.
 func TestCertificateIsReloaded(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	cert, key, roots := certificate(t)
 	newCert, newKey, newRoots := certificate(t)
 	p := startServer(t, "--tls-cert", cert, "--tls-key", key)
@@ -60,10 +60,10 @@ func TestHangupReloads(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	p.waitLog(regexp.MustCompile(`msg="reloaded the certificate"`))
 	plain := startServer(t)
-	sub := chattest.Subscribe(testContext(t), t, plain.client("user1"))
+	sub := chattest.Subscribe(chattest.Context(t, patience), t, plain.client("user1"))
 	plain.signal(syscall.SIGHUP)
 	plain.waitLog(regexp.MustCompile(`msg="reloading because of SIGHUP"`))
-	send(testContext(t), t, plain.client("user1"), text("still here"))
+	send(chattest.Context(t, patience), t, plain.client("user1"), text("still here"))
 	sub.Next()
 }
 
@@ -126,7 +126,7 @@ func unixTransport(tb testing.TB, path string) *http.Transport {
 // killed has left there is no hindrance, and a server that runs is.
 func TestListensOnSeveralAddresses(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	path := t.TempDir() + "/chat.sock"
 	start := func() *process {
 		return startServerEnv(t, nil, "--listen", "127.0.0.1:0", "--listen", "unix:"+path)
@@ -194,7 +194,7 @@ func TestSystemd(t *testing.T) {
 	if got := next(); got != "READY=1" {
 		t.Errorf("systemd was told %q", got)
 	}
-	send(testContext(t), t, p.client("user1"), text("by systemd's socket"))
+	send(chattest.Context(t, patience), t, p.client("user1"), text("by systemd's socket"))
 	p.stop()
 	if got := next(); got != "STOPPING=1" {
 		t.Errorf("systemd was told %q", got)
@@ -229,7 +229,7 @@ func TestClearTextIsWarnedOf(t *testing.T) {
 // then, and would by default be a deadly signal.
 func TestLogWithoutReader(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

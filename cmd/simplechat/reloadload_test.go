@@ -62,14 +62,14 @@ func TestReloadsUnderLoad(t *testing.T) {
 		awaitTrue(t, "the new certificate is served", func() bool { return handshake(p.addr, &tls.Config{RootCAs: newRoots}) == nil })
 		client := chatconnect.NewSimpleChatClient(l.newClient(newcomer+":s3cr3t", newRoots, nil), "https://"+p.addr)
 		awaitTrue(t, "the new user may send", func() bool {
-			_, err := client.SendMessage(testContext(t), text("of "+newcomer))
+			_, err := client.SendMessage(chattest.Context(t, patience), text("of "+newcomer))
 			return err == nil
 		})
 	}
 	close(l.stop)
 	l.senders.Wait()
 	last := chatconnect.NewSimpleChatClient(l.senderClient, "https://"+p.addr)
-	send(testContext(t), t, last, text(lastContent))
+	send(chattest.Context(t, patience), t, last, text(lastContent))
 	l.subscribers.Wait()
 	if n := l.dials.Load(); n != reloadSubscribers+reloadSenders {
 		t.Errorf("%d clients have connected %d times", reloadSubscribers+reloadSenders, n)

@@ -10,6 +10,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/simplechat/internal/ledger"
 	"example.com/simplechat/cmd/simplechat/internal/load"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
@@ -24,7 +25,7 @@ func store(tb testing.TB, p *process, content, key string) ledger.Place {
 		tb.Fatal(err)
 	}
 	defer client.Close()
-	sent, err := client.Send(testContext(tb), text(content), key)
+	sent, err := client.Send(chattest.Context(tb, patience), text(content), key)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func store(tb testing.TB, p *process, content, key string) ledger.Place {
 // returns where it begins.
 func resumeAt(tb testing.TB, p *process, at ledger.Place) ledger.Place {
 	tb.Helper()
-	ctx := testContext(tb)
+	ctx := chattest.Context(tb, patience)
 	for {
 		begin, err := tryResume(ctx, p, at)
 		if err == nil {

@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"example.com/simplechat/chatsvc/chattest"
 	"example.com/simplechat/cmd/internal/testkit"
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
@@ -175,9 +176,9 @@ func TestDemoUsersWhereAllowed(t *testing.T) {
 			} else if ip := net.ParseIP(host); ip.IsUnspecified() {
 				p.addr = net.JoinHostPort("127.0.0.1", port)
 			}
-			send(testContext(t), t, p.client(tt.user), text("hello"))
+			send(chattest.Context(t, patience), t, p.client(tt.user), text("hello"))
 			if tt.user == "ada:s3cr3t" {
-				if _, err := p.client("user1").SendMessage(testContext(t), text("hello")); err == nil {
+				if _, err := p.client("user1").SendMessage(chattest.Context(t, patience), text("hello")); err == nil {
 					t.Error("the demo users can log in beside the server's own")
 				}
 			}
@@ -298,7 +299,7 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 
 func TestVariables(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	p := startServerEnv(t, []string{
 		"SIMPLECHAT_LISTEN=127.0.0.2:0",
 		"SIMPLECHAT_RETAIN_MESSAGES=1",
@@ -335,7 +336,7 @@ func TestFlagWinsOverVariable(t *testing.T) {
 	t.Parallel()
 	p := startServerEnv(t, []string{"SIMPLECHAT_LISTEN=127.0.0.1:1", "SIMPLECHAT_RETAIN_MESSAGES=1", "SIMPLECHAT_LOG_FORMAT=json"},
 		"--listen=127.0.0.1:0", "--retain-messages=2", "--log-format=text")
-	send(testContext(t), t, p.client("user1"), text("1"), text("2"), text("3"))
+	send(chattest.Context(t, patience), t, p.client("user1"), text("1"), text("2"), text("3"))
 	if got := history(t, p); !slices.Equal(got, []string{"2", "3"}) {
 		t.Errorf("retained %q", got)
 	}
@@ -354,7 +355,7 @@ func TestEmptyVariableIsTheDefault(t *testing.T) {
 		}
 	}
 	p := startServerEnv(t, env, "--listen=127.0.0.1:0")
-	send(testContext(t), t, p.client("user1"), text("1"))
+	send(chattest.Context(t, patience), t, p.client("user1"), text("1"))
 	if got := history(t, p); !slices.Equal(got, []string{"1"}) {
 		t.Errorf("retained %q", got)
 	}
@@ -365,8 +366,8 @@ func TestSizeWithoutUnit(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--max-content=4")
 	client := p.client("user1")
-	send(testContext(t), t, client, text("four"))
-	if _, err := client.SendMessage(testContext(t), text("five!")); codeOf(t, err) != connect.CodeResourceExhausted {
+	send(chattest.Context(t, patience), t, client, text("four"))
+	if _, err := client.SendMessage(chattest.Context(t, patience), text("five!")); codeOf(t, err) != connect.CodeResourceExhausted {
 		t.Errorf("five bytes where four are allowed: %v", err)
 	}
 }

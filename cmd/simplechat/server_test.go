@@ -57,7 +57,7 @@ func health(tb testing.TB, p *process) string {
 // awaitHealth returns when a health check answers status.
 func awaitHealth(tb testing.TB, p *process, status string) {
 	tb.Helper()
-	for ctx := testContext(tb); health(tb, p) != status; {
+	for ctx := chattest.Context(tb, patience); health(tb, p) != status; {
 		if ctx.Err() != nil {
 			tb.Fatalf("no health check answered %s", status)
 		}
@@ -74,12 +74,12 @@ func TestHealth(t *testing.T) {
 	client := connect.NewClient[healthpb.HealthCheckRequest, healthpb.HealthCheckResponse](
 		&http.Client{Transport: testkit.NewTransport(t, true)}, p.url(healthCheck), connect.WithGRPC())
 	for _, service := range []string{"", chatconnect.SimpleChatName} {
-		res, err := client.CallUnary(testContext(t), connect.NewRequest(&healthpb.HealthCheckRequest{Service: service}))
+		res, err := client.CallUnary(chattest.Context(t, patience), connect.NewRequest(&healthpb.HealthCheckRequest{Service: service}))
 		if err != nil || res.Msg.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 			t.Errorf("by gRPC, of %q: %v, %v", service, res, err)
 		}
 	}
-	_, err := client.CallUnary(testContext(t), connect.NewRequest(&healthpb.HealthCheckRequest{Service: "other"}))
+	_, err := client.CallUnary(chattest.Context(t, patience), connect.NewRequest(&healthpb.HealthCheckRequest{Service: "other"}))
 	if code := codeOf(t, err); code != connect.CodeNotFound {
 		t.Errorf("of an unknown service: %v", err)
 	}
@@ -92,14 +92,14 @@ func TestHealthWatch(t *testing.T) {
 	p := startServer(t, "--drain-delay", "1s")
 	client := connect.NewClient[healthpb.HealthCheckRequest, healthpb.HealthCheckResponse](
 		&http.Client{Transport: testkit.NewTransport(t, true)}, p.url("/grpc.health.v1.Health/Watch"), connect.WithGRPC())
-	unknown, err := client.CallServerStream(testContext(t), connect.NewRequest(&healthpb.HealthCheckRequest{Service: "other"}))
+	unknown, err := client.CallServerStream(chattest.Context(t, patience), connect.NewRequest(&healthpb.HealthCheckRequest{Service: "other"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if unknown.Receive() || codeOf(t, unknown.Err()) != connect.CodeNotFound {
 		t.Errorf("of an unknown service: %v", unknown.Err())
 	}
-	stream, err := client.CallServerStream(testContext(t), connect.NewRequest(&healthpb.HealthCheckRequest{Service: chatconnect.SimpleChatName}))
+	stream, err := client.CallServerStream(chattest.Context(t, patience), connect.NewRequest(&healthpb.HealthCheckRequest{Service: chatconnect.SimpleChatName}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestReflection(t *testing.T) {
 			client := connect.NewClient[reflectpb.ServerReflectionRequest, reflectpb.ServerReflectionResponse](
 				&http.Client{Transport: testkit.NewTransport(t, true)},
 				p.url("/grpc.reflection."+version+".ServerReflection/ServerReflectionInfo"), connect.WithGRPC())
-			stream := client.CallBidiStream(testContext(t))
+			stream := client.CallBidiStream(chattest.Context(t, patience))
 			defer func() { _ = stream.CloseRequest() }()
 			err := stream.Send(&reflectpb.ServerReflectionRequest{
 				MessageRequest: &reflectpb.ServerReflectionRequest_ListServices{},
@@ -148,7 +148,7 @@ func TestReflection(t *testing.T) {
 			}
 		})
 	}
-	stream := grpcreflect.NewClient(&http.Client{Transport: testkit.NewTransport(t, true)}, p.url(""), connect.WithGRPC()).NewStream(testContext(t))
+	stream := grpcreflect.NewClient(&http.Client{Transport: testkit.NewTransport(t, true)}, p.url(""), connect.WithGRPC()).NewStream(chattest.Context(t, patience))
 	files, err := stream.FileContainingSymbol(chatconnect.SimpleChatName)
 	if err != nil || len(files) == 0 || files[0].GetPackage() != "qtgrpc.examples.chat" {
 		t.Errorf("schema: %v, %v", files, err)
@@ -166,7 +166,7 @@ func TestTLS(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			rt := testkit.NewTransport(t, http2)
 			rt.TLSClientConfig = &tls.Config{RootCAs: roots}
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+p.addr+healthCheck, strings.NewReader("{}"))
@@ -306,7 +306,7 @@ func TestRetention(t *testing.T) {
 	t.Parallel()
 	t.Run("messages", func(t *testing.T) {
 		t.Parallel()
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		p := startServer(t, "--retain-messages", "3")
 		client := p.client("user1")
 		send(ctx, t, client, text("1"), text("2"), text("3"), text("4"), text("5"))
@@ -316,7 +316,7 @@ func TestRetention(t *testing.T) {
 	})
 	t.Run("bytes", func(t *testing.T) {
 		t.Parallel()
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		p := startServer(t, "--retain-bytes", "1KiB")
 		first, second := strings.Repeat("1", 600), strings.Repeat("2", 600)
 		send(ctx, t, p.client("user1"), text(first), text(second))
@@ -326,7 +326,7 @@ func TestRetention(t *testing.T) {
 	})
 	t.Run("age", func(t *testing.T) {
 		t.Parallel()
-		ctx := testContext(t)
+		ctx := chattest.Context(t, patience)
 		p := startServer(t, "--retain-age", "300ms")
 		send(ctx, t, p.client("user1"), text("short-lived"))
 		for len(history(t, p)) > 0 {
@@ -340,7 +340,7 @@ func TestRetention(t *testing.T) {
 // history returns the contents of all messages that a subscriber gets of the past.
 func history(tb testing.TB, p *process) []string {
 	tb.Helper()
-	ctx, call := connect.NewClientContext(testContext(tb))
+	ctx, call := connect.NewClientContext(chattest.Context(tb, patience))
 	call.RequestHeader().Set(chatsvc.HeaderUntil, "end")
 	stream, err := p.client("user1").MessageList(ctx, &chatpb.None{})
 	if err != nil {
@@ -361,7 +361,7 @@ func history(tb testing.TB, p *process) []string {
 
 func TestMaxContent(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	client := startServer(t, "--max-content", "1KiB").client("user1")
 	send(ctx, t, client, image(1024))
 	_, err := client.SendMessage(ctx, image(1025))
@@ -372,7 +372,7 @@ func TestMaxContent(t *testing.T) {
 
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
-	sub := chattest.Subscribe(testContext(t), t, startServer(t, "--heartbeat", "20ms").client("user1"))
+	sub := chattest.Subscribe(chattest.Context(t, patience), t, startServer(t, "--heartbeat", "20ms").client("user1"))
 	for range 3 {
 		if !sub.Stream.Receive() {
 			t.Fatal(sub.Stream.Err())
@@ -386,7 +386,7 @@ func TestHeartbeat(t *testing.T) {
 func TestWriteDeadlineCutsStuckClient(t *testing.T) {
 	t.Parallel()
 	p := startServer(t, "--write-deadline", "200ms")
-	ctx, client := testContext(t), p.client("user5")
+	ctx, client := chattest.Context(t, patience), p.client("user5")
 	for range 16 * largeHistory { // a batch of 64 KiB has four seconds more
 		send(ctx, t, client, image(64<<10))
 	}
@@ -433,7 +433,7 @@ func TestMaxStreams(t *testing.T) {
 // Nothing that a client does to log in shows up in the log, at any level.
 func TestNoCredentialInLog(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	p := startServer(t, "--log-level", "debug", "--users", testkit.UsersFile(t, "ada:s3cr3t"))
 	client := p.client("ada:s3cr3t", connect.WithGRPC())
 	send(ctx, t, client, text("content"))

@@ -35,7 +35,7 @@ func TestSignalEndsServer(t *testing.T) {
 	for name, sig := range map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": syscall.SIGINT} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, patience)
 			p := startServer(t)
 			var readers []*chattest.Subscription
 			for _, opts := range protocols {
@@ -100,7 +100,7 @@ func openLines(ctx context.Context, tb testing.TB, p *process) func() string {
 // of others have ended.
 func TestStuckClientsDoNotKeepServer(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	p := startServer(t)
 	fillHistory(ctx, t, p)
 	subscribeAndStopReading(t, p)
@@ -141,7 +141,7 @@ func TestStuckClientsDoNotKeepServer(t *testing.T) {
 func TestSecondSignalKills(t *testing.T) {
 	t.Parallel()
 	p := startServer(t)
-	fillHistory(testContext(t), t, p)
+	fillHistory(chattest.Context(t, patience), t, p)
 	subscribeAndStopReading(t, p)
 	p.signal(syscall.SIGINT)
 	p.waitLog(regexp.MustCompile(`msg="shutting down"`))

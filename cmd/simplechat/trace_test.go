@@ -48,7 +48,7 @@ func TestTracing(t *testing.T) {
 	}))
 	defer collector.Close()
 	p := startServerEnv(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL}, "--listen=127.0.0.1:0")
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	sub := chattest.Subscribe(ctx, t, p.client("user1", connect.WithGRPC()))
 	send(ctx, t, p.client("user2"), text("a message's content"))
 	sub.Next()

@@ -23,7 +23,7 @@ import (
 // runUsers runs "simplechat users" with a text on standard input.
 func runUsers(tb testing.TB, stdin string, args ...string) result {
 	tb.Helper()
-	cmd := exec.CommandContext(testContext(tb), simplechat(tb), append([]string{"users"}, args...)...)
+	cmd := exec.CommandContext(chattest.Context(tb, patience), simplechat(tb), append([]string{"users"}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -134,7 +134,7 @@ var (
 // live on, and a broken file changes nothing.
 func TestUsersWhileServing(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	file := testkit.UsersFile(t, "ada:s3cr3t", "bob:s3cr3t", "eve:s3cr3t")
 	token := strings.TrimSpace(mustRun(t, "", "token", "add", "eve", "--label=bot", "--users", file))
 	p := startServer(t, "--users", file, "--log-level", "debug")
@@ -186,7 +186,7 @@ func TestUsersWhileServing(t *testing.T) {
 // SIGHUP reads the file again, even if it looks the same, and ends nothing.
 func TestUsersOnHangup(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, patience)
 	p := startServer(t, "--users", testkit.UsersFile(t, "ada:s3cr3t"))
 	sub := chattest.Subscribe(ctx, t, p.client("ada:s3cr3t"))
 	p.signal(syscall.SIGHUP)
@@ -207,7 +207,7 @@ func TestPlainFileIsFixed(t *testing.T) {
 		t.Errorf("%q: %q", command, got)
 	}
 	p := startServer(t, "--users", file)
-	send(testContext(t), t, p.client("ada:s3cr3t"), text("hello"))
+	send(chattest.Context(t, patience), t, p.client("ada:s3cr3t"), text("hello"))
 	p.stop()
 }
 
@@ -225,8 +225,8 @@ func TestImportHtpasswd(t *testing.T) {
 	}
 	p := startServer(t, "--users", file)
 	for _, user := range []string{"bob", "eve"} {
-		send(testContext(t), t, p.client(user+":s3cr3t"), text("hello"))
-		if _, err := p.client(user+":wr0ng").SendMessage(testContext(t), text("hello")); codeOf(t, err) != connect.CodeUnauthenticated {
+		send(chattest.Context(t, patience), t, p.client(user+":s3cr3t"), text("hello"))
+		if _, err := p.client(user+":wr0ng").SendMessage(chattest.Context(t, patience), text("hello")); codeOf(t, err) != connect.CodeUnauthenticated {
 			t.Errorf("%s: %v", user, err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"example.com/simplechat/chatsvc/chattest"
 )
 
 // TestREADMEUsers runs the commands users-… of cmd/simplechat/README.md in their order,
@@ -60,8 +62,8 @@ func TestREADMEUsers(t *testing.T) {
 		t.Errorf("%d commands ran", ran)
 	}
 	p.waitLog(regexp.MustCompile(`msg="users: read again" users=2 tokens=0`))
-	send(testContext(t), t, p.client("ada:n3w"), text("the password that passwd has set"))
-	send(testContext(t), t, p.client("eve:s3cr3t"), text("the password of htpasswd"))
+	send(chattest.Context(t, patience), t, p.client("ada:n3w"), text("the password that passwd has set"))
+	send(chattest.Context(t, patience), t, p.client("eve:s3cr3t"), text("the password of htpasswd"))
 	p.stop()
 }
 

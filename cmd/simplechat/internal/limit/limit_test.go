@@ -61,11 +61,6 @@ func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-func testContext(tb testing.TB) context.Context {
-	tb.Helper()
-	return chattest.Context(tb, 30*time.Second)
-}
-
 // mustRefuse checks that err is a limit's, and says when to come back.
 func mustRefuse(tb testing.TB, err error) {
 	tb.Helper()
@@ -107,7 +102,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, 30*time.Second)
 			l, as, _ := newChat(t, test.config)
 			for range 3 {
 				if err := open(ctx, t, as("192.0.2.1", "user1")); err != nil {
@@ -132,7 +127,7 @@ func TestStreamsAreBounded(t *testing.T) {
 
 func TestSubscribersAreBoundedInAll(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, 30*time.Second)
 	_, as, _ := newChat(t, Config{Streams: 2})
 	for _, address := range []string{"192.0.2.1", "127.0.0.1"} {
 		if err := open(ctx, t, as(address, "user1")); err != nil {
@@ -144,7 +139,7 @@ func TestSubscribersAreBoundedInAll(t *testing.T) {
 
 func TestSendsAreBounded(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
+	ctx := chattest.Context(t, 30*time.Second)
 	l, as, _ := newChat(t, Config{Sends: 0.001, SendBurst: 3})
 	send := func(address, user string) error {
 		_, err := as(address, user).SendMessage(ctx, &chatpb.ChatMessage{Content: []byte("hello"), Type: chatpb.ChatMessage_Text})
@@ -173,7 +168,7 @@ func TestSendIsRefusedBeforeItsBody(t *testing.T) {
 	for name, contentType := range map[string]string{"Connect": "application/json", "plain": "text/plain"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testContext(t)
+			ctx := chattest.Context(t, 30*time.Second)
 			_, as, url := newChat(t, Config{Sends: 0.001, SendBurst: 1})
 			client := as("192.0.2.1", "user1")
 			if _, err := client.SendMessage(ctx, &chatpb.ChatMessage{Content: []byte("hello"), Type: chatpb.ChatMessage_Text}); err != nil {
