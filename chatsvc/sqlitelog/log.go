@@ -12,6 +12,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"example.com/simplechat/chatsvc"
+	"example.com/simplechat/chatsvc/internal/fault"
 )
 
 // ErrClosed is returned by the methods of a log after [Log.Close].
@@ -113,10 +114,12 @@ func newLog(dir string, opts Options) *Log {
 	if l.logger == nil {
 		l.logger = slog.New(slog.DiscardHandler)
 	}
+	l.system = realSystem()
+	if m := fault.Simulated(); m != nil {
+		l.system.boot, l.system.elapsed, l.system.wall = m.Boot, m.Elapsed, m.Wall
+	}
 	if opts.system != nil {
 		l.system = *opts.system
-	} else {
-		l.system = realSystem()
 	}
 	l.readers = newReaders()
 	l.appends.arrived = make(chan struct{}, 1)

@@ -1,9 +1,12 @@
 // Package fault names points in the code at which the order of goroutines matters, so
 // that a simulation can choose the order. Without a simulation, a point costs one load of
-// a pointer.
+// a pointer. It also lets a simulation replace the machine's clocks.
 package fault
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Point is a point in the code. Its name describes the state there.
 type Point string
@@ -49,4 +52,34 @@ func Set(h func(Point)) {
 		return
 	}
 	hook.Store(&h)
+}
+
+// Machine tells the time on a simulated machine. Its methods may be called concurrently.
+type Machine interface {
+	// Boot identifies the boot of the machine.
+	Boot() string
+	// Elapsed is the monotonic clock of that boot.
+	Elapsed() time.Duration
+	// Wall is the wall clock, which may be set at any time.
+	Wall() time.Time
+}
+
+var machine atomic.Pointer[Machine]
+
+// SetMachine sets the machine of the logs that are opened from now on; nil is the real
+// one. Only simulations use it.
+func SetMachine(m Machine) {
+	if m == nil {
+		machine.Store(nil)
+		return
+	}
+	machine.Store(&m)
+}
+
+// Simulated returns the machine that is set, or nil.
+func Simulated() Machine {
+	if m := machine.Load(); m != nil {
+		return *m
+	}
+	return nil
 }

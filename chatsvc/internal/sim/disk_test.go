@@ -22,6 +22,7 @@ type disk struct {
 	// losesPower means that the script has power cuts, and so images are needed.
 	losesPower bool
 	log        *sqlitelog.Log
+	machine    *machine
 
 	mu      sync.Mutex // guards all below
 	images  int
@@ -39,7 +40,8 @@ func newDisk(w *world, s script) *disk {
 	if err != nil {
 		panic(err)
 	}
-	d := &disk{w: w, root: root}
+	d := &disk{w: w, root: root, machine: newMachine()}
+	fault.SetMachine(d.machine)
 	d.losesPower = slices.ContainsFunc(s.Steps, func(s step) bool { return s.Do == "crash" && s.A%2 == 1 })
 	d.dir = filepath.Join(root, "0")
 	w.points.disk = d.at
@@ -54,8 +56,11 @@ func fastDirectory() string {
 	return ""
 }
 
-// remove removes all images.
-func (d *disk) remove() { _ = os.RemoveAll(d.root) }
+// remove removes all images, and the machine.
+func (d *disk) remove() {
+	fault.SetMachine(nil)
+	_ = os.RemoveAll(d.root)
+}
 
 // open opens the database, unless it is open.
 func (d *disk) open() error {
@@ -115,7 +120,9 @@ func (d *disk) at(point fault.Point) {
 func (d *disk) stop(isPower bool) {
 	d.armed = ""
 	d.next = d.synced
-	if !isPower {
+	if isPower {
+		d.machine.reboot()
+	} else {
 		d.next = d.image()
 	}
 	for _, s := range d.w.servers {

@@ -8,10 +8,10 @@
 // package h2 or net/http, chatclient and plain streams of each protocol, over a network
 // in memory. All servers share a MemoryLog behind a layer that fails; or there is one
 // server with sqlitelog, whose process is killed, whose power is cut, and whose files are
-// replaced by older ones. A power cut restores the files of the last sync. While a script
-// runs and at its end, the messages that clients see are compared with the stored ones
-// (verdict_test.go, ending_test.go), and package linear looks for one order that explains
-// all of it.
+// replaced by older ones. A power cut restores the files of the last sync. The wall clock
+// of that server's machine jumps. While a script runs and at its end, the messages that
+// clients see are compared with the stored ones (verdict_test.go, ending_test.go), and
+// package linear looks for one order that explains all of it.
 //
 //	go test ./chatsvc/internal/sim                             200 seeds
 //	go test ./chatsvc/internal/sim -seeds 10000                that many

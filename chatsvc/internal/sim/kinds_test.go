@@ -72,6 +72,9 @@ var kinds = map[string]kind{
 	// The database is copied, and the copy is put back.
 	"backup":  {1, func(*rand.Rand) step { return step{} }, (*world).backup},
 	"restore": {1, func(*rand.Rand) step { return step{} }, (*world).restore},
+	// The wall clock of the database's machine jumps: ahead (A even) or back (A odd). Only
+	// scripts with a database have such steps.
+	"jump": {0, func(r *rand.Rand) step { return step{A: r.IntN(2), For: time.Duration(r.IntN(100)) * time.Hour} }, (*world).jump},
 	// The streams of server A end one after the other.
 	"drain": {1, func(r *rand.Rand) step { return step{A: r.IntN(8), For: span(r)} }, (*world).drain},
 	// The credentials of client A are not valid for some time.

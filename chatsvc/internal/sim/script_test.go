@@ -55,7 +55,7 @@ func newScript(seed uint64) script {
 	for range 10 + rng.IntN(40) {
 		kind := weighted(rng)
 		if s.Setup.Disk && rng.IntN(2) == 0 {
-			kind = pick(rng, []string{"crash", "crash", "start", "start", "start", "send", "send", "race", "backup", "restore"})
+			kind = pick(rng, []string{"crash", "crash", "start", "start", "start", "send", "send", "race", "backup", "restore", "jump"})
 		}
 		if len(themes) > 0 && rng.IntN(3) == 0 {
 			kind = pick(rng, themes)
