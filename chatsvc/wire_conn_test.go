@@ -30,7 +30,7 @@ const (
 	pathSend = chatconnect.SimpleChatSendMessageProcedure
 
 	// initialWindow is HTTP/2's default for a stream and for a connection, and
-	// what Qt's clients start with.
+	// Qt's clients start with it.
 	initialWindow = 1<<16 - 1
 	prefixBytes   = 5
 	maxGRPC       = 4 << 20 // largest message that a gRPC client takes by default

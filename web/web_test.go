@@ -61,7 +61,7 @@ func TestPage(t *testing.T) {
 		t.Fatalf("status %d, content type %q", res.StatusCode, got)
 	}
 	body := string(read(t, res.Body))
-	// What the page names is there, and it names nothing of anybody else's.
+	// Every file that the page names exists, and none is on another site.
 	for _, match := range regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
 		name := strings.TrimPrefix(match[1], ".")
 		if res := request(h, http.MethodGet, name); res.StatusCode != http.StatusOK {

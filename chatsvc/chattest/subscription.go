@@ -15,7 +15,7 @@ import (
 // use it.
 type Subscription struct {
 	tb testing.TB
-	// Stream is what it reads from.
+	// Stream is the stream that it reads from.
 	Stream *connect.ServerStreamForClient[chatpb.ChatMessages]
 	// Pending are messages that have arrived and that it has not returned yet.
 	Pending []*chatpb.ChatMessage
@@ -46,7 +46,7 @@ func (s *Subscription) Next() *chatpb.ChatMessage {
 	return msg
 }
 
-// Receive is next for goroutines that are not the test's own: it returns the error.
+// Receive is Next for goroutines other than the test's own: it returns the error.
 func (s *Subscription) Receive() (*chatpb.ChatMessage, error) {
 	for len(s.Pending) == 0 {
 		if !s.Stream.Receive() {

@@ -5,7 +5,7 @@
 //	srv := h2.New(&http.Server{Handler: mux})
 //	err := srv.Serve(listener)
 //
-// Handlers need no change, and may use an [http.ResponseController] as ever. This
+// Handlers need no change, and may use an [http.ResponseController] as always. This
 // server is for services whose cost per message is mostly the HTTP server's.
 //
 // # What makes it cheap

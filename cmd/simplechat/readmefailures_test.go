@@ -50,8 +50,8 @@ func TestREADMEFailures(t *testing.T) {
 	}
 }
 
-// parseFailures returns the rows of a page's table of failures: what fails, and
-// what happens.
+// parseFailures returns the rows of a page's table of failures: each failure,
+// and its effect.
 func parseFailures(readme string) map[string]string {
 	rows := map[string]string{}
 	_, table, _ := strings.Cut(readme, "\n| what fails | what happens |\n|---|---|\n")

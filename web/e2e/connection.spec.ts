@@ -110,7 +110,7 @@ test.describe('at a server that keeps three messages', () => {
 test.describe('in memory', () => {
   test.use({ flags: ['--memory'] });
 
-  test('a server that begins anew is told of, and what it lost stays to be sent again', async ({
+  test('a server that begins another log is announced, and messages that it lost can be sent again', async ({
     page,
     server,
   }) => {
@@ -127,7 +127,7 @@ test.describe('in memory', () => {
 });
 
 test.describe('eight tabs', () => {
-  test('share one stream, send at will, and go on when the first one closes', async ({
+  test('share one stream, send at will, and continue when the first one closes', async ({
     context,
     server,
     wire,

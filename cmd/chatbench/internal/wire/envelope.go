@@ -7,7 +7,7 @@ import (
 )
 
 // PrefixBytes is the length of an envelope's prefix: flags, and the length of
-// what follows.
+// the content.
 const PrefixBytes = 5
 
 // Flags of an envelope that ends a stream.

@@ -57,7 +57,7 @@ type Event struct {
 // EventKind says what an event did to its node.
 type EventKind int
 
-// What an event did.
+// The kinds of events, with the change to the node.
 const (
 	Created EventKind = iota // a node, empty; it is a directory if the change's names are not nil
 	Changed

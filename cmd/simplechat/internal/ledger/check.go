@@ -32,7 +32,7 @@ func (l *Ledger) checkCalls() []string {
 }
 
 // checkHistory checks that the history is one log's, without a gap, and holds
-// what was sent, each message once.
+// each message that was sent, once.
 func (l *Ledger) checkHistory(history []Placed) (problems []string) {
 	at := map[Message]uint64{}
 	for i, m := range history {

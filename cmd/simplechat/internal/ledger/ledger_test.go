@@ -10,8 +10,8 @@ import (
 )
 
 // conversation returns a ledger and the history that it belongs to: two senders
-// with four messages each, of which one was never acknowledged, and a watcher
-// who has seen all of them and one who came late.
+// with four messages each, of which one was never acknowledged, a watcher
+// that has seen all of them, and another one that came late.
 func conversation() (*Ledger, []Placed) {
 	l := New()
 	var history []Placed

@@ -43,7 +43,7 @@ func New(tb testing.TB, backend string) *Proxy {
 	tb.Cleanup(func() {
 		_ = listener.Close()
 		serving.Wait()
-		p.Heal() // who waits to pass bytes on finds closed connections
+		p.Heal() // goroutines that wait to pass bytes on find closed connections
 		p.To("")
 	})
 	return p

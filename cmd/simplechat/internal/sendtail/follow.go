@@ -42,8 +42,8 @@ type tail struct {
 	isOpened bool                // there was an event
 }
 
-// run hands on messages until ctx is done or, without follow, there are no more. What
-// was received but not handled is not counted in the state.
+// run hands on messages until ctx is done or, without follow, there are no more. A
+// message that was received but not handled is not counted in the state.
 func (t *tail) run(ctx context.Context, from chatclient.Position) error {
 	t.epoch, _, _ = from.Offset()
 	ctx, cancel := context.WithCancel(ctx)

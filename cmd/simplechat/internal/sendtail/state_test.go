@@ -51,7 +51,8 @@ func TestBadStates(t *testing.T) {
 	}
 }
 
-// What is no file is neither read nor replaced, and no lock is left beside it.
+// A device, a directory and a large file are neither read nor replaced, and no lock is left
+// beside them.
 func TestStateIsAFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

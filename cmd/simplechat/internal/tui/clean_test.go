@@ -11,7 +11,7 @@ import (
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
-// What could control a terminal, or deceive its reader, is visible or gone.
+// Characters that could control a terminal, or deceive its reader, are visible or gone.
 func TestCleanText(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, text, want string }{

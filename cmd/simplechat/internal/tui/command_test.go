@@ -63,7 +63,7 @@ func TestSlash(t *testing.T) {
 	}
 }
 
-// What was written as one user is not sent as another one without being asked for.
+// A text that was written as one user is not sent as another one unless that is asked for.
 func TestOtherUser(t *testing.T) {
 	t.Parallel()
 	var o outbox

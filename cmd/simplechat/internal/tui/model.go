@@ -63,7 +63,7 @@ func newModel(ctx context.Context, o Options) *Model {
 	}
 }
 
-// tickMsg makes a countdown go on.
+// tickMsg makes a countdown continue.
 type tickMsg struct{}
 
 // previewMsg is an image that was decoded.
@@ -186,6 +186,6 @@ func (m *Model) decodeNext() tea.Cmd {
 	return nil
 }
 
-// say and complain show a notice until the user goes on.
+// say and complain show a notice until the user sends something or presses Esc.
 func (m *Model) say(text string)      { m.notice = noticeMsg{text: text} }
 func (m *Model) complain(text string) { m.notice = noticeMsg{text: text, failed: true} }

@@ -85,7 +85,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// What the server refuses stays on the screen with the reason, until the user drops it.
+// A message that the server refuses stays on the screen with the reason, until the user drops it.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	server := newServer(t, chatsvc.WithMaxContent(10))
