@@ -1,8 +1,6 @@
 package main
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,32 +9,13 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/cmd/chatbench/internal/wire"
+	"example.com/simplechat/cmd/internal/testkit"
 )
 
 // newServer serves the chat in this process, and returns its address.
 func newServer(tb testing.TB, transport string, options ...chatsvc.Option) string {
 	tb.Helper()
-	svc, err := chatsvc.New(options...)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle(svc.Handler())
-	srv := httptest.NewUnstartedServer(mux)
-	srv.Config.Protocols = new(http.Protocols)
-	srv.Config.Protocols.SetHTTP1(true)
-	srv.Config.Protocols.SetHTTP2(true)
-	srv.Config.Protocols.SetUnencryptedHTTP2(true)
-	if transport == wire.TLS {
-		srv.EnableHTTP2 = true
-		srv.StartTLS()
-	} else {
-		srv.Start()
-	}
-	tb.Cleanup(func() {
-		svc.Close()
-		srv.Close()
-	})
+	_, srv := testkit.Serve(tb, transport == wire.TLS, options...)
 	return srv.Listener.Addr().String()
 }
 

@@ -2,13 +2,11 @@ package crowd
 
 import (
 	"context"
-	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
-	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/cmd/chatbench/internal/wire"
+	"example.com/simplechat/cmd/internal/testkit"
 )
 
 // patience is how long a test waits for what must happen.
@@ -23,21 +21,7 @@ var speeches = []Speech{
 // newServer serves the chat, and returns its address.
 func newServer(tb testing.TB) string {
 	tb.Helper()
-	svc, err := chatsvc.New()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle(svc.Handler())
-	srv := httptest.NewUnstartedServer(mux)
-	srv.Config.Protocols = new(http.Protocols)
-	srv.Config.Protocols.SetHTTP1(true)
-	srv.Config.Protocols.SetUnencryptedHTTP2(true)
-	srv.Start()
-	tb.Cleanup(func() {
-		svc.Close()
-		srv.Close()
-	})
+	_, srv := testkit.Serve(tb, false)
 	return srv.Listener.Addr().String()
 }
 

@@ -2,8 +2,6 @@ package tui
 
 import (
 	"context"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +13,7 @@ import (
 
 	"example.com/simplechat/chatsvc"
 	"example.com/simplechat/chatsvc/chatclient"
+	"example.com/simplechat/cmd/internal/testkit"
 	chatpb "example.com/simplechat/gen/qtgrpc/examples/chat"
 )
 
@@ -178,21 +177,7 @@ type server struct {
 // newServer serves a service with the users of Qt's example.
 func newServer(tb testing.TB, opts ...chatsvc.Option) *server {
 	tb.Helper()
-	svc, err := chatsvc.New(opts...)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle(svc.Handler())
-	srv := httptest.NewUnstartedServer(mux)
-	srv.Config.Protocols = new(http.Protocols)
-	srv.Config.Protocols.SetHTTP1(true)
-	srv.Config.Protocols.SetUnencryptedHTTP2(true)
-	srv.Start()
-	tb.Cleanup(func() {
-		svc.Close()
-		srv.Close()
-	})
+	svc, srv := testkit.Serve(tb, false, opts...)
 	return &server{svc, srv.URL}
 }
 
