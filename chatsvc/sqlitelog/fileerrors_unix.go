@@ -5,6 +5,8 @@ package sqlitelog
 import (
 	"errors"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // isReadOnlySystem reports whether err means that the file system is read-only.
@@ -15,3 +17,7 @@ func isReadOnlySystem(err error) bool { return errors.Is(err, syscall.EROFS) }
 func isNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
+
+// access returns an error if this process must not write to the directory, or its file
+// system is read-only.
+func access(dir string) error { return unix.Access(dir, unix.W_OK) }

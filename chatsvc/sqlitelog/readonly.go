@@ -54,6 +54,7 @@ func (w *writer) openCopy() (*sqlite.Conn, error) {
 // openReadOnly serves the existing messages while nothing can be written, for the reason
 // cause. The writer regularly tries to open the database for writing.
 func (w *writer) openReadOnly(ev evidence, hasEvidence bool, cause error) error {
+	cause = addReason(cause, w.log.dir)
 	w.broken = cause
 	if w.isReadOnly { // it is served already
 		return cause
@@ -69,6 +70,21 @@ func (w *writer) openReadOnly(ev evidence, hasEvidence bool, cause error) error 
 		reasons = append(reasons, fmt.Errorf("%s: %w", v.name, err))
 	}
 	return errors.Join(reasons...)
+}
+
+// addReason adds to the cause what SQLite does not say: that the disk is full, or that the
+// directory is read-only, where SQLite only says that it cannot open a file.
+func addReason(cause error, dir string) error {
+	if isReadOnly(cause) {
+		return cause
+	}
+	if sqlite.ErrCode(cause) == sqlite.ResultIOErrSHMSize {
+		return fmt.Errorf("the disk is full: %w", cause)
+	}
+	if err := access(dir); isReadOnly(err) {
+		return fmt.Errorf("the directory cannot be written: %w: %w", err, cause)
+	}
+	return cause
 }
 
 // tryView loads the log's state by a view.

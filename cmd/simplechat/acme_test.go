@@ -27,10 +27,6 @@ import (
 	"example.com/simplechat/gen/qtgrpc/examples/chat/chatconnect"
 )
 
-// pebbleVariable names a pebble, Let's Encrypt's ACME server for tests, to use instead
-// of building one.
-const pebbleVariable = "SIMPLECHAT_PEBBLE"
-
 var buildPebble = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv(pebbleVariable); path != "" {
 		return filepath.Abs(path)

@@ -108,9 +108,10 @@ func diskIsNotWritable(t *testing.T, says *promise) {
 	for name, test := range map[string]struct {
 		spoil, mend string // by a shell in the file system
 		code        connect.Code
+		reason      string // in the answer to a send
 	}{
-		"full":      {`cat /dev/zero >ballast 2>ignored; cat /dev/zero >>ballast 2>ignored; rm -f ignored; cat /dev/zero >>ballast; true`, `rm ballast`, connect.CodeResourceExhausted},
-		"read-only": {`mount -o remount,ro "$1"`, `mount -o remount,rw "$(pwd)"`, connect.CodeUnavailable},
+		"full":      {`cat /dev/zero >ballast 2>ignored; cat /dev/zero >>ballast 2>ignored; rm -f ignored; cat /dev/zero >>ballast; true`, `rm ballast`, connect.CodeResourceExhausted, "disk is full"},
+		"read-only": {`mount -o remount,ro "$1"`, `mount -o remount,rw "$(pwd)"`, connect.CodeUnavailable, "disk is read-only"},
 	} {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 			t.Run(fmt.Sprintf("%s after %v", name, sig), func(t *testing.T) {
@@ -121,7 +122,7 @@ func diskIsNotWritable(t *testing.T, says *promise) {
 					t.Errorf("history %q", got)
 				}
 				_, err := p.client("user1").SendMessage(chattest.Context(t, patience), text("refused"))
-				if got := codeOf(t, err); got != test.code {
+				if got := codeOf(t, err); got != test.code || !strings.Contains(err.Error(), test.reason) {
 					t.Errorf("a send: %v", err)
 				}
 				awaitHealth(t, p, notServing)

@@ -84,6 +84,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// pebbleVariable names a pebble, Let's Encrypt's ACME server for tests, to use instead
+// of building one.
+const pebbleVariable = "SIMPLECHAT_PEBBLE"
+
 // toolVariables name programs to use instead of building them.
 var toolVariables = []string{bufVariable, pebbleVariable}
 
