@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // checkOrigin returns an error for a value of --cors-origin that no browser sends as
@@ -19,6 +20,9 @@ func checkOrigin(origin string) error {
 	u, err := url.Parse(strings.Replace(origin, "*", "x", 1))
 	if err != nil || u.Scheme == "" || u.Host == "" {
 		return fmt.Errorf("--cors-origin %q: it is not an origin: %s", origin, form)
+	}
+	if strings.ContainsFunc(origin, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return fmt.Errorf("--cors-origin %q: browsers send such a host in ASCII: give that form, which begins a part of the name with xn--", origin)
 	}
 	want := strings.ToLower(origin)
 	if u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(origin, "?") || strings.HasSuffix(origin, "#") {

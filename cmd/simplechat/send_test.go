@@ -129,6 +129,7 @@ func TestSendExitCodes(t *testing.T) {
 		{"a line refused", ok, "a\n\xff\nb\n", nil, login.ExitRefused, "line 2 was refused"},
 		{"an unknown flag", ok, "", []string{"--nonsense"}, login.ExitUsage, "--nonsense"},
 		{"an empty text", ok, "", []string{""}, login.ExitUsage, "the text is empty"},
+		{"a text that is not UTF-8", ok, "", []string{"a\xffb"}, login.ExitUsage, "not UTF-8"},
 		{"no image", ok, "", []string{"--image=/nonexistent.png"}, login.ExitUsage, "/nonexistent.png"},
 		{"not an image", ok, "", []string{"--image=send_test.go"}, login.ExitUsage, "not an image"},
 		{"an empty image", ok, "", []string{"--image=-"}, login.ExitUsage, "is empty"},

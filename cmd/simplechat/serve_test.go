@@ -93,6 +93,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"two origins in one value", []string{"serve", "--cors-origin=https://a.example https://b.example"}, 2, []string{"--cors-origin", "once for each"}},
 		{"an origin in upper case", []string{"serve", "--cors-origin=https://Chat.example.com"}, 2, []string{"--cors-origin", "give https://chat.example.com"}},
 		{"an origin with its default port", []string{"serve", "--cors-origin=https://a.example:443"}, 2, []string{"--cors-origin", "give https://a.example"}},
+		{"an origin that is not ASCII", []string{"serve", "--cors-origin=https://b\u00fccher.example"}, 2, []string{"--cors-origin", "xn--"}},
+		{"an argument that is not UTF-8", []string{"serve", "--data=\xff"}, 2, []string{"argument 2", "not UTF-8"}},
 		{"an origin without a scheme", []string{"serve", "--cors-origin=chat.example.com"}, 2, []string{"--cors-origin", "https://chat.example.com"}},
 		{"a day that is none", []string{"serve", "--retain-age=3x"}, 2, []string{"--retain-age", "3x", "3d"}},
 		{"a socket without a directory", []string{"serve", "--listen=unix:/nonexistent/chat.sock"}, 1, []string{"--listen", "/nonexistent/chat.sock", "no such file"}},

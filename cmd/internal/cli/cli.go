@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 )
@@ -45,6 +46,10 @@ func Run(ctx context.Context, model any, args []string, out *Output, options ...
 	if err != nil {
 		panic(err) // a mistake in the struct tags
 	}
+	if err := checkUTF8(args); err != nil {
+		fmt.Fprintf(out.Stderr, "%s: %v\n", parser.Model.Name, err)
+		return 2
+	}
 	command, err := parser.Parse(usual(args))
 	if exit >= 0 { // help was asked for, and printed
 		return exit
@@ -63,6 +68,17 @@ func Run(ctx context.Context, model any, args []string, out *Output, options ...
 		return 1
 	}
 	return 0
+}
+
+// checkUTF8 returns an error if an argument is not UTF-8: kong would replace the bytes
+// that are not, so another text would be sent or another file used.
+func checkUTF8(args []string) error {
+	for i, arg := range args {
+		if !utf8.ValidString(arg) {
+			return fmt.Errorf("argument %d is not UTF-8: encode it as UTF-8, and rename a file whose name is not UTF-8", i+1)
+		}
+	}
+	return nil
 }
 
 // usual translates what people try first: no argument at all or help for --help,
