@@ -12,14 +12,15 @@ var failures = map[string]func(*testing.T, *promise){
 	"a server":                        serverFails,
 	"the disk is full":                diskIsFull,
 	"`--data` is removed or replaced": directoryIsRemoved,
-	"`chat.db` is removed, replaced or cut while the server runs": databaseIsRemoved,
-	"the disk fails to write":                                     diskFails,
-	"the disk is full or read-only at the start":                  diskIsNotWritable,
-	"files in `--data` are damaged":                               filesAreDamaged,
-	"one of three NATS servers":                                   natsServerFails,
-	"two of three, or the network to them":                        mostNATSServersFail,
-	"the stream is removed or goes back while servers run":        streamIsReplaced,
-	"an older `chat.db` is put back":                              olderCopyIsPutBack,
+	"`chat.db` is removed, replaced or cut while the server runs":                  databaseIsRemoved,
+	"`chat.db-wal` is removed, or replaced by another file, while the server runs": logIsRemoved,
+	"the disk fails to write":                              diskFails,
+	"the disk is full or read-only at the start":           diskIsNotWritable,
+	"files in `--data` are damaged":                        filesAreDamaged,
+	"one of three NATS servers":                            natsServerFails,
+	"two of three, or the network to them":                 mostNATSServersFail,
+	"the stream is removed or goes back while servers run": streamIsReplaced,
+	"an older `chat.db` is put back":                       olderCopyIsPutBack,
 }
 
 // TestREADMEFailures lets each failure of the operators' table happen, row by row.
