@@ -39,8 +39,13 @@ func TestPrintConfig(t *testing.T) {
 		`--listen +127\.0\.0\.1:1,unix:/run/chat\.sock +flag`,
 		`--heartbeat +10s +\$SIMPLECHAT_HEARTBEAT`,
 		`--nats +nats://ada:xxxxx@127\.0\.0\.1:1,nats://xxxxx@127\.0\.0\.1:2 +file ` + regexp.QuoteMeta(urls) + ` of \$SIMPLECHAT_NATS_FILE`,
-		`--max-content +1048576 +default`,
-		`--retain-age +- +default`,
+		`--max-content +1MiB +default`,
+		`--retain-messages +0 +default`,
+		`--retain-bytes +1GiB +default`,
+		`--retain-age +0s +default`,
+		`--nats-stream +simplechat +default`,
+		`--nats-replicas +3 +default`,
+		`--ops-listen +127\.0\.0\.1:65010 +default`,
 	} {
 		if !regexp.MustCompile("(?m)^" + want + "$").MatchString(got.stdout) {
 			t.Errorf("%q is not in\n%s", want, got.stdout)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,9 +85,22 @@ func (c *serveCmd) Validate() error {
 	return errors.Join(c.History.check(), c.Storage.check(), c.Limits.check(int64(c.MaxContent)), c.Drain.check())
 }
 
+// fill gives the flags that have no value the ones with which the server would run.
+func (c *serveCmd) fill() {
+	kept := c.History.retention(c.Storage.Memory)
+	c.History.RetainMessages, c.History.RetainAge = &kept.Messages, &kept.Age
+	c.History.RetainBytes = new(byteSize(kept.Bytes))
+	s := &c.Storage
+	s.Data = s.directory()
+	s.NATSStream, s.NATSReplicas = cmp.Or(s.NATSStream, defaultStream), cmp.Or(s.NATSReplicas, defaultReplicas)
+	c.TLS.ACMECache = c.TLS.acmeCache()
+	c.Ops.OpsListen = cmp.Or(c.Ops.OpsListen, defaultOps)
+}
+
 // Run serves until ctx is done.
 func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, out *cli.Output) error {
 	if c.PrintConfig {
+		c.fill()
 		return printConfig(out.Stdout, parsed)
 	}
 	defer runtime.KeepAlive(newHeapFloor())

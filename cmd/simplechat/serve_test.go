@@ -59,7 +59,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		want []string // all of them
 	}{
 		{"unknown command", []string{"sevre"}, 2, []string{"sevre"}},
-		{"unknown flag", []string{"serve", "--lisen=x"}, 2, []string{"--lisen"}},
+		{"unknown flag", []string{"serve", "--lisen=x"}, 2, []string{"--lisen", "see simplechat serve --help"}},
 		{"unknown argument", []string{"serve", "now"}, 2, []string{"now"}},
 
 		{"port in use", []string{"serve", "--listen", taken.Addr().String()}, 1, []string{"--listen", taken.Addr().String(), "address already in use", "another port"}},

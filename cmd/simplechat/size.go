@@ -10,6 +10,14 @@ import (
 // byteSize is a flag for a number of bytes, with or without a unit.
 type byteSize int64
 
+// String returns the size in the largest unit that suits it.
+func (s byteSize) String() string {
+	if s == 0 {
+		return "0"
+	}
+	return units.Base2Bytes(s).String()
+}
+
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (s *byteSize) UnmarshalText(text []byte) error {
 	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {

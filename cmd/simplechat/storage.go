@@ -57,6 +57,14 @@ type syncMode struct {
 	interval time.Duration // [sqlitelog.SyncAlways], or a time
 }
 
+// String returns the mode as the flag has it.
+func (m syncMode) String() string {
+	if m.interval == sqlitelog.SyncAlways {
+		return "always"
+	}
+	return m.interval.String()
+}
+
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (m *syncMode) UnmarshalText(text []byte) error {
 	if string(text) == "always" {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 	"unicode/utf8"
 
@@ -58,8 +59,10 @@ func Run(ctx context.Context, model any, args []string, out *Output, options ...
 		err = command.Run()
 	}
 	if err != nil {
-		fmt.Fprintf(out.Stderr, "%s: %v\n", parser.Model.Name, err)
-		if parseError := new(kong.ParseError); errors.As(err, &parseError) {
+		parseError := new(kong.ParseError)
+		isParse := errors.As(err, &parseError)
+		fmt.Fprintf(out.Stderr, "%s: %v%s\n", parser.Model.Name, err, helpFor(parseError))
+		if isParse {
 			return 2
 		}
 		if coded := kong.ExitCoder(nil); errors.As(err, &coded) {
@@ -68,6 +71,24 @@ func Run(ctx context.Context, model any, args []string, out *Output, options ...
 		return 1
 	}
 	return 0
+}
+
+// helpFor returns the part of an error's line that names the help, or nothing where the
+// error says by itself what to do.
+func helpFor(err *kong.ParseError) string {
+	if err.Context == nil {
+		return ""
+	}
+	for _, vague := range []string{"unknown flag", "unexpected argument", "expected "} {
+		if strings.HasPrefix(err.Error(), vague) {
+			node := err.Context.Model.Node
+			if selected := err.Context.Selected(); selected != nil {
+				node = selected
+			}
+			return ": see " + node.FullPath() + " --help"
+		}
+	}
+	return ""
 }
 
 // checkUTF8 returns an error if an argument is not UTF-8: kong would replace the bytes
