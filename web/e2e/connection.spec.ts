@@ -237,7 +237,7 @@ test('“Try now” waits for no try that hangs', async ({ page, server, context
   await context.setOffline(false);
   await expect(page.getByRole('status')).toHaveText('Reconnecting…');
   const before = tries;
-  await expect.poll(() => tries).toBeGreaterThan(before);
+  await expect.poll(() => tries, { timeout: 30_000 }).toBeGreaterThan(before);
   const hanging = tries;
   await page.getByRole('button', { name: 'Try now' }).click();
   await expect.poll(() => tries, { timeout: 8_000 }).toBeGreaterThan(hanging); // a try may take 15 s
