@@ -226,6 +226,23 @@ test('a network that goes is noticed at once, and one that says nothing by a sen
   expect(await stored(server, 1)).toEqual(['into the void']);
 });
 
+test('“Try now” waits for no try that hangs', async ({ page, server, context }) => {
+  await withoutWorker(context);
+  await login(page, server);
+  let tries = 0;
+  await page.route('**/messageList', () => {
+    tries++; // and no answer
+  });
+  await context.setOffline(true);
+  await context.setOffline(false);
+  await expect(page.getByRole('status')).toHaveText('Reconnecting…');
+  const before = tries;
+  await expect.poll(() => tries, { timeout: 30_000 }).toBeGreaterThan(before);
+  const hanging = tries;
+  await page.getByRole('button', { name: 'Try now' }).click();
+  await expect.poll(() => tries, { timeout: 8_000 }).toBeGreaterThan(hanging); // a try may take 15 s
+});
+
 for (const [what, answer, words] of [
   [
     'a proxy without a server',

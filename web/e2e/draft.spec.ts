@@ -1,5 +1,5 @@
 import type { Page } from '@playwright/test';
-import { endWorker, expect, field, fillLogin, login, say, sent, test } from './harness';
+import { bubbles, endWorker, expect, field, fillLogin, login, say, sent, test } from './harness';
 
 const png = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAEklEQVR4nGP4z8AAQSgUAwMDAFzqBft6l4vtAAAAAElFTkSuQmCC',
@@ -35,6 +35,21 @@ test('a reload keeps the login and the draft', async ({ page, server }) => {
   await expect(sent(page)).toHaveCount(2);
   await expect(field(page)).toHaveValue('');
   await expect(page.getByAltText('Image to send')).toHaveCount(0);
+});
+
+test('a reload keeps the login also after another worker has taken over', async ({
+  page,
+  server,
+  browser,
+}) => {
+  await login(page, server);
+  await endWorker(browser);
+  await server.client('user2').text('later');
+  await expect(bubbles(page)).toHaveCount(1, { timeout: 30_000 });
+  for (let i = 0; i < 2; i++) {
+    await page.reload();
+    await expect(field(page)).toBeVisible();
+  }
 });
 
 test('a reload without the worker keeps the draft and the name', async ({ page, server, browser }) => {

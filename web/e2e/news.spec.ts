@@ -124,3 +124,19 @@ test('the search finds loaded and older messages', async ({ page, server }) => {
   await expect(page.locator('mark')).toHaveCount(0);
   await expect(field(page)).toBeFocused();
 });
+
+test('what is found is in sight also far down in a long text, and far out in a long line of code', async ({
+  page,
+  server,
+}) => {
+  const client = server.client('user2');
+  await client.text(`${'hay '.repeat(2500)} Needle in a stack`);
+  await client.text(`\`\`\`\n${'hay '.repeat(100)} needle in a line\n\`\`\``);
+  await login(page, server);
+  await page.keyboard.press('Control+f');
+  await page.keyboard.type('needle in');
+  await expect(page.locator('mark').filter({ hasText: /needle/ })).toBeInViewport();
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.search-state')).toHaveText('2 of 2');
+  await expect(page.locator('mark').filter({ hasText: /Needle/ })).toBeInViewport();
+});

@@ -1,6 +1,7 @@
 import { open } from './api';
 import { Hub } from './hub';
 import type { Connect } from './link';
+import { workerNumber } from './store';
 import type { ToHub } from './wire';
 
 /** Workers that are tried before a tab has a hub of its own. */
@@ -11,11 +12,13 @@ const maxWorkers = 3;
  * browsers that have none, one of this tab's own.
  */
 export function connectTo(url: string): Connect {
+  let number = -1;
   return (attempt, broken) => {
     if (typeof SharedWorker === 'function' && attempt < maxWorkers) {
       try {
         // A name of its own, or the browser would connect to a worker that hangs.
-        const name = attempt === 0 ? 'simplechat' : `simplechat-${attempt}`;
+        number = workerNumber(number);
+        const name = number === 0 ? 'simplechat' : `simplechat-${number}`;
         // Its life is extended over a reload of the last tab, where the browser knows how, and the login with it.
         const options = { type: 'module', name, extendedLifetime: true } as const;
         const worker = new SharedWorker(url, options);

@@ -2,7 +2,7 @@ import type { Credentials, Open } from './api';
 import { Conversation, type Top } from './conversation';
 import type { ChatMessage } from './gen/qtgrpc/examples/chat/simplechat_pb';
 import { contentOf, newKey, type Message, type Row } from './message';
-import { newest, Stream, timing, type Loss, type Status } from './stream';
+import { Stream, timing, type Loss, type Status } from './stream';
 import { numberOf } from './ui/format';
 import type { FromHub, Place, Port } from './wire';
 
@@ -47,7 +47,7 @@ export class Session {
   ) {
     this.stream = new Stream(open, credentials, {
       status: (status, why) => this.onStatus(status, why),
-      opened: (epoch, offset, end) => this.onOpened(epoch, offset, end),
+      opened: (epoch, offset) => this.onOpened(epoch, offset),
       batch: (offset, messages) => this.onBatch(offset, messages),
       lost: loss => this.onLost(loss),
     });
@@ -104,7 +104,13 @@ export class Session {
   /** Asks the server for the messages before the first row. One request is enough for all tabs. */
   async older(): Promise<void> {
     const { first, top, meanSize } = this.conversation;
-    if (this.fetching || top !== 'more' || first === undefined) return;
+    if (this.fetching || top !== 'more') return;
+    if (first === undefined) {
+      // All that there is has come, and it is nothing.
+      if (this.status === 'live') this.conversation.top = 'gone';
+      this.post({ type: 'older', rows: [], top: this.conversation.top });
+      return;
+    }
     this.fetching = new AbortController();
     const count = Math.max(10, Math.min(page, Math.floor(pageBytes / Math.max(1, meanSize))));
     const begin = Math.max(1, first - count);
@@ -149,12 +155,11 @@ export class Session {
     }
   }
 
-  private onOpened(epoch: string, offset: number, end: number): void {
+  private onOpened(epoch: string, offset: number): void {
     this.flush(); // what waits is of the epoch before
     this.at = { epoch, next: offset };
-    if (this.conversation.rows.length === 0 && offset > 1) {
-      this.conversation.top = end - offset < newest ? 'gone' : 'more';
-    }
+    // Whether the server still has what is before is known when it is asked for it.
+    if (this.conversation.rows.length === 0 && offset > 1) this.conversation.top = 'more';
     if (this.admitted) return;
     this.admitted = true;
     this.onFirst('admitted');

@@ -2,10 +2,11 @@ import type { DraftStore } from './draft';
 import type { Prepared } from './shrink';
 
 // Text is in the tab's session storage, which a crash of the tab and a reload leave alone, and images are in a
-// database, as they are too large for it. Neither ever holds a password.
+// database, as they are too large for it. Neither ever holds a password. What tabs share is in the local storage.
 
 const userKey = 'user';
 const tabKey = 'tab';
+const workerKey = 'worker';
 const textKey = (name: string): string => `draft ${name}`;
 const countKey = (name: string): string => `images ${name}`;
 /** Milliseconds after which the images of a tab that has not come back are deleted. */
@@ -31,6 +32,17 @@ export function rememberUser(name: string): void {
 
 export function forgetUser(): void {
   attempt(() => sessionStorage.removeItem(userKey));
+}
+
+/**
+ * Returns the number of the worker that the tabs of this browser share, which is beyond dead: a tab that is new or
+ * loads again finds the others at the one that has replaced those that died.
+ */
+export function workerNumber(dead: number): number {
+  const known = Number(attempt(() => localStorage.getItem(workerKey)));
+  if (known > dead) return known;
+  attempt(() => localStorage.setItem(workerKey, String(dead + 1)));
+  return dead + 1;
 }
 
 /** The drafts of this tab. */

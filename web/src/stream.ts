@@ -19,11 +19,8 @@ export type Loss =
   | { kind: 'epoch' }; // the log is another one
 
 export interface Listener {
-  /**
-   * The server has taken the credentials; what comes now is of this epoch, and begins at offset. The next message
-   * was number end when it was asked.
-   */
-  opened(epoch: string, offset: number, end: number): void;
+  /** The server has taken the credentials; what comes now is of this epoch, and begins at offset. */
+  opened(epoch: string, offset: number): void;
   /** The reason of a failure is what the server says of it, if it says anything. */
   status(status: Status, reason?: string): void;
   /** Messages with consecutive offsets, the first of which is offset. Never an empty batch. */
@@ -32,7 +29,7 @@ export interface Listener {
 }
 
 /** How many of the last messages a stream begins with. */
-export const newest = 200;
+const newest = 200;
 
 /** Milliseconds. */
 export const timing = {
@@ -181,7 +178,7 @@ export class Stream {
     }
     this.opened = true;
     this.heartbeat = opened.heartbeat ?? timing.heartbeat;
-    this.resume(opened, tail.offset);
+    this.resume(opened);
     const position = (this.position = { epoch: opened.epoch, next: opened.offset });
     const caughtUp = tail.epoch === opened.epoch ? tail.offset : opened.offset;
     for await (const messages of opened.batches) {
@@ -219,9 +216,9 @@ export class Stream {
   }
 
   /** Tells the listener what lies between the position that was asked for and the one that was given. */
-  private resume(opened: Opened, end: number): void {
+  private resume(opened: Opened): void {
     if (this.stopped) return;
-    this.listener.opened(opened.epoch, opened.offset, end);
+    this.listener.opened(opened.epoch, opened.offset);
     const missed = this.position ? opened.offset - this.position.next : 0;
     if (missed > 0) this.listener.lost({ kind: 'retention', count: missed });
   }

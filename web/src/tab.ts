@@ -49,8 +49,7 @@ export class Tab {
     link.onlost = () => this.resume();
     document.addEventListener('visibilitychange', () => this.onVisible());
     addEventListener('focus', () => this.onReturn());
-    for (const event of ['online', 'offline'])
-      addEventListener(event, () => link.postMessage({ type: 'break' }));
+    for (const event of ['online', 'offline']) addEventListener(event, () => this.reconnect());
     addEventListener('pagehide', () => this.leave());
     addEventListener('pageshow', event => {
       if (event.persisted) this.join(rememberedUser());
@@ -132,8 +131,9 @@ export class Tab {
     this.link.postMessage({ type: 'older' });
   }
 
-  wake(): void {
-    this.link.postMessage({ type: 'wake' });
+  /** Tries at once to connect, also if another try is under way: it may hang. */
+  reconnect(): void {
+    this.link.postMessage({ type: 'break' });
   }
 
   /** Leaves the session in this tab; another tab may be in it still. */

@@ -11,9 +11,9 @@ export type ToHub =
   | { type: 'logout' } // all tabs of this user
   | { type: 'resume'; credentials: Credentials; at: Place; rows: Row[]; top: Top } // what another hub has begun
   | { type: 'older' } // the messages before the first row
-  | { type: 'wake' } // the user looks, or wants to try now
+  | { type: 'wake' } // the user looks
   | { type: 'doubt' } // a send fails: the connection may be lost
-  | { type: 'break' } // the network has changed: the connection is probably lost
+  | { type: 'break' } // the network has changed, or the user wants to try now: the connection is probably lost
   | { type: 'ping' };
 
 /** Where a stream is: the epoch, and the number of the next message. */

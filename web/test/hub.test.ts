@@ -329,6 +329,30 @@ describe('a long history', () => {
     expect(server.asked).toHaveLength(2);
   });
 
+  it('is not said to be gone because others talk while one logs in', async () => {
+    for (let i = 1; i <= 450; i++) server.say(String(i));
+    hub = new Hub((credentials, from, signal) => {
+      if (from.offset.startsWith('-')) for (let i = 451; i <= 460; i++) server.say(String(i));
+      return server.open(credentials, from, signal);
+    });
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    expect(tab.got.find(msg => msg.type === 'joined')).toMatchObject({ top: 'more' });
+    expect(offsets(tab)).toEqual(range(261, 460));
+    expect(await older(tab)).toMatchObject({ top: 'more' });
+    expect(offsets(tab)).toEqual(range(61, 460));
+  });
+
+  it('is said to be gone where nothing is left', async () => {
+    for (let i = 1; i <= 450; i++) server.say(String(i));
+    server.forget(450);
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    expect(await older(tab)).toMatchObject({ rows: [], top: 'gone' });
+  });
+
   it('can be asked for again after the network failed', async () => {
     for (let i = 1; i <= 250; i++) server.say(String(i));
     const tab = new FakeTab(hub);

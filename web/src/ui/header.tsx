@@ -18,7 +18,7 @@ export function Header({ tab, user, onSearch, onLogout }: Props) {
       <h1>SimpleChat</h1>
       <Connection tab={tab} />
       {tab.status === 'down' && (
-        <button type="button" class="quiet try" onClick={() => tab.wake()}>
+        <button type="button" class="quiet try" onClick={() => tab.reconnect()}>
           Try now
         </button>
       )}

@@ -253,7 +253,10 @@ export class List extends Component<Props, State> {
 
   /** Brings a message into sight, and opens it if its text is cut short. */
   show(key: string, open = false): void {
-    if (open) this.marks.whole.add(key);
+    if (open && !this.marks.whole.has(key)) {
+      this.marks.whole.add(key);
+      this.drawn = undefined;
+    }
     this.items.take(this.props.rows, this.props.pending, '');
     this.setState({ stuck: false }, () => this.bring(key, 4));
   }

@@ -96,14 +96,19 @@ export class Viewport {
     }
   }
 
-  /** Brings an item to a quarter of the window's height. Heights are estimates until rows are drawn. */
+  /**
+   * Brings an item, or what a search has found in it, to a quarter of the window's height. Heights are estimates
+   * until rows are drawn.
+   */
   bring(key: string): void {
     const view = this.element;
     const row = view.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    const found = row?.querySelector('mark');
     const gap = row
-      ? row.getBoundingClientRect().top - view.getBoundingClientRect().top
+      ? (found ?? row).getBoundingClientRect().top - view.getBoundingClientRect().top
       : this.items.heights.top(this.items.keys.indexOf(key)) - this.y;
     view.scrollTop += gap - view.clientHeight / 4;
+    found?.scrollIntoView({ block: 'nearest', inline: 'nearest' }); // a long line of code scrolls by itself
     this.anchor.hold(key, this.drift);
   }
 
