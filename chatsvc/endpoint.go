@@ -94,6 +94,8 @@ func (e *endpoint) serveLines(w *answerWriter, r *http.Request) {
 	w.Header().Add("Vary", "Accept")
 	e.rpc.ServeHTTP(lines, call)
 	if res.isDone {
+		lines.dropConnectHeaders()
+		w.Header().Del("Content-Type")      // there is no body
 		w.WriteHeader(http.StatusNoContent) // an EventSource does not connect again
 		return
 	}

@@ -191,6 +191,12 @@ func TestEvents(t *testing.T) {
 					t.Errorf("%v: %d, %q, %v", test, status, body, err)
 				}
 			}
+			done, _ := get(ctx, t, s, "?until=end", again(last)...)
+			for _, name := range []string{"Content-Type", "Connect-Accept-Encoding"} {
+				if value := done.Header.Get(name); value != "" {
+					t.Errorf("an answer without a body has %s: %s", name, value)
+				}
+			}
 			for _, id := range []string{"x", "5", "5@", "-1@" + epoch, "5@a b"} {
 				if status, _, _ := readAll(t, s, "", again(id)...); status != http.StatusBadRequest {
 					t.Errorf("id %q: %d", id, status)

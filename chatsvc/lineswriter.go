@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // endTime is the time for writing the last line of a stream that ends with an error.
@@ -91,6 +92,32 @@ type lineError struct {
 	RetryAfter int          `json:"retryAfter,omitzero"` // seconds; 0: another call would fail too
 }
 
+// endError is the error at the end of a Connect stream.
+type endError struct {
+	lineError
+
+	Details []struct {
+		Type  string `json:"type"`
+		Value string `json:"value"`
+	} `json:"details"`
+}
+
+// full returns the error with its details, as connect's writer of errors needs it.
+func (e endError) full() *connect.Error {
+	err := connect.NewError(e.Code, errors.New(e.Message))
+	for _, detail := range e.Details {
+		value, malformed := connect.DecodeBinaryHeader(detail.Value)
+		if malformed != nil { // connect has encoded it
+			continue
+		}
+		message := &anypb.Any{TypeUrl: "type.googleapis.com/" + detail.Type, Value: value}
+		if made, malformed := connect.NewErrorDetail(message); malformed == nil {
+			err.AddDetail(made)
+		}
+	}
+	return err
+}
+
 // passes reports whether the same call may succeed later.
 func (e lineError) passes() bool {
 	switch e.Code {
@@ -113,7 +140,7 @@ func (w *linesWriter) finish(r *http.Request, errorWriter *connect.ErrorWriter) 
 		Error    json.RawMessage `json:"error"`
 		Metadata http.Header     `json:"metadata"`
 	}
-	var wire lineError
+	var wire endError
 	if err := json.Unmarshal(w.end.Bytes()[prefixBytes:], &end); err != nil || len(end.Error) == 0 {
 		return false
 	}
@@ -124,7 +151,7 @@ func (w *linesWriter) finish(r *http.Request, errorWriter *connect.ErrorWriter) 
 		if wire.Code == connect.CodeCanceled { // the client has left, or the response was cut
 			return false
 		}
-		w.writeLast(wire, end.Error)
+		w.writeLast(wire.lineError, end.Error)
 		if r.ProtoMajor > 1 {
 			select {
 			case <-time.After(resetPause):
@@ -137,7 +164,7 @@ func (w *linesWriter) finish(r *http.Request, errorWriter *connect.ErrorWriter) 
 	for name, values := range end.Metadata {
 		w.Header()[http.CanonicalHeaderKey(name)] = values
 	}
-	writeJSONError(w.ResponseWriter, r, errorWriter, connect.NewError(wire.Code, errors.New(wire.Message)))
+	writeJSONError(w.ResponseWriter, r, errorWriter, wire.full())
 	return false
 }
 

@@ -105,3 +105,28 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
+
+// A value that is not UTF-8 would name another file than the one that was meant.
+func TestVariableNotUTF8(t *testing.T) {
+	t.Parallel()
+	secret := tempFile(t, "nats", "nats://127.0.0.1:1/\xff")
+	for _, tt := range []struct {
+		variable string
+		args     []string
+		want     []string
+	}{
+		{"SIMPLECHAT_DATA=a\xff", []string{"serve", "--print-config"}, []string{"SIMPLECHAT_DATA", "not UTF-8"}},
+		{"SIMPLECHAT_LISTEN=unix:/a\xff", []string{"check"}, []string{"SIMPLECHAT_LISTEN", "not UTF-8"}},
+		{"SIMPLECHAT_NATS_FILE=" + secret, []string{"serve", "--print-config"}, []string{"SIMPLECHAT_NATS", "not UTF-8"}},
+		{"SIMPLECHAT_USER=a\xff", []string{"send", "--timeout=1ms", "hello"}, []string{"SIMPLECHAT_USER", "not UTF-8"}},
+	} {
+		got := runProgram(t, []string{tt.variable}, tt.args...)
+		if got.code != 2 {
+			t.Errorf("%q: exit code %d", tt.variable, got.code)
+		}
+		checkOneLine(t, got, tt.want...)
+	}
+	if got := runProgram(t, []string{"SIMPLECHAT_DATA=a\xff"}, "version"); got.code != 0 {
+		t.Errorf("a command that does not use the variable: %+v", got)
+	}
+}

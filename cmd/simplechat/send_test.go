@@ -272,7 +272,7 @@ func TestSendOverTLS(t *testing.T) {
 		t.Errorf("a pipe: %+v", got)
 	}
 	for _, args := range [][]string{{"x"}, {"x", "--ca", other}} { // nothing was sent
-		got := runCommand(t, env, "", append([]string{"send", "--timeout=1s"}, args...)...)
+		got := runCommand(t, env, "", append([]string{"send", "--timeout=5s"}, args...)...)
 		if got.code != login.ExitUnreachable || !strings.Contains(got.stderr, "certificate") {
 			t.Errorf("%q: %+v", args, got)
 		}

@@ -56,6 +56,10 @@ func Run(ctx context.Context, model any, args []string, out *Output, options ...
 		return exit
 	}
 	if err == nil {
+		if err := checkVariables(command.Flags()); err != nil {
+			fmt.Fprintf(out.Stderr, "%s: %v\n", parser.Model.Name, err)
+			return 2
+		}
 		err = command.Run()
 	}
 	if err != nil {
@@ -97,6 +101,19 @@ func checkUTF8(args []string) error {
 	for i, arg := range args {
 		if !utf8.ValidString(arg) {
 			return fmt.Errorf("argument %d is not UTF-8: encode it as UTF-8, and rename a file whose name is not UTF-8", i+1)
+		}
+	}
+	return nil
+}
+
+// checkVariables returns an error if a variable that sets one of the flags is not UTF-8,
+// as [checkUTF8] does for arguments.
+func checkVariables(flags []*kong.Flag) error {
+	for _, flag := range flags {
+		for _, name := range flag.Envs {
+			if !utf8.ValidString(os.Getenv(name)) {
+				return fmt.Errorf("the value of $%s is not UTF-8: encode it as UTF-8, and rename a file whose name is not UTF-8", name)
+			}
 		}
 	}
 	return nil

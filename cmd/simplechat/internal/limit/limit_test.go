@@ -193,6 +193,42 @@ func TestSendIsRefusedBeforeItsBody(t *testing.T) {
 	}
 }
 
+// A refused GET has the same error as other calls, with the time of the next try in both
+// its places, and a stream that was open is not disturbed.
+func TestRefusedGet(t *testing.T) {
+	t.Parallel()
+	ctx := chattest.Context(t, 30*time.Second)
+	_, _, url := newChat(t, Config{StreamsPerUser: 1})
+	get := func(accept string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+chatconnect.SimpleChatMessageListProcedure, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", accept)
+		res, err := caller{"192.0.2.1", "user1"}.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = res.Body.Close() })
+		return res
+	}
+	if res := get("text/event-stream"); res.StatusCode != http.StatusOK {
+		t.Fatal(res.Status)
+	}
+	for _, accept := range []string{"*/*", "text/event-stream", "text/plain"} {
+		res := get(accept)
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") != "5" ||
+			!strings.Contains(string(body), `"type":"google.rpc.RetryInfo"`) || !strings.Contains(string(body), `"retryDelay":"5s"`) {
+			t.Errorf("%s: %s, %v, %s", accept, res.Status, res.Header, body)
+		}
+	}
+}
+
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
