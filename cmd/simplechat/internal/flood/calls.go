@@ -68,7 +68,7 @@ func callAttacks() []Attack {
 }
 
 // post sends the header of an HTTP/1.1 request with a body of size bytes.
-func (p *hostile) post(path string, size int) {
+func (p *hostile) post(path string, size int64) {
 	_, _ = fmt.Fprintf(p.Conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nUser-Name: user2\r\nUser-Password: qwerty\r\n"+
 		"X-Forwarded-For: 203.0.113.9\r\nContent-Type: application/proto\r\nContent-Length: %d\r\n\r\n", path, size)
 }

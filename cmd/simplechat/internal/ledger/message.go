@@ -25,7 +25,7 @@ func MessageOf(m *chatpb.ChatMessage) Message {
 func NewMessage(user string, n, size int) Message {
 	content := fmt.Sprintf("%s #%d ", user, n)
 	content += strings.Repeat("x", max(0, size-len(content)))
-	return Message{user, content, chatpb.ChatMessage_Text, uint64(1_790_000_000_000 + n)}
+	return Message{user, content, chatpb.ChatMessage_Text, 1_790_000_000_000 + uint64(n)}
 }
 
 // Proto returns the message as it is sent.
