@@ -145,11 +145,11 @@ func TestLimits(t *testing.T) {
 		first, then func(limitedClient) (int, http.Header)
 		status      int // of the first call
 	}{
-		{"max-subscribers", "2", nil, "streams", " user=user2", limitedClient.subscribe, limitedClient.subscribe, 200},
-		{"address-streams", "1", nil, "streams", " user=user2", limitedClient.subscribe, limitedClient.subscribe, 200},
+		{"max-subscribers", "2", nil, "streams in total", " user=user2", limitedClient.subscribe, limitedClient.subscribe, 200},
+		{"address-streams", "1", nil, "streams per address", " user=user2", limitedClient.subscribe, limitedClient.subscribe, 200},
 		{"user-streams", "1", nil, "streams per user", " user=user2", limitedClient.subscribe, limitedClient.subscribe, 200},
-		{"max-public-calls", "1", nil, "calls without credentials", "", limitedClient.beginCheck, limitedClient.checkUntilRefused, 200},
-		{"address-public-calls", "1", nil, "calls without credentials", "", limitedClient.beginCheck, limitedClient.checkUntilRefused, 200},
+		{"max-public-calls", "1", nil, "calls without credentials in total", "", limitedClient.beginCheck, limitedClient.checkUntilRefused, 200},
+		{"address-public-calls", "1", nil, "calls without credentials per address", "", limitedClient.beginCheck, limitedClient.checkUntilRefused, 200},
 		{"user-sends", "0.001", []string{"--user-send-burst", "1"}, "sends per user", " user=user2", limitedClient.send, limitedClient.send, 200},
 		{"body-bytes", "1441792", []string{"--max-content", "64KiB"}, "memory for messages", " user=user2", limitedClient.holdBodies, limitedClient.sendUntilRefused, 200},
 		{"address-wrong-passwords", "1", nil, "wrong passwords", "", limitedClient.guess, limitedClient.guess, 401},
@@ -254,7 +254,7 @@ func TestMaxConnectionsLimit(t *testing.T) {
 					t.Fatalf("%d of %d connections were closed", n, 2*limit)
 				}
 			}
-			p.waitLog(refusedLine("connections", "127.0.0.1", ""))
+			p.waitLog(refusedLine("connections in total", "127.0.0.1", ""))
 			h.AwaitMore(5)
 			h.Stop()
 		})

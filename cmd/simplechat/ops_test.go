@@ -136,7 +136,7 @@ func TestMetricsOfLimits(t *testing.T) {
 	if codeOf(t, stream.Err()) != connect.CodeResourceExhausted {
 		t.Errorf("the second: %v", stream.Err())
 	}
-	awaitMetric(t, ops, `simplechat_refused_total{limit="streams"}`, 1)
+	awaitMetric(t, ops, `simplechat_refused_total{limit="streams in total"}`, 1)
 }
 
 // Operators' pages are on their own port only.

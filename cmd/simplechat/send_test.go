@@ -112,7 +112,7 @@ func TestSendExitCodes(t *testing.T) {
 	ok, nobody := loginAs("user1", p.url("")), loginAs("user1", unreachable(t))
 	hangingURL, _ := hangingServer(t)
 	hanging, wrong := loginAs("user1", hangingURL), append(loginAs("user1", p.url("")), "SIMPLECHAT_PASSWORD=wr0ng")
-	const short = "--timeout=1s"
+	const short = "--timeout=3s"
 	for _, tt := range []struct {
 		name  string
 		env   []string
@@ -134,7 +134,7 @@ func TestSendExitCodes(t *testing.T) {
 		{"not an image", ok, "", []string{"--image=send_test.go"}, login.ExitUsage, "not an image"},
 		{"an empty image", ok, "", []string{"--image=-"}, login.ExitUsage, "is empty"},
 		{"a wrong path", []string{"SIMPLECHAT_SERVER=" + p.url("/wrong"), "SIMPLECHAT_USER=user1", "SIMPLECHAT_PASSWORD=qwerty"}, "", []string{"x"}, login.ExitRefused, "check --server"},
-		{"TLS without TLS", ok, "", []string{"--server=https" + strings.TrimPrefix(p.url(""), "http"), "--timeout=500ms", "x"}, login.ExitUnreachable, "begin --server with http://"},
+		{"TLS without TLS", ok, "", []string{"--server=https" + strings.TrimPrefix(p.url(""), "http"), "--timeout=5s", "x"}, login.ExitUnreachable, "begin --server with http://"},
 		{"text and image", ok, "", []string{"--image=x.png", "text"}, login.ExitUsage, "--image"},
 		{"a bad URL", ok, "", []string{"--server=127.0.0.1:1", "x"}, login.ExitUsage, "http://HOST:PORT"},
 		{"no CA", ok, "", []string{"--ca=/nonexistent.pem", "x"}, login.ExitUsage, "/nonexistent.pem"},

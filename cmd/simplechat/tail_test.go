@@ -38,7 +38,7 @@ func TestTailExitCodes(t *testing.T) {
 		{"no directory for a state", ok, []string{"--state=/nonexistent/state"}, login.ExitRefused, "/nonexistent/state"},
 		{"a state that is none", ok, []string{"--state=" + noState}, login.ExitRefused, "does not hold a position"},
 		{"unreachable", loginAs("user1", unreachable(t)), []string{"--timeout=1s"}, login.ExitUnreachable, "check --server"},
-		{"silent", loginAs("user1", hanging), []string{"--timeout=1s", "--no-follow"}, login.ExitUnreachable, "check --server"},
+		{"silent", loginAs("user1", hanging), []string{"--timeout=3s", "--no-follow"}, login.ExitUnreachable, "check --server"},
 		{"wrong password", append(ok, "SIMPLECHAT_PASSWORD=wr0ng"), nil, login.ExitUnauthenticated, "SIMPLECHAT_PASSWORD"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

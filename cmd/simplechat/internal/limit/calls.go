@@ -47,14 +47,19 @@ func (l streamLimit) WrapStreamingHandler(next connect.StreamingHandlerFunc) con
 		user, _ := chatsvc.UserFromContext(ctx)
 		address := addressOf(ctx)
 		name := network(address)
-		if !l.users.take(user.Name, l.perAddress(address, l.config.StreamsPerUser)) {
+		if l.users.take(user.Name, l.perAddress(address, l.config.StreamsPerUser)) != none {
 			l.note("streams per user", address, user.Name)
 			return refusal(streamsAfter, "this user has %d streams: close some of them, or call again later", l.config.StreamsPerUser)
 		}
 		defer l.users.give(user.Name)
-		if !l.streams.take(name, l.perAddress(address, l.config.StreamsPerAddress)) {
-			l.note("streams", address, user.Name)
-			return refusal(streamsAfter, "there are too many streams, from this address or in total: close some of them, or call again later")
+		switch hit := l.streams.take(name, l.perAddress(address, l.config.StreamsPerAddress)); hit {
+		case perAddress:
+			l.note("streams"+string(hit), address, user.Name)
+			return refusal(streamsAfter, "this address has %d streams: close some of them, or call again later", l.config.StreamsPerAddress)
+		case inTotal:
+			l.note("streams"+string(hit), address, user.Name)
+			return refusal(streamsAfter, "the server has %d streams, which is its limit: call again later", l.config.Streams)
+		case none:
 		}
 		defer l.streams.give(name)
 		return next(ctx, conn)

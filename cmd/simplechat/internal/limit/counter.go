@@ -15,17 +15,29 @@ func newCounter(limit int) *counter {
 	return &counter{limit: limit, names: make(map[string]int)}
 }
 
-// take counts one more for name, and reports true, unless that exceeds the total limit or
-// perName. A perName of zero is no limit.
-func (c *counter) take(name string, perName int) bool {
+// scope is which of two limits was hit, as the end of the limit's name.
+type scope string
+
+const (
+	none       scope = ""
+	inTotal    scope = " in total"
+	perAddress scope = " per address"
+)
+
+// take counts one more for name and returns none, unless that exceeds the total limit or
+// perName. A perName of zero is no limit. Names are addresses where the scope matters.
+func (c *counter) take(name string, perName int) scope {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.limit > 0 && c.total >= c.limit || perName > 0 && c.names[name] >= perName {
-		return false
+	switch {
+	case perName > 0 && c.names[name] >= perName:
+		return perAddress
+	case c.limit > 0 && c.total >= c.limit:
+		return inTotal
 	}
 	c.total++
 	c.names[name]++
-	return true
+	return none
 }
 
 // give counts one less for name, after take.

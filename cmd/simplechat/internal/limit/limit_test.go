@@ -97,7 +97,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		second caller // another user or address, which is not limited
 	}{
 		{"per user", Config{StreamsPerUser: 3}, "streams per user", caller{"192.0.2.1", "user2"}},
-		{"per address", Config{StreamsPerAddress: 3}, "streams", caller{"192.0.2.2", "user1"}},
+		{"per address", Config{StreamsPerAddress: 3}, "streams per address", caller{"192.0.2.2", "user1"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -269,7 +269,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	_ = first.Close() // counts once
 	dial()
 	<-accepted
-	if n := l.Refused("connections"); n != 1 {
+	if n := l.Refused("connections in total"); n != 1 {
 		t.Errorf("%d refusals were counted", n)
 	}
 }

@@ -29,10 +29,11 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		address := addressOfConn(conn.RemoteAddr())
 		name := network(address)
-		if l.limits.connections.take(name, l.limits.perAddress(address, l.limits.config.ConnectionsPerAddress)) {
+		hit := l.limits.connections.take(name, l.limits.perAddress(address, l.limits.config.ConnectionsPerAddress))
+		if hit == none {
 			return counted(conn, sync.OnceFunc(func() { l.limits.connections.give(name) })), nil
 		}
-		l.limits.note("connections", address, "")
+		l.limits.note("connections"+string(hit), address, "")
 		_ = conn.Close()
 	}
 }

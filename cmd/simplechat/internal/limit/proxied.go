@@ -94,8 +94,8 @@ func (c *proxiedConn) admit(err error) error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	if !c.limits.proxied.take(name, c.limits.perAddress(client, c.limits.config.ConnectionsPerAddress)) {
-		c.limits.note("connections", client, "")
+	if hit := c.limits.proxied.take(name, c.limits.perAddress(client, c.limits.config.ConnectionsPerAddress)); hit != none {
+		c.limits.note("connections"+string(hit), client, "")
 		return errTooMany
 	}
 	c.free = func() { c.limits.proxied.give(name) }

@@ -28,9 +28,13 @@ func (l *Limits) Public(ctx context.Context, isStream bool, next http.Handler) h
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		address := addressOf(r.Context())
 		name := network(address)
-		if !l.public.take(name, l.perAddress(address, l.config.PublicPerAddress)) {
-			l.note("calls without credentials", address, "")
-			writeRefusal(w, r, refusal(streamsAfter, "there are too many calls without credentials: call again later"))
+		if hit := l.public.take(name, l.perAddress(address, l.config.PublicPerAddress)); hit != none {
+			l.note("calls without credentials"+string(hit), address, "")
+			where := "in total"
+			if hit == perAddress {
+				where = "from this address"
+			}
+			writeRefusal(w, r, refusal(streamsAfter, "there are too many calls without credentials %s: call again later", where))
 			return
 		}
 		defer l.public.give(name)
