@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"example.com/simplechat/chatsvc"
@@ -87,6 +88,19 @@ func (d *disk) close() {
 		_ = d.log.Close()
 		d.log = nil
 	}
+}
+
+// held returns the files of all images that this process has open, where the system tells.
+func (d *disk) held() (files []string) {
+	const open = "/proc/self/fd"
+	descriptors, _ := os.ReadDir(open) // other systems have no such directory
+	for _, descriptor := range descriptors {
+		file, err := os.Readlink(filepath.Join(open, descriptor.Name()))
+		if err == nil && strings.HasPrefix(file, d.root) {
+			files = append(files, file)
+		}
+	}
+	return files
 }
 
 // image copies the files. The caller holds mu, and nobody writes a transaction.

@@ -86,8 +86,10 @@ func (n *network) dialer(client string) func(ctx context.Context, network, host 
 		case l.accept <- theirs:
 			return ours, nil
 		case <-l.down:
+			_ = ours.Close()
 			return nil, refused
 		case <-ctx.Done():
+			_ = ours.Close()
 			return nil, ctx.Err()
 		}
 	}

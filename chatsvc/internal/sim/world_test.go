@@ -184,8 +184,15 @@ func (w *world) finish() {
 		c.Close()
 	}
 	w.await("servers", &w.background)
+	pass(time.Second)
+	if open := len(w.network.open("")); open > 0 {
+		w.problemf("%d connections are open at the end", open)
+	}
 	if w.disk != nil {
 		w.disk.close()
+		if held := w.disk.held(); len(held) > 0 {
+			w.problemf("files are open at the end: %v", held)
+		}
 	}
 }
 
