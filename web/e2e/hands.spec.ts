@@ -223,6 +223,7 @@ test('the viewer pages through the images, and enlarges them', async ({ page, se
   await page.getByRole('button', { name: 'Next image' }).click();
   await expect(viewer).toHaveAttribute('aria-label', 'Image from user3');
   const width = async () => (await viewer.locator('img').boundingBox())!.width;
+  await expect.poll(width).toBeGreaterThan(0); // decoded
   const before = await width();
   await page.keyboard.press('+');
   await expect.poll(width).toBeGreaterThan(before);

@@ -200,8 +200,10 @@ test('an image can be seen large and saved', async ({ page, server }) => {
   await client.send(Type.Image, png.subarray(0, png.length));
   await page.getByRole('button', { name: 'Image from user2: enlarge' }).click();
   const dialog = page.getByRole('dialog');
-  const box = (await dialog.locator('img').boundingBox())!;
-  expect(box.width).toBeGreaterThan((await bubbles(page).locator('img').boundingBox())!.width);
+  const small = (await bubbles(page).locator('img').boundingBox())!.width;
+  await expect // it has no size until it is decoded
+    .poll(async () => (await dialog.locator('img').boundingBox())!.width)
+    .toBeGreaterThan(small);
   const download = page.waitForEvent('download');
   await dialog.getByRole('link', { name: 'Save' }).click();
   const file = await download;
@@ -239,10 +241,12 @@ test('an image of any shape keeps its place small', async ({ page, server }) => 
     await client.send(Type.Image, await draw(page, 'image/jpeg', width, height));
   await expect(bubbles(page).locator('img')).toHaveCount(shapes.length);
   for (const image of await bubbles(page).locator('img').all()) {
-    const { width, height } = (await image.boundingBox())!;
-    expect(Math.min(width, height)).toBeGreaterThanOrEqual(24);
-    expect(width).toBeLessThanOrEqual(361);
-    expect(height).toBeLessThanOrEqual(321);
+    await expect(async () => {
+      const { width, height } = (await image.boundingBox())!;
+      expect(Math.min(width, height)).toBeGreaterThanOrEqual(24);
+      expect(width).toBeLessThanOrEqual(361);
+      expect(height).toBeLessThanOrEqual(321);
+    }).toPass();
   }
 });
 
