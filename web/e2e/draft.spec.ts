@@ -44,7 +44,9 @@ test('a reload keeps the login also after another worker has taken over', async 
 }) => {
   await login(page, server);
   await endWorker(browser);
-  await server.client('user2').text('later');
+  const worker = () => page.evaluate(() => localStorage.getItem('worker'));
+  await expect.poll(worker, { timeout: 60_000 }).toBe('1');
+  await server.client('user2').text('later'); // the worker that was ended may still bring what comes earlier
   await expect(bubbles(page)).toHaveCount(1, { timeout: 30_000 });
   for (let i = 0; i < 2; i++) {
     await page.reload();

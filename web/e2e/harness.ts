@@ -205,5 +205,8 @@ export async function endWorker(browser: Browser): Promise<void> {
   const { targetInfos } = await session.send('Target.getTargets');
   const { targetId } = targetInfos.find(target => target.type === 'shared_worker')!;
   await session.send('Target.closeTarget', { targetId });
+  const lives = async () =>
+    (await session.send('Target.getTargets')).targetInfos.some(target => target.targetId === targetId);
+  await expect.poll(lives).toBe(false);
   await session.detach();
 }
