@@ -9,6 +9,7 @@ export default defineConfig({
   fullyParallel: true,
   workers: 2,
   forbidOnly: true,
+  retries: process.env.CI ? 1 : 0, // a test that passes only then is reported as flaky
   reporter: 'list',
   use: {
     launchOptions: {
