@@ -21,8 +21,8 @@ var ErrNoStream = errors.New("the nats servers have no such stream")
 // Inspect opens the log in a stream of a NATS cluster without changing it: it creates no
 // stream, changes no setting, and does not check whether the epoch can be trusted. It waits
 // for the cluster until ctx is done, and fails with [ErrNoStream] if the servers still say
-// after two seconds that the stream does not exist. The log is for reading, and reports all records of
-// the stream. The caller must call [Log.Close] at the end.
+// after two seconds that the stream does not exist. The log is for reading, and reports all
+// records of the stream. The caller must call [Log.Close] at the end.
 func Inspect(ctx context.Context, c Cluster, opts Options) (*Log, error) {
 	urls, redacted, err := c.parse()
 	if err != nil {

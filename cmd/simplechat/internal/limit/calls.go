@@ -52,14 +52,12 @@ func (l streamLimit) WrapStreamingHandler(next connect.StreamingHandlerFunc) con
 			return refusal(streamsAfter, "this user has %d streams: close some of them, or call again later", l.config.StreamsPerUser)
 		}
 		defer l.users.give(user.Name)
-		switch hit := l.streams.take(name, l.perAddress(address, l.config.StreamsPerAddress)); hit {
-		case perAddress:
+		if hit := l.streams.take(name, l.perAddress(address, l.config.StreamsPerAddress)); hit != none {
 			l.note("streams"+string(hit), address, user.Name)
-			return refusal(streamsAfter, "this address has %d streams: close some of them, or call again later", l.config.StreamsPerAddress)
-		case inTotal:
-			l.note("streams"+string(hit), address, user.Name)
+			if hit == perAddress {
+				return refusal(streamsAfter, "this address has %d streams: close some of them, or call again later", l.config.StreamsPerAddress)
+			}
 			return refusal(streamsAfter, "the server has %d streams, which is its limit: call again later", l.config.Streams)
-		case none:
 		}
 		defer l.streams.give(name)
 		return next(ctx, conn)
