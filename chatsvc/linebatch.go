@@ -16,4 +16,14 @@ func (b *lineBatch) cut() {
 	}
 }
 
+// join appends the lines of next, unless the batch would be too large.
+func (b *lineBatch) join(next *lineBatch) bool {
+	if len(b.sends)+len(next.sends) > manyLines || b.bytes+next.bytes > manyBytes {
+		return false
+	}
+	b.sends = append(b.sends, next.sends...)
+	b.bytes += next.bytes
+	return true
+}
+
 func (b *lineBatch) isFull() bool { return len(b.sends) >= manyLines || b.bytes >= manyBytes }

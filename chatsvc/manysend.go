@@ -88,8 +88,19 @@ func (m *manySend) awaitRead() error {
 	}
 }
 
-// hand gives a batch to the handler. It reports false if the handler has ended.
+// hand gives a batch to the handler. While the handler stores an earlier one, it joins the
+// batch that waits already, so that a slow log gets larger batches. It reports false if the
+// handler has ended.
 func (m *manySend) hand(batch *lineBatch) bool {
+	select {
+	case waiting := <-m.batches: // nobody else sends, so there is room again
+		if waiting.join(batch) {
+			batch = waiting
+		} else {
+			m.batches <- waiting
+		}
+	default:
+	}
 	select {
 	case m.batches <- batch:
 		return true
