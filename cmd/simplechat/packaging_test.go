@@ -66,6 +66,29 @@ func TestPackagesNameRealFlags(t *testing.T) {
 	}
 }
 
+// NATS accepts the configuration that the manifest has for it, with a password as the
+// manifest's comment makes it.
+func TestManifestConfiguresNATS(t *testing.T) {
+	t.Parallel()
+	program, err := buildNATS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := regexp.MustCompile(`nats\.conf: \|\n((?:    .*\n)+)`).FindStringSubmatch(packaged(t, "kubernetes.yaml"))
+	if match == nil {
+		t.Fatal("no nats.conf")
+	}
+	path := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(match[1], "    ", "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(chattest.Context(t, patience), program, "-t", "-c", path)
+	cmd.Env = append(os.Environ(), "POD_NAME=nats-0", "NATS_PASSWORD=7e10d3a0c2d94b6f8f0e1a2b3c4d5e6f")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "is valid") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // A pod is killed only after the drain that its variables ask for and 5 s.
 func TestDrainFitsInGrace(t *testing.T) {
 	t.Parallel()
