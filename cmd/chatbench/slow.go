@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"example.com/simplechat/cmd/chatbench/internal/bench"
 	"example.com/simplechat/cmd/chatbench/internal/report"
@@ -22,17 +23,21 @@ const (
 	slowSmall, slowLarge = 1.3, 1.5
 	// Rates of messages a second.
 	slowOften, slowSeldom = 200, 20
+	// crowdToggleTime is the time for which 1,000 clients keep their windows closed, and then
+	// open. At bench.DefaultToggleTime they send 50,000 SETTINGS a second, which fill
+	// two cores by themselves, on both sides of the connections.
+	crowdToggleTime = 100 * time.Millisecond
 )
 
 // slowLoads are the workloads, in the order of the report: each crowd without
 // toggling clients and then with them.
 func slowLoads() []load {
 	var all []load
-	add := func(honest int, rate, most float64, toggling ...int) {
+	add := func(honest int, rate, most float64, every time.Duration, toggling ...int) {
 		name := func(n int) string { return fmt.Sprintf("%d+%d", honest, n) }
 		for _, n := range append([]int{0}, toggling...) {
 			l := load{name: name(n), workload: bench.Crowd(honest, rate), systems: []string{ours}, figures: []string{report.P50, report.P99}}
-			l.workload.Toggling = n
+			l.workload.Toggling, l.workload.ToggleTime = n, every
 			if n > 0 {
 				l.goals = []report.Goal{{Figure: report.P50, Factor: most, Load: name(0)}, {Figure: report.P99, Factor: most, Load: name(0)}}
 			}
@@ -40,10 +45,10 @@ func slowLoads() []load {
 		}
 	}
 	for _, honest := range []int{1, 5, 20, 100} {
-		add(honest, slowOften, slowSmall, 1, 2, 3)
+		add(honest, slowOften, slowSmall, bench.DefaultToggleTime, 1, 2, 3)
 	}
-	add(900, slowOften, slowLarge, 100)
-	add(9000, slowSeldom, slowLarge, 1000)
+	add(900, slowOften, slowLarge, bench.DefaultToggleTime, 100)
+	add(9000, slowSeldom, slowLarge, crowdToggleTime, 1000)
 	return all
 }
 
@@ -69,5 +74,6 @@ func (cmp *comparison) slowReport() string {
 	return "# A few slow clients among others\n\n" + cmp.Origin("slow") + cmp.slowTable() + "\n## What was measured\n\n" + cmp.Occasion() +
 		fmt.Sprintf("- %s: `simplechat serve --memory`, a new process for each run\n", cmp.version) +
 		fmt.Sprintf("- gRPC over h2c, content of %d bytes, a connection each; toggling clients set their initial window to 0 "+
-			"for %v, and then to the largest for as long, again and again; latency of the others, from when a message was due\n", bench.SmallContent, bench.DefaultToggleTime)
+			"for %v (1,000 clients: %v), and then to the largest for as long, again and again; latency of the others, from when a message was due\n",
+			bench.SmallContent, bench.DefaultToggleTime, crowdToggleTime)
 }
