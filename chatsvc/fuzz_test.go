@@ -133,6 +133,7 @@ func FuzzRecordSplitting(f *testing.F) {
 	f.Add(one[:len(one)-1])
 	f.Add([]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Add([]byte{0x0a, 0x02, 0x18, 0x07})
+	f.Add([]byte{0x0a, 0x02, 0x12, 0x00})
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var joined []byte
@@ -153,6 +154,9 @@ func FuzzRecordSplitting(f *testing.F) {
 				t.Fatalf("%x is a record, protobuf says %v, %v", taken, &got, err)
 			}
 			checkJSON(t, m, got.GetMessages()[0])
+			if len(m.Content) == 0 {
+				m.Content = nil // the field may be there and empty
+			}
 			if again := m.Append(nil); len(again) != m.Size() {
 				t.Fatalf("a record of %d bytes, and its size is %d", len(again), m.Size())
 			} else if back, err := record.Parse(again); err != nil || !reflect.DeepEqual(back, m) {

@@ -27,6 +27,8 @@ func FuzzRows(f *testing.F) {
 	d.exec("PRAGMA wal_checkpoint(TRUNCATE)")
 	db, _ = d.read()
 	f.Add(db, []byte(nil))
+	// A record of 1,500 bytes in a file that was cut within its first page.
+	f.Add([]byte("0"), append(make([]byte, 56), "\x8cF0\v\x00\x05\x06\x81\x19\x01\x02\x06\x97D"...))
 	f.Fuzz(func(t *testing.T, db, wal []byte) {
 		proven := map[uint64]bool{}
 		prove := func(r salvage.Row) bool {
