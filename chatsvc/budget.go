@@ -57,6 +57,13 @@ func (b *bodyBudget) give(user string, bytes int64) {
 	}
 }
 
+// reserved returns the bytes of all reservations.
+func (b *bodyBudget) reserved() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}
+
 // reservation is what one body holds of a budget. Buffers grow by doubling, so it counts
 // twice the bytes that were read. It is not safe for concurrent use.
 type reservation struct {

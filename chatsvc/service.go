@@ -22,6 +22,7 @@ type Service struct {
 	broker        atomic.Pointer[broker] // replaced when the log gets another epoch
 	memory        memoryBounds
 	pending       *pendingWrites
+	bodies        *bodyBudget
 	replay        Replay
 	maxContent    int
 	heartbeat     time.Duration
@@ -96,13 +97,14 @@ func newHandler(s *Service, c *config) (string, http.Handler) {
 		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
 		auth.Option(),
 	}, c.handlerOptions)
+	s.bodies = newBodyBudget(c.bodyBytes, onFull)
 	path, rpc := chatconnect.NewSimpleChatHandler(rpcs{s}, options...)
 	return path, &endpoint{
 		rpc:         rpc,
 		many:        connect.NewServerStreamHandlerSimple(chatconnect.SimpleChatSendMessageProcedure, rpcs{s}.sendMany, options...),
 		errorWriter: connect.NewErrorWriter(),
 		maxContent:  c.maxContent,
-		bodies:      newBodyBudget(c.bodyBytes, onFull),
+		bodies:      s.bodies,
 		manyBodies:  newBodyBudget(max(c.bodyBytes/2, manyMemory), onFull),
 		guard:       siteGuard{trusts: c.trusts},
 	}

@@ -23,6 +23,9 @@ type Stats struct {
 	// HotBytes is the memory for the newest messages, and ColdBytes the memory for older
 	// messages that are being read, in bytes.
 	HotBytes, ColdBytes int64
+	// BodyBytes is the memory that is reserved for messages that are being received
+	// ([WithBodyBytes]), in bytes.
+	BodyBytes int64
 	// ColdReads is the number of reads of the log, and ColdHits the number of reads that
 	// were answered from memory.
 	ColdReads, ColdHits uint64
@@ -43,6 +46,7 @@ func (s *Service) Stats() Stats {
 	var got Stats
 	s.broker.Load().stats(&got)
 	s.pending.stats(&got, s.broker.Load().next())
+	got.BodyBytes = s.bodies.reserved()
 	return got
 }
 

@@ -102,6 +102,7 @@ func TestMetrics(t *testing.T) {
 		"simplechat_ready":                                   1,
 		"simplechat_subscribers":                             2,
 		"simplechat_subscribers_behind":                      0,
+		"simplechat_body_bytes":                              0,
 	} {
 		awaitMetric(t, ops, name, want)
 	}

@@ -44,6 +44,8 @@ var serviceMetrics = []serviceMetric{
 		func(s chatsvc.Stats) float64 { return float64(s.HotBytes) }},
 	{desc("cold_bytes", "Memory for older messages that are being read."), prometheus.GaugeValue,
 		func(s chatsvc.Stats) float64 { return float64(s.ColdBytes) }},
+	{desc("body_bytes", "Memory for messages that are being received."), prometheus.GaugeValue,
+		func(s chatsvc.Stats) float64 { return float64(s.BodyBytes) }},
 	{desc("cold_reads_total", "Reads of older messages from the log."), prometheus.CounterValue,
 		func(s chatsvc.Stats) float64 { return float64(s.ColdReads) }},
 	{desc("cold_hits_total", "Reads of older messages that were answered from memory."), prometheus.CounterValue,

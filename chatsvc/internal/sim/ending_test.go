@@ -46,7 +46,7 @@ func (w *world) checkShutdown() {
 	}
 	w.checkMemory()
 	for _, srv := range w.servers {
-		if got := srv.service.Stats(); got.Subscribers > 0 {
+		if got := srv.service.Stats(); got.Subscribers > 0 || got.BodyBytes != 0 {
 			w.problemf("%s holds at its end: %+v", srv.name, got)
 		}
 	}
