@@ -65,8 +65,8 @@ func awaitMetric(tb testing.TB, ops, name string, want float64) {
 	tb.Helper()
 	ctx := chattest.Context(tb, patience)
 	for {
-		got := scrape(tb, ops)[name]
-		if got == want {
+		got, ok := scrape(tb, ops)[name]
+		if ok && got == want {
 			return
 		}
 		if ctx.Err() != nil {
