@@ -45,16 +45,29 @@ func (l *Limits) forwarded(peer netip.Addr, h http.Header) netip.Addr {
 	hops := strings.Split(strings.Join(h.Values("X-Forwarded-For"), ","), ",")
 	client := peer
 	for _, hop := range slices.Backward(hops) {
-		address, err := netip.ParseAddr(strings.TrimSpace(hop))
-		if err != nil {
+		address, ok := parseHop(strings.TrimSpace(hop))
+		if !ok {
 			break // the addresses before it cannot be trusted
 		}
-		client = address.Unmap().WithZone("")
+		client = address
 		if !l.isTrusted(client) {
 			break
 		}
 	}
 	return client
+}
+
+// parseHop returns the address in an element of X-Forwarded-For. Some proxies add a port, and
+// put an IPv6 address in brackets.
+func parseHop(hop string) (address netip.Addr, ok bool) {
+	if withPort, err := netip.ParseAddrPort(hop); err == nil {
+		return withPort.Addr().Unmap().WithZone(""), true
+	}
+	if inner, ok := strings.CutPrefix(hop, "["); ok {
+		hop = strings.TrimSuffix(inner, "]")
+	}
+	address, err := netip.ParseAddr(hop)
+	return address.Unmap().WithZone(""), err == nil
 }
 
 func (l *Limits) isTrusted(a netip.Addr) bool {

@@ -116,7 +116,11 @@ func (l *Limits) note(kind string, address netip.Addr, user string) {
 	since := r.count - r.reported
 	r.loggedAt, r.reported = now, r.count
 	l.mu.Unlock()
-	attrs := []any{"limit", kind, "address", address.String(), "count", since}
+	from := "unix" // such a socket's peer has no address
+	if address.IsValid() {
+		from = address.String()
+	}
+	attrs := []any{"limit", kind, "address", from, "count", since}
 	if user != "" {
 		attrs = append(attrs, "user", user)
 	}

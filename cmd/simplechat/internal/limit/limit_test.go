@@ -355,6 +355,48 @@ func TestWrongPasswordsAreBounded(t *testing.T) {
 	})
 }
 
+// Each wrong password and wrong token is in the log with the caller's address, also
+// where the number of attempts is not limited. A call without credentials is no login.
+func TestFailedLoginsAreLogged(t *testing.T) {
+	t.Parallel()
+	basic := http.Header{"User-Name": {"user1"}, "User-Password": {"wrong"}}
+	tests := []struct {
+		name, address string
+		limit         int
+		header        http.Header
+		want          string // empty: no line
+	}{
+		{"loopback", "127.0.0.1", 10, basic, "127.0.0.1"},
+		{"trusted proxy", "10.0.0.1", 10, basic, "10.0.0.1"},
+		{"no limit", "192.0.2.1", 0, basic, "192.0.2.1"},
+		{"Unix socket", "", 10, basic, "unix"},
+		{"token", "192.0.2.1", 10, http.Header{"Authorization": {"Bearer wrong"}}, "192.0.2.1"},
+		{"no credentials", "192.0.2.1", 10, http.Header{}, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var lines bytes.Buffer
+			l := New(Config{WrongPasswords: test.limit, Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Logger: slog.New(slog.NewTextHandler(&lines, nil))})
+			auth := l.Authenticator(chatsvc.AuthenticatorFunc(func(context.Context, http.Header) (chatsvc.User, error) {
+				return chatsvc.User{}, chatsvc.ErrUnauthenticated
+			}))
+			address, _ := netip.ParseAddr(test.address)
+			_, err := auth.Authenticate(context.WithValue(t.Context(), addressKey{}, address), test.header)
+			if !errors.Is(err, chatsvc.ErrUnauthenticated) {
+				t.Fatal(err)
+			}
+			logged := strings.Contains(lines.String(), `limit="failed logins" address=`+test.want+" ")
+			if test.want == "" {
+				logged = lines.Len() == 0
+			}
+			if !logged {
+				t.Errorf("logged: %q", &lines)
+			}
+		})
+	}
+}
+
 // Guesses at the same time are as many as guesses one after the other. Right passwords
 // at the same time are never refused, and leave all attempts as they were.
 func TestWrongPasswordsAtTheSameTime(t *testing.T) {
@@ -453,6 +495,9 @@ func TestForwardedAddress(t *testing.T) {
 		{"forged", "10.0.0.1", "127.0.0.1, 198.51.100.1", "198.51.100.1"},
 		{"two proxies", "10.0.0.1", "198.51.100.1, 10.0.0.2", "198.51.100.1"},
 		{"nonsense", "10.0.0.1", "198.51.100.1, x", "10.0.0.1"},
+		{"with a port", "10.0.0.1", "127.0.0.1:1, 198.51.100.1:4711", "198.51.100.1"},
+		{"IPv6 with a port", "10.0.0.1", "[2001:db8::1]:4711, 10.0.0.2:80", "2001:db8::1"},
+		{"IPv6 in brackets", "10.0.0.1", "[2001:db8::1]", "2001:db8::1"},
 		{"none", "10.0.0.1", "", "10.0.0.1"},
 	}
 	for _, test := range tests {

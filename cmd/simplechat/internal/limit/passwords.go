@@ -20,6 +20,8 @@ const (
 	maxDelayed = 1000
 	// maxKnown is the largest number of remembered logins.
 	maxKnown = 1 << 16
+	// failedLogins is the name of wrong passwords and tokens in the log.
+	failedLogins = "failed logins"
 )
 
 // passwords limits wrong passwords.
@@ -65,7 +67,11 @@ func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 		address := addressOf(ctx)
 		name, _, err := chatsvc.Credentials(header)
 		if err != nil || l.isExempt(address) || l.config.WrongPasswords <= 0 {
-			return a.Authenticate(ctx, header)
+			user, err := a.Authenticate(ctx, header)
+			if errors.Is(err, chatsvc.ErrUnauthenticated) && isLogin(header) {
+				l.note(failedLogins, address, "")
+			}
+			return user, err
 		}
 		name = userfile.NormalizeName(name) // otherwise each way to compose the name would have its own attempts
 		p, who := l.passwords, login{name, network(address)}
@@ -76,7 +82,7 @@ func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 		user, err := l.try(ctx, a, header, who.network, login{name, network(address)})
 		if errors.Is(err, chatsvc.ErrUnauthenticated) {
 			p.user.take(name)
-			l.note("failed logins", address, "")
+			l.note(failedLogins, address, "")
 			if p.wrong.left(who.network) < float64(p.wrong.burst)/2 {
 				if late := p.delay(ctx); late != nil {
 					return user, late
@@ -85,6 +91,11 @@ func (l *Limits) Authenticator(a chatsvc.Authenticator) chatsvc.Authenticator {
 		}
 		return user, err
 	})
+}
+
+// isLogin reports whether a call has credentials of any kind.
+func isLogin(h http.Header) bool {
+	return h.Get("Authorization") != "" || h.Get(chatsvc.HeaderUserName) != "" || h.Get(chatsvc.HeaderUserPassword) != ""
 }
 
 // try authenticates a login as one attempt of a network.
