@@ -23,7 +23,7 @@ type limitFlags struct {
 	UserSends             float64        `default:"100" placeholder:"N" help:"Messages per second of one user (${default})."`
 	UserSendBurst         int            `default:"1000" placeholder:"N" help:"Messages that one user may send at once (${default})."`
 	AddressWrongPasswords int            `default:"60" placeholder:"N" help:"Wrong passwords per minute of one address (${default})."`
-	TrustedProxy          []netip.Prefix `placeholder:"CIDR" help:"Proxy whose X-Forwarded-For has the client's address; may be repeated. Limits of one address or user do not apply to loopback or to such a proxy itself."`
+	TrustedProxy          []netip.Prefix `placeholder:"CIDR" help:"Proxy whose X-Forwarded-For has the client's address; may be repeated. A proxy on a Unix socket is always one. Limits of one address or user do not apply to loopback or to such a proxy itself."`
 	ProxyProtocol         bool           `help:"Connections from a trusted proxy begin with the header of the PROXY protocol (version 1 or 2), which has the client's address."`
 	AllowHost             []string       `placeholder:"HOST" help:"Another host name that requests may use to reach a server on loopback with the demo users, or --ops-listen on loopback; may be repeated."`
 }

@@ -25,7 +25,7 @@ func (l *Limits) Handler(next http.Handler) http.Handler {
 			peer = netip.AddrPortFrom(address, 0)
 		}
 		ctx := context.WithValue(r.Context(), addressKey{}, address)
-		if host := r.Header.Get("X-Forwarded-Host"); host != "" && l.isTrusted(direct) {
+		if host := r.Header.Get("X-Forwarded-Host"); host != "" && l.isProxy(direct) {
 			ctx = context.WithValue(ctx, hostKey{}, host)
 		}
 		r = r.WithContext(ctx)
@@ -36,10 +36,14 @@ func (l *Limits) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// forwarded returns the client's address: if the peer is a trusted proxy, the last address in
+// isProxy reports whether a peer may name the client. A peer on a Unix socket may, as it has
+// no address, and the file's permissions decide who connects.
+func (l *Limits) isProxy(peer netip.Addr) bool { return !peer.IsValid() || l.isTrusted(peer) }
+
+// forwarded returns the client's address: if the peer is a proxy that may name it, the last address in
 // X-Forwarded-For that is not a trusted proxy; otherwise the peer.
 func (l *Limits) forwarded(peer netip.Addr, h http.Header) netip.Addr {
-	if !l.isTrusted(peer) {
+	if !l.isProxy(peer) {
 		return peer
 	}
 	hops := strings.Split(strings.Join(h.Values("X-Forwarded-For"), ","), ",")

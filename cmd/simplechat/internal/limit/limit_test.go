@@ -499,12 +499,15 @@ func TestForwardedAddress(t *testing.T) {
 		{"IPv6 with a port", "10.0.0.1", "[2001:db8::1]:4711, 10.0.0.2:80", "2001:db8::1"},
 		{"IPv6 in brackets", "10.0.0.1", "[2001:db8::1]", "2001:db8::1"},
 		{"none", "10.0.0.1", "", "10.0.0.1"},
+		{"Unix socket", "", "127.0.0.1, 198.51.100.1, 10.0.0.2", "198.51.100.1"},
+		{"Unix socket, none", "", "", "invalid IP"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			h := http.Header{"X-Forwarded-For": {test.header}}
-			if got := l.forwarded(netip.MustParseAddr(test.peer), h); got.String() != test.want {
+			peer, _ := netip.ParseAddr(test.peer) // a Unix socket's has none
+			if got := l.forwarded(peer, h); got.String() != test.want {
 				t.Errorf("%v, want %s", got, test.want)
 			}
 		})
