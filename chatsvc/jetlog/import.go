@@ -39,13 +39,17 @@ func NewImport(ctx context.Context, c Cluster, opts Options, epoch string, first
 	if err == nil {
 		err = l.retry(ctx, redacted, func(ctx context.Context) error { return l.createAt(ctx, epoch, first) })
 	}
-	if err = errors.Join(err, l.Close()); err != nil {
-		return nil, fmt.Errorf("%s: %w", redacted, err)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", redacted, err), l.Close())
 	}
-	if l, err = Connect(ctx, c, opts); err != nil {
-		return nil, err
+	created := &Import{log: l, next: first}
+	opened, err := Connect(ctx, c, opts)
+	if err != nil {
+		return nil, errors.Join(err, created.Abort(context.WithoutCancel(ctx)))
 	}
-	return &Import{log: l, next: first}, nil
+	created.log = opened
+	_ = l.Close() // it only created the stream
+	return created, nil
 }
 
 // A stream of the same name that was just removed may still be in a NATS
@@ -168,5 +172,8 @@ func (i *Import) Abort(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	err := i.log.js.DeleteStream(ctx, i.log.stream)
+	if err != nil {
+		err = fmt.Errorf("the stream %s is incomplete and may still exist: remove it with nats stream rm: %w", i.log.stream, err)
+	}
 	return errors.Join(err, i.log.Close())
 }

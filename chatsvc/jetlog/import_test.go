@@ -57,6 +57,33 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// An import that cannot begin leaves no stream: a server would serve it as a log without
+// messages, in the epoch of the export.
+func TestImportCannotBegin(t *testing.T) {
+	t.Parallel()
+	options := natsOptions(t)
+	options.MaxPayload = 1 << 20
+	srv := startEmbedded(t, options)
+	cluster := jetlog.Cluster{URLs: []string{srv.ClientURL()}, Stream: "imported", Replicas: 1, MaxContent: 2 << 20}
+	for range 2 { // the second one would find a stream
+		in, err := jetlog.NewImport(t.Context(), cluster, jetlog.Options{Logger: logger(t)}, "EPOCH", 1)
+		if err == nil {
+			t.Fatal("no error", in.Abort(t.Context()))
+		}
+		if !strings.Contains(err.Error(), "max_payload") {
+			t.Error(err)
+		}
+	}
+	cluster.MaxContent = 1 << 10
+	in, err := jetlog.NewImport(t.Context(), cluster, jetlog.Options{Logger: logger(t)}, "EPOCH", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Abort(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // An import that fails removes the stream.
 func TestImportFails(t *testing.T) {
 	t.Parallel()

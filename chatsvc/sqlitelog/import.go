@@ -17,6 +17,7 @@ import (
 // Import creates a log from the messages of another one, with the same offsets and the same
 // epoch. The log appears only when Finish returns nil. It is not safe for concurrent use.
 type Import struct {
+	made   []string // what it has created in the file system, in the order of removal
 	lock   *flock.Flock
 	build  *builder
 	next   uint64 // the lowest offset that may follow
@@ -27,7 +28,8 @@ type Import struct {
 // NewImport begins a log in a directory that has none. It creates the directory. The
 // caller must call [Import.Finish] or [Import.Abort] at the end.
 func NewImport(dir, epoch string) (*Import, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	made := missing(filepath.Join(dir, lockFile))
+	if err := makeDirectory(dir); err != nil {
 		return nil, err
 	}
 	if err := refuseJetStream(dir); err != nil {
@@ -40,7 +42,7 @@ func NewImport(dir, epoch string) (*Import, error) {
 	case lock == nil:
 		return nil, fmt.Errorf("%s: it cannot be written to", dir)
 	}
-	i := &Import{lock: lock, next: 1}
+	i := &Import{made: made, lock: lock, next: 1}
 	for _, name := range []string{DatabaseFile, evidenceFile} {
 		if _, err = os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			return nil, errors.Join(fmt.Errorf("%s: the directory has a log already: give an empty directory, or move %s away", dir, name), i.Abort(context.Background()))
@@ -113,17 +115,36 @@ func (i *Import) Finish(ctx context.Context, next uint64) error {
 		err = i.fill(next)
 	}
 	if err == nil {
-		err = i.build.finish(next, "")
+		if err = i.build.finish(next, ""); err == nil {
+			i.made = nil
+		}
 	}
 	return errors.Join(err, i.Abort(ctx))
 }
 
-// Abort ends the import. It removes everything unless Finish has succeeded.
+// Abort ends the import. It removes everything that the import has created, unless Finish
+// has succeeded.
 func (i *Import) Abort(context.Context) error {
 	var err error
 	if i.build != nil {
 		err = i.build.abort()
 		i.build = nil
 	}
+	for _, path := range i.made {
+		_ = os.Remove(path) // a directory that has something else stays, and so does the locked file on Windows
+	}
+	i.made = nil
 	return errors.Join(err, i.lock.Close())
+}
+
+// missing returns a path and the directories above it, up to the first one that exists.
+func missing(path string) []string {
+	var paths []string
+	for {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) || filepath.Dir(path) == path {
+			return paths
+		}
+		paths = append(paths, path)
+		path = filepath.Dir(path)
+	}
 }

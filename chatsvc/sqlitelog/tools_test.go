@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -306,7 +307,8 @@ func TestImport(t *testing.T) {
 // An import that fails leaves nothing, and one without messages keeps the next offset.
 func TestImportOfNothing(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "new", "log")
 	in, err := sqlitelog.NewImport(dir, "EPOCH")
 	if err != nil {
 		t.Fatal(err)
@@ -317,9 +319,7 @@ func TestImportOfNothing(t *testing.T) {
 	if err := in.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 1 { // the lock
-		t.Errorf("left is %v", entries)
-	}
+	isEmpty(t, parent)
 	if in, err = sqlitelog.NewImport(dir, "EPOCH"); err == nil {
 		err = in.Finish(t.Context(), 100)
 	}
@@ -328,6 +328,46 @@ func TestImportOfNothing(t *testing.T) {
 	}
 	if is, want := stateOf(t, openLog(t, dir)), (chatsvc.State{Epoch: "EPOCH", First: 100, Next: 100}); is != want {
 		t.Errorf("state %+v, want %+v", is, want)
+	}
+}
+
+// isEmpty checks that a directory has nothing. Windows does not remove a file that is
+// locked.
+func isEmpty(tb testing.TB, dir string) {
+	tb.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 && runtime.GOOS != "windows" {
+		tb.Errorf("left is %v, %v", entries, err)
+	}
+}
+
+// An import that fails leaves what was in the directory before.
+func TestImportLeavesOtherFiles(t *testing.T) {
+	t.Parallel()
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "new")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		in, err := sqlitelog.NewImport(dir, "EPOCH")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := in.Abort(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		isEmpty(t, dir)
+	}
+	log := openLog(t, dir)
+	appendTo(t, log, 1, 10)
+	closeLog(t, log)
+	before := listing(t, dir)
+	if _, err := sqlitelog.NewImport(dir, "EPOCH"); err == nil {
+		t.Error("a log was replaced")
+	}
+	if after := listing(t, dir); after != before {
+		t.Errorf("there is\n%s, and was\n%s", after, before)
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -106,9 +108,8 @@ func TestImportRefusesMistakes(t *testing.T) {
 			if got.code != 1 || !strings.Contains(got.stderr, tt.says) {
 				t.Errorf("%+v, want %q", got, tt.says)
 			}
-			entries, err := os.ReadDir(dir)
-			if err == nil && len(entries) > 0 && (len(entries) != 1 || entries[0].Name() != "lock") {
-				t.Errorf("left is %v", entries)
+			if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) && runtime.GOOS != "windows" { // Windows keeps a locked file
+				t.Errorf("the directory is left: %v", err)
 			}
 		})
 	}
