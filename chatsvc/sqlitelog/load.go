@@ -174,7 +174,9 @@ func (w *writer) show(down error, open func() (*sqlite.Conn, error)) error {
 	l.next, l.first, l.floor = w.next, w.first.offset, w.floor.offset
 	l.recent.reset()
 	l.redacted = redacted
-	l.down = down
+	if down != nil {
+		l.down = down
+	}
 	l.announce()
 	return l.readers.reopen(open)
 }

@@ -3,6 +3,7 @@ package sqlitelog
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -269,7 +270,8 @@ func TestFilesChangedWhileOpen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join(t.TempDir(), "data")
-			log := openLog(t, dir, Options{})
+			var lines chattest.Buffer
+			log := openLog(t, dir, Options{Logger: slog.New(slog.NewTextHandler(&lines, nil))})
 			before := stateOf(t, log)
 			addMany(t, log, 1, 51)
 			path := filepath.Join(dir, name)
@@ -296,6 +298,7 @@ func TestFilesChangedWhileOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			await(t, "recovery", func() bool { return log.Err() == nil })
+			await(t, "a line about it", func() bool { return isWAL || strings.Contains(lines.String(), "messages can be stored again") })
 			after := stateOf(t, log)
 			if after.Epoch != before.Epoch || after.Next < 51 || after.Next > 52 {
 				t.Errorf("state %+v, before %+v", after, before)
