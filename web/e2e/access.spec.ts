@@ -192,7 +192,7 @@ for (const [width, height] of [
   });
 }
 
-for (const viewport of [sizes.phone, { width: 900, height: 700 }]) {
+for (const viewport of [sizes.phone, { width: 640, height: 360 }, { width: 900, height: 700 }]) {
   test(`three attachments can be taken out where the window is ${viewport.width} wide`, async ({
     browser,
     server,

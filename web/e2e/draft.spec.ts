@@ -175,6 +175,20 @@ test('the Enter that ends a composition in Safari sends nothing', async ({ page,
   await expect(sent(page)).toHaveText([/半/]);
 });
 
+test('the keys of an input method neither move the search nor close it', async ({ page, server }) => {
+  await login(page, server);
+  await page.keyboard.press('Control+f');
+  const search = page.getByRole('searchbox');
+  for (const key of ['ArrowUp', 'ArrowDown', 'Escape']) {
+    const prevented = await search.evaluate((el, key) => {
+      const event = new KeyboardEvent('keydown', { key, isComposing: true, bubbles: true, cancelable: true });
+      return !el.dispatchEvent(event);
+    }, key);
+    expect(prevented).toBe(false);
+    await expect(search).toBeVisible();
+  }
+});
+
 for (const [from, data, images] of [
   ['a screenshot', {}, 1],
   ['Excel', { 'text/plain': '1\t2', 'text/html': '<table><tr><td>1<td>2</table>' }, 0],

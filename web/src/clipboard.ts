@@ -5,17 +5,33 @@
 export function pastedFiles(data: DataTransfer): File[] {
   const files = [...data.files];
   const text = data.getData('text/plain').trim();
+  if (text === '') return files; // several pictures of a document, without a word
   const html = data.getData('text/html');
   if (html !== '') return isOneImage(html) ? files : [];
   const names = files.map(file => file.name);
-  const isNames = text.split(/\r?\n/).every(line => names.some(name => line.endsWith(name)));
-  return text === '' || isNames ? files : [];
+  const isNames = text.split(/\r?\n/).every(line => names.some(name => pathOf(line).endsWith(name)));
+  return isNames ? files : [];
 }
+
+/** Returns a line that a file manager offers as a path: some offer addresses. */
+function pathOf(line: string): string {
+  try {
+    return line.startsWith('file:') ? decodeURI(line) : line;
+  } catch {
+    return line; // it is no address
+  }
+}
+
+/** Each alternative takes what is not closed to the end: to look for the end again and again would take minutes. */
+const markup =
+  /<!--[\s\S]*?(?:-->|$)|<(style|script|title)\b[\s\S]*?(?:<\/\1>|$)|<(?:"[^"]*(?:"|$)|'[^']*(?:'|$)|[^'">]+)*(?:>|$)/gi;
 
 /** Takes HTML for what it is roughly, without a parser, which would report each style to the page's policy. */
 function isOneImage(html: string): boolean {
-  const text = html
-    .replace(/<!--[\s\S]*?-->|<(style|script|title)\b[\s\S]*?<\/\1>|<[^>]*>/gi, '')
-    .replace(/&nbsp;/g, ' ');
-  return text.trim() === '' && html.match(/<img\b/gi)?.length === 1;
+  let images = 0;
+  const text = html.replace(markup, tag => {
+    if (/^<img\b/i.test(tag)) images++;
+    return '';
+  });
+  return images === 1 && text.replace(/&nbsp;/g, ' ').trim() === '';
 }

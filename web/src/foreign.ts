@@ -1,4 +1,5 @@
 import { Code, ConnectError } from '@connectrpc/connect';
+import { boundary } from './ui/format';
 
 /** An answer that is not SimpleChat's, but of a proxy or a page in its place; the message tells what to do. */
 class ForeignAnswer extends Error {}
@@ -25,12 +26,26 @@ async function describe(response: Response): Promise<string> {
   if (response.type === 'opaqueredirect') {
     return `Instead of SimpleChat, a redirect to another page answered. ${advice(0)}`;
   }
-  const text = (await response.text().catch(() => '')).slice(0, 4096);
-  const title = /<title[^>]*>([^<]{1,100})/i.exec(text)?.[1]?.replace(/\s+/g, ' ').trim();
-  const line = text.startsWith('<') ? '' : text.trim().split('\n')[0]!.slice(0, 100);
-  const words = title ?? (line !== '' ? line : response.statusText);
+  const text = (await response.text().catch(() => '')).slice(0, 65_536).trim();
+  const title = /<title[^>]*>([^<]*)/i.exec(text)?.[1]?.replace(/\s+/g, ' ').trim();
+  const line = text.startsWith('<') ? '' : text.split('\n', 1)[0]!;
+  const found = title ? decoded(title) : line;
+  const words = found.slice(0, boundary(found, 100)) || response.statusText;
   const said = words.startsWith(String(status)) ? words : `${status} ${words}`.trim();
   return `Instead of SimpleChat, something else answered: “${said}”. ${advice(status)}`;
+}
+
+/** Returns a title with the characters that its entities stand for. */
+function decoded(title: string): string {
+  const names: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: ' ' };
+  return title.replace(
+    /&(?:#(\d{1,7})|#x([\da-f]{1,6})|(\w+));/gi,
+    (all, dec?: string, hex?: string, name = '') => {
+      const code = dec ? Number(dec) : parseInt(hex ?? '', 16);
+      if (code > 0 && code <= 0x10ffff) return String.fromCodePoint(code);
+      return names[String(name)] ?? all;
+    },
+  );
 }
 
 /** Returns what the user can do about an HTTP status. */

@@ -5,6 +5,7 @@ import type { Draft } from '../draft';
 import type { Prepared } from '../shrink';
 import { sizeName } from './format';
 import { Icon } from './icons';
+import { isComposing } from './keys';
 import { useObjectURL } from './objecturl';
 
 export interface ComposerHandle {
@@ -45,6 +46,7 @@ export function Composer({ handle, draft, onPage, onEnd }: Props) {
   };
 
   const onKeyDown = (event: KeyboardEvent): void => {
+    if (isComposing(event)) return;
     if (event.key === 'PageUp' || event.key === 'PageDown') {
       event.preventDefault();
       onPage(event.key === 'PageUp' ? -0.9 : 0.9);
@@ -55,10 +57,7 @@ export function Composer({ handle, draft, onPage, onEnd }: Props) {
       return;
     }
     if (isTouch()) return; // there, the button sends, and Enter is the only way to break a line
-    // Enter that ends an input method's composition chooses a word. Safari sends it after the composition, and
-    // tells it from other keys by its code alone.
-    // eslint-disable-next-line @typescript-eslint/no-deprecated -- nothing else tells
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    if (event.key !== 'Enter' || event.shiftKey) return;
     event.preventDefault();
     send();
   };

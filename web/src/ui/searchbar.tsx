@@ -3,6 +3,7 @@ import { Search } from '../search';
 import type { Tab } from '../tab';
 import { numberOf } from './format';
 import { Icon } from './icons';
+import { isComposing } from './keys';
 
 interface Props {
   tab: Tab;
@@ -65,6 +66,7 @@ export function SearchBar({ tab, onShow, onClose }: Props) {
         step(-1);
       }}
       onKeyDown={event => {
+        if (isComposing(event)) return;
         if (event.key === 'Escape') onClose();
         if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return;
         event.preventDefault();
