@@ -36,19 +36,33 @@ func (b *webTextBody) Read(p []byte) (int, error) {
 // fill reads and decodes the next bytes.
 func (b *webTextBody) fill() {
 	// The decoded bytes are in the front half; all of them were returned.
-	n, err := b.src.Read(b.buf[len(b.buf)/2+b.encoded:])
-	b.encoded += n
-	from := b.buf[len(b.buf)/2:][:b.encoded]
+	space := b.buf[len(b.buf)/2:]
+	n, err := b.src.Read(space[b.encoded:])
+	b.encoded += withoutBreaks(space[b.encoded:][:n])
+	from := space[:b.encoded]
 	whole := len(from) / quantum * quantum
 	decoded, bad := decodeParts(b.buf[:len(b.buf)/2], from[:whole])
 	b.decoded = b.buf[:decoded]
-	b.encoded = copy(b.buf[len(b.buf)/2:], from[whole:])
+	b.encoded = copy(space, from[whole:])
 	switch {
 	case bad != nil, errors.Is(err, io.EOF) && b.encoded > 0:
 		b.err = invalid("the body is not base64 in padded parts: send base64 as application/grpc-web-text requires, or application/grpc-web+proto without base64")
 	case err != nil:
 		b.err = err
 	}
+}
+
+// withoutBreaks removes the line breaks, which programs such as base64(1) add, from the
+// bytes in place, and returns how many are left. They would hide where a quantum begins.
+func withoutBreaks(text []byte) int {
+	n := 0
+	for _, c := range text {
+		if c != '\r' && c != '\n' {
+			text[n] = c
+			n++
+		}
+	}
+	return n
 }
 
 // decodeParts decodes whole quanta; each may have padding.

@@ -81,6 +81,7 @@ func TestWebTextOnTheWire(t *testing.T) {
 	tests := []struct{ name, body, status string }{
 		{"whole", encode(enveloped), "0"},
 		{"in padded parts", encode(enveloped[:1]) + encode(enveloped[1:5]) + encode(enveloped[5:]), "0"},
+		{"in lines, as base64(1) breaks them", encode(enveloped)[:6] + "\r\n" + encode(enveloped)[6:] + "\n", "0"},
 		{"not base64", encode(enveloped)[:8] + "%%%%", "3"},
 		{"cut", encode(enveloped)[:len(encode(enveloped))-2], "3"},
 		{"not padded", strings.TrimRight(encode(enveloped[:5]), "="), "3"},
@@ -113,7 +114,7 @@ func TestWebTextOnTheWire(t *testing.T) {
 			var batch chatpb.ChatMessages
 			all := decodeWebText(t, body)
 			size := binary.BigEndian.Uint32([]byte(all[1:5]))
-			if err := proto.Unmarshal([]byte(all[5:5+size]), &batch); err != nil || len(batch.GetMessages()) != 4 || all[5+size] != 0x80 || !strings.Contains(all, "grpc-status: 0") {
+			if err := proto.Unmarshal([]byte(all[5:5+size]), &batch); err != nil || len(batch.GetMessages()) != 6 || all[5+size] != 0x80 || !strings.Contains(all, "grpc-status: 0") {
 				t.Errorf("%v, %v, %q", err, &batch, all)
 			}
 		})
