@@ -291,8 +291,8 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// Base64 in parts, cut or broken into lines in any way, decodes to the bytes of all parts; anything else is an
-// error.
+// Base64 in parts, cut or broken into lines in any way, decodes to the bytes of all parts;
+// anything else is an error.
 func FuzzWebText(f *testing.F) {
 	f.Add([]byte("AAAAAAA="), uint8(1))
 	f.Add([]byte("AA==AAA=AAAA"), uint8(3))
