@@ -232,7 +232,7 @@ func TestSlowSubscribersAreCut(t *testing.T) {
 				} else if errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Error("the stream continues")
 				}
-			}, chatsvc.WithWriteDeadline(time.Second))
+			}, chatsvc.WithWriteDeadline(3*time.Second)) // a busy machine may stop the others for a second
 		})
 	}
 }
