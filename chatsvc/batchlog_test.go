@@ -14,7 +14,7 @@ import (
 	"example.com/simplechat/chatsvc/chattest"
 )
 
-// busyLog stores nothing until it is released, and counts how often it was asked to.
+// busyLog stores nothing until it is released, and counts the calls.
 type busyLog struct {
 	chatsvc.Log
 
@@ -25,9 +25,14 @@ type busyLog struct {
 func (l *busyLog) AppendBatch(ctx context.Context, records []chatsvc.NewRecord) []chatsvc.Outcome {
 	l.calls.Add(1)
 	<-l.released
+	return appendEach(ctx, l, records)
+}
+
+// appendEach appends one record after the other.
+func appendEach(ctx context.Context, log chatsvc.Log, records []chatsvc.NewRecord) []chatsvc.Outcome {
 	outcomes := make([]chatsvc.Outcome, len(records))
 	for i, r := range records {
-		outcomes[i].Appended, outcomes[i].Err = l.Append(ctx, r.Record, r.Key)
+		outcomes[i].Appended, outcomes[i].Err = log.Append(ctx, r.Record, r.Key)
 	}
 	return outcomes
 }

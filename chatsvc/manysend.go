@@ -88,12 +88,12 @@ func (m *manySend) awaitRead() error {
 	}
 }
 
-// hand gives a batch to the handler. While the handler stores an earlier one, it joins the
-// batch that waits already, so that a slow log gets larger batches. It reports false if the
-// handler has ended.
+// hand gives a batch to the handler, and reports false if the handler has ended. While the
+// handler stores an earlier batch, the next ones are joined to one batch, so that a slow log
+// gets larger batches.
 func (m *manySend) hand(batch *lineBatch) bool {
 	select {
-	case waiting := <-m.batches: // nobody else sends, so there is room again
+	case waiting := <-m.batches: // only this goroutine sends, so the channel has room now
 		if waiting.join(batch) {
 			batch = waiting
 		} else {

@@ -34,11 +34,7 @@ func (l *failingLog) Append(ctx context.Context, record []byte, key string) (cha
 type failingBatchLog struct{ failingLog }
 
 func (l *failingBatchLog) AppendBatch(ctx context.Context, records []chatsvc.NewRecord) []chatsvc.Outcome {
-	outcomes := make([]chatsvc.Outcome, len(records))
-	for i, r := range records {
-		outcomes[i].Appended, outcomes[i].Err = l.Append(ctx, r.Record, r.Key)
-	}
-	return outcomes
+	return appendEach(ctx, l, records)
 }
 
 // If the order matters, no line is stored after one that the log did not store but may

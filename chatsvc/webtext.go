@@ -52,8 +52,8 @@ func (b *webTextBody) fill() {
 	}
 }
 
-// withoutBreaks removes the line breaks, which programs such as base64(1) add, from the
-// bytes in place, and returns how many are left. They would hide where a quantum begins.
+// withoutBreaks removes line breaks from text in place, and returns the length of the rest.
+// Programs such as base64(1) add them; a quantum may begin anywhere among them.
 func withoutBreaks(text []byte) int {
 	n := 0
 	for _, c := range text {

@@ -37,7 +37,7 @@ func check(path string) error {
 		return err
 	}
 	source := llb.NewSourceMap(nil, path, "Dockerfile", text)
-	source.Definition = &llb.Definition{} // its results name it
+	source.Definition = &llb.Definition{} // DockerfileLint copies it into its results
 	results, err := dockerfile2llb.DockerfileLint(context.Background(), text, dockerfile2llb.ConvertOpt{
 		MetaResolver: images{},
 		SourceMap:    source,

@@ -17,7 +17,7 @@ import (
 // Import creates a log from the messages of another one, with the same offsets and the same
 // epoch. The log appears only when Finish returns nil. It is not safe for concurrent use.
 type Import struct {
-	made   []string // what it has created in the file system, in the order of removal
+	made   []string // paths that the import has created and must remove if it fails, each before its parent
 	lock   *flock.Flock
 	build  *builder
 	next   uint64 // the lowest offset that may follow
@@ -131,7 +131,7 @@ func (i *Import) Abort(context.Context) error {
 		i.build = nil
 	}
 	for _, path := range i.made {
-		_ = os.Remove(path) // a directory that has something else stays, and so does the locked file on Windows
+		_ = os.Remove(path) // it fails for a directory that has other files, and on Windows for the locked file
 	}
 	i.made = nil
 	return errors.Join(err, i.lock.Close())

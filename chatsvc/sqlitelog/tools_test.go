@@ -319,7 +319,7 @@ func TestImportOfNothing(t *testing.T) {
 	if err := in.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	isEmpty(t, parent)
+	checkEmpty(t, parent)
 	if in, err = sqlitelog.NewImport(dir, "EPOCH"); err == nil {
 		err = in.Finish(t.Context(), 100)
 	}
@@ -331,9 +331,9 @@ func TestImportOfNothing(t *testing.T) {
 	}
 }
 
-// isEmpty checks that a directory has nothing. Windows does not remove a file that is
+// checkEmpty checks that a directory has no files. Windows does not remove a file that is
 // locked.
-func isEmpty(tb testing.TB, dir string) {
+func checkEmpty(tb testing.TB, dir string) {
 	tb.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) > 0 && runtime.GOOS != "windows" {
@@ -341,7 +341,7 @@ func isEmpty(tb testing.TB, dir string) {
 	}
 }
 
-// An import that fails leaves what was in the directory before.
+// An import that fails leaves the files that were in the directory before.
 func TestImportLeavesOtherFiles(t *testing.T) {
 	t.Parallel()
 	parent := t.TempDir()
@@ -357,7 +357,7 @@ func TestImportLeavesOtherFiles(t *testing.T) {
 		if err := in.Abort(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		isEmpty(t, dir)
+		checkEmpty(t, dir)
 	}
 	log := openLog(t, dir)
 	appendTo(t, log, 1, 10)

@@ -24,8 +24,8 @@ const (
 	// Rates of messages a second.
 	slowOften, slowSeldom = 200, 20
 	// crowdToggleTime is the time for which 1,000 clients keep their windows closed, and then
-	// open. At bench.DefaultToggleTime they send 50,000 SETTINGS a second, which fill
-	// two cores by themselves, on both sides of the connections.
+	// open. At bench.DefaultToggleTime they would send 50,000 SETTINGS frames a second,
+	// and those alone would occupy two cores, which server and generator share.
 	crowdToggleTime = 100 * time.Millisecond
 )
 

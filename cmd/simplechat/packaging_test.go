@@ -66,8 +66,8 @@ func TestPackagesNameRealFlags(t *testing.T) {
 	}
 }
 
-// NATS accepts the configuration that the manifest has for it, with a password as the
-// manifest's comment makes it.
+// NATS accepts its configuration in the manifest, with a password of the kind that the
+// manifest's first comment recommends.
 func TestManifestConfiguresNATS(t *testing.T) {
 	t.Parallel()
 	program, err := buildNATS()

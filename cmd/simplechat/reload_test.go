@@ -153,6 +153,21 @@ func TestListensOnSeveralAddresses(t *testing.T) {
 	}
 }
 
+// A proxy on a Unix socket names the client without being named itself.
+func TestProxyOnUnixSocket(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/chat.sock"
+	p := startServerEnv(t, nil, "--listen", "127.0.0.1:0", "--listen", "unix:"+path)
+	p.waitLog(regexp.MustCompile(`msg=listening addr=` + regexp.QuoteMeta(path)))
+	byPath := chatconnect.NewSimpleChatClient(&http.Client{Transport: testkit.As{User: "user1:wrong", Base: unixTransport(t, path)}}, "http://localhost", connect.WithGRPC())
+	ctx, call := connect.NewClientContext(chattest.Context(t, patience))
+	call.RequestHeader().Set("X-Forwarded-For", "198.51.100.7")
+	if _, err := byPath.SendMessage(ctx, text("refused")); codeOf(t, err) != connect.CodeUnauthenticated {
+		t.Error(err)
+	}
+	p.waitLog(regexp.MustCompile(`limit="failed logins" address=198\.51\.100\.7 `))
+}
+
 // systemd hands a socket over as file descriptor 3, and is told when the server is
 // ready and when it ends.
 func TestSystemd(t *testing.T) {

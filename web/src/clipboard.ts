@@ -13,7 +13,7 @@ export function pastedFiles(data: DataTransfer): File[] {
   return isNames ? files : [];
 }
 
-/** Returns a line that a file manager offers as a path: some offer addresses. */
+/** Returns the path on a line of a file manager, which may be an address (file:). */
 function pathOf(line: string): string {
   try {
     return line.startsWith('file:') ? decodeURI(line) : line;
@@ -22,7 +22,7 @@ function pathOf(line: string): string {
   }
 }
 
-/** Each alternative takes what is not closed to the end: to look for the end again and again would take minutes. */
+/** An unclosed tag or comment ends with the text. Otherwise each one would search all the rest again, which takes minutes. */
 const markup =
   /<!--[\s\S]*?(?:-->|$)|<(style|script|title)\b[\s\S]*?(?:<\/\1>|$)|<(?:"[^"]*(?:"|$)|'[^']*(?:'|$)|[^'">]+)*(?:>|$)/gi;
 

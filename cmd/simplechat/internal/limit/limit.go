@@ -116,7 +116,7 @@ func (l *Limits) note(kind string, address netip.Addr, user string) {
 	since := r.count - r.reported
 	r.loggedAt, r.reported = now, r.count
 	l.mu.Unlock()
-	from := "unix" // such a socket's peer has no address
+	from := "unix" // a peer on a Unix socket has no address
 	if address.IsValid() {
 		from = address.String()
 	}

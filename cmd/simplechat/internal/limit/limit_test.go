@@ -506,7 +506,7 @@ func TestForwardedAddress(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			h := http.Header{"X-Forwarded-For": {test.header}}
-			peer, _ := netip.ParseAddr(test.peer) // a Unix socket's has none
+			peer, _ := netip.ParseAddr(test.peer) // a peer on a Unix socket has no address
 			if got := l.forwarded(peer, h); got.String() != test.want {
 				t.Errorf("%v, want %s", got, test.want)
 			}
