@@ -44,9 +44,13 @@ func Run(ctx context.Context, o Options) error {
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	_, err := tea.NewProgram(newModel(ctx, o), tea.WithContext(ctx), tea.WithoutSignalHandler()).Run()
+	program := tea.NewProgram(newModel(ctx, o), tea.WithoutSignalHandler())
+	// tea.WithContext would kill the program: bubbletea then closes the terminal's reader
+	// while its goroutine still reads, and leaves that goroutine behind.
+	defer context.AfterFunc(ctx, program.Quit)()
+	_, err := program.Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
-		return nil
+		return nil // the terminal is gone: SIGHUP was sent, and reading failed
 	}
 	return err
 }
