@@ -68,10 +68,10 @@ func (l *Load) watch(client chatconnect.SimpleChatClient, name string, next *led
 	return stream.Err()
 }
 
-// StartFollower is startWatcher for a program that uses chatclient.
-func (l *Load) StartFollower(name, urls string) {
+// StartFollower is startWatcher for a program that uses chatclient, with more options.
+func (l *Load) StartFollower(name, urls string, more ...chatclient.Option) {
 	l.See(name)
-	client := l.chatclient("user5", urls)
+	client := l.chatclient("user5", urls, more...)
 	read := l.Recorder.Read()
 	l.watchers.Go(func() {
 		err := client.Follow(l.ctx, chatclient.All(), func(e chatclient.Event) error {
