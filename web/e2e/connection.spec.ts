@@ -105,6 +105,32 @@ test.describe('at a server that keeps three messages', () => {
     await expect(page.locator('.notice')).toHaveText('Earlier messages are no longer kept.');
     await expect(bubbles(page)).toHaveCount(3);
   });
+
+  test('one sees that there was more when the page hears late that it has all messages', async ({
+    page,
+    server,
+  }) => {
+    await page.addInitScript(() => {
+      const handlers = Object.getOwnPropertyDescriptor(MessagePort.prototype, 'onmessage')!;
+      const set = (port: MessagePort, handler: (event: MessageEvent<{ type: string }>) => void): void => {
+        const late = (event: MessageEvent<{ type: string }>): void => {
+          if (event.data.type === 'status') setTimeout(() => handler(event), 500);
+          else handler(event);
+        };
+        handlers.set!.call(port, late);
+      };
+      Object.defineProperty(MessagePort.prototype, 'onmessage', {
+        set(handler: (event: MessageEvent<{ type: string }>) => void) {
+          set(this as MessagePort, handler);
+        },
+      });
+    });
+    const client = server.client('user2');
+    for (let i = 1; i <= 4; i++) await client.text(`message ${i}`);
+    await login(page, server);
+    await expect(page.locator('.notice')).toHaveText('Earlier messages are no longer kept.');
+    await expect(bubbles(page)).toHaveCount(3);
+  });
 });
 
 test.describe('in memory', () => {

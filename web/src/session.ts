@@ -2,6 +2,7 @@ import type { Credentials, Open } from './api';
 import { Conversation, type Top } from './conversation';
 import type { ChatMessage } from './gen/qtgrpc/examples/chat/simplechat_pb';
 import { contentOf, newKey, type Message, type Row } from './message';
+import { retryAfter } from './retry';
 import { Stream, timing, type Loss, type Status } from './stream';
 import { numberOf } from './ui/format';
 import type { FromHub, Place, Port } from './wire';
@@ -16,6 +17,12 @@ const frame = 16;
 const slowFrame = 100;
 /** Messages in a millisecond from which on that is so. */
 const flood = 0.25;
+
+/** Messages before the first row, and what is above them. */
+interface Found {
+  rows: Message[];
+  top: Top;
+}
 
 /** One user's stream and conversation, and the tabs that show it. */
 export class Session {
@@ -35,8 +42,13 @@ export class Session {
   private wasLive = false;
   /** Rows that the tabs do not have yet. */
   private queue: Row[] = [];
-  /** Ends the request for older messages that is under way. */
+  /** Whether older messages are asked for. */
+  private asking = false;
+  /** Ends the request for them that is under way. */
   private fetching: AbortController | undefined;
+  /** Ends the pause between two such requests. */
+  private endPause: () => void = () => undefined;
+  private stopped = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
   /** Milliseconds until the rows that wait are handed on. */
   private pace = frame;
@@ -73,8 +85,10 @@ export class Session {
   }
 
   stop(): void {
+    this.stopped = true;
     this.stream.stop();
     this.fetching?.abort();
+    this.endPause();
   }
 
   wake(): void {
@@ -101,38 +115,51 @@ export class Session {
     this.ports.delete(port);
   }
 
-  /** Asks the server for the messages before the first row. One request is enough for all tabs. */
+  /** Asks the server for the messages before the first row until it answers. One request is enough for all tabs. */
   async older(): Promise<void> {
-    const { first, top, meanSize } = this.conversation;
-    if (this.fetching || top !== 'more') return;
+    if (this.asking || this.conversation.top !== 'more') return;
+    this.asking = true;
+    const { first } = this.conversation;
+    const isAsked = (): boolean => this.conversation.first === first && this.conversation.top === 'more';
+    let found: Found | undefined;
+    for (let wait = timing.backoff; !found && isAsked(); wait = Math.min(2 * wait, timing.maxBackoff)) {
+      try {
+        found = await this.before(first);
+      } catch (err) {
+        await this.pause(Math.max(wait, retryAfter(err)));
+      }
+      if (this.stopped) return;
+    }
+    this.asking = false;
+    if (!isAsked()) found = undefined;
+    if (found) this.conversation.prepend(found.rows, found.top);
+    this.post({ type: 'older', rows: found?.rows ?? [], top: this.conversation.top });
+  }
+
+  /** Reads the messages before the first one. */
+  private async before(first: number | undefined): Promise<Found> {
     if (first === undefined) {
-      // All that there is has come, and it is nothing.
-      if (this.status === 'live') this.conversation.top = 'gone';
-      this.post({ type: 'older', rows: [], top: this.conversation.top });
-      return;
+      if (this.status !== 'live') throw new Error('messages may still come');
+      return { rows: [], top: 'gone' };
     }
+    const count = Math.max(
+      10,
+      Math.min(page, Math.floor(pageBytes / Math.max(1, this.conversation.meanSize))),
+    );
     this.fetching = new AbortController();
-    const count = Math.max(10, Math.min(page, Math.floor(pageBytes / Math.max(1, meanSize))));
-    const begin = Math.max(1, first - count);
-    let found: { rows: Message[]; top: Top } = { rows: [], top: 'more' };
-    try {
-      found = await this.read(begin, first, this.fetching);
-    } catch {
-      // The network: the next scroll asks again.
-    }
-    this.fetching = undefined;
-    if (this.conversation.first !== first || this.conversation.top !== 'more')
-      found = { rows: [], top: 'more' };
-    else this.conversation.prepend(found.rows, found.top);
-    this.post({ type: 'older', rows: found.rows, top: this.conversation.top });
+    return this.read(Math.max(1, first - count), first, this.fetching);
+  }
+
+  /** Waits some milliseconds, but not beyond the moment when the stream is live or the session ends. */
+  private async pause(ms: number): Promise<void> {
+    await new Promise<void>(resolve => {
+      this.endPause = resolve;
+      setTimeout(resolve, ms);
+    });
   }
 
   /** Reads the messages from begin up to, and without, end. */
-  private async read(
-    begin: number,
-    end: number,
-    control: AbortController,
-  ): Promise<{ rows: Message[]; top: Top }> {
+  private async read(begin: number, end: number, control: AbortController): Promise<Found> {
     let timer = setTimeout(() => control.abort(), timing.silence);
     const heard = (): void => {
       clearTimeout(timer);
@@ -174,6 +201,7 @@ export class Session {
     }
     this.post({ type: 'status', at: this.at, status, why });
     this.wasLive ||= status === 'live';
+    if (status === 'live') this.endPause();
     if (status === 'refused') this.onRefused();
   }
 

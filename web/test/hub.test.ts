@@ -353,16 +353,58 @@ describe('a long history', () => {
     expect(await older(tab)).toMatchObject({ rows: [], top: 'gone' });
   });
 
-  it('can be asked for again after the network failed', async () => {
+  it('is asked for until the network is back, with pauses', async () => {
+    for (let i = 1; i <= 250; i++) server.say(String(i));
+    let asked = 0;
+    let down = false;
+    hub = new Hub((credentials, from, signal) => {
+      if (!down || from.until === undefined) return server.open(credentials, from, signal);
+      asked++;
+      return Promise.reject(new Error('no network'));
+    });
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    down = true;
+    expect(await older(tab)).toBeUndefined();
+    await after(3 * timing.maxBackoff);
+    expect(asked).toBeGreaterThan(3);
+    expect(asked).toBeLessThan(10);
+    expect(tab.got.filter(msg => msg.type === 'older')).toEqual([]);
+    down = false;
+    await after(timing.maxBackoff);
+    expect(tab.got.filter(msg => msg.type === 'older')).toMatchObject([{ top: 'start' }]);
+    expect(offsets(tab)).toEqual(range(1, 250));
+  });
+
+  it('is asked for at once when the stream is back', async () => {
     for (let i = 1; i <= 250; i++) server.say(String(i));
     const tab = new FakeTab(hub);
     tab.login('user1');
     await after(0);
     server.down = true;
-    expect(await older(tab)).toEqual({ type: 'older', rows: [], top: 'more' });
+    server.cut();
+    await older(tab);
+    await after(3 * timing.maxBackoff);
     server.down = false;
-    expect(await older(tab)).toMatchObject({ top: 'start' });
+    hub.receive(tab, { type: 'break' });
+    await after(0);
+    expect(tab.got.findLast(msg => msg.type === 'older')).toMatchObject({ top: 'start' });
     expect(offsets(tab)).toEqual(range(1, 250));
+  });
+
+  it('is not asked for any more after a logout', async () => {
+    for (let i = 1; i <= 250; i++) server.say(String(i));
+    const tab = new FakeTab(hub);
+    tab.login('user1');
+    await after(0);
+    server.down = true;
+    await older(tab);
+    tab.say('logout');
+    server.down = false;
+    await after(2 * timing.maxBackoff);
+    expect(server.asked).toHaveLength(1);
+    expect(tab.got.filter(msg => msg.type === 'older')).toEqual([]);
   });
 
   it('of another log cannot be asked for', async () => {

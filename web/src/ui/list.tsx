@@ -134,7 +134,8 @@ export class List extends Component<Props, State> {
     }
     const isSettled = this.settled === this.drawn?.list && stuck === this.state.stuck;
     if (!isSettled || line !== this.state.line) this.settle();
-    else if (news && line !== 'seen') this.updateRange(); // the window may have the focus again
+    // Older messages may be asked for now, or the window has the focus again.
+    else if (before.loading || (news && line !== 'seen')) this.updateRange();
   }
 
   /** Gives the focus back to what lost it by a move in the document, or to the list if it has left. */
