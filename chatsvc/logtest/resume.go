@@ -286,6 +286,13 @@ func testUntil(t *testing.T, c *conversation) {
 	}
 	at := c.replicas[0].subscribe(t)
 	at.leave()
+	for i, r := range c.replicas { // a replica learns a moment later what was sent to another one
+		sub := r.subscribe(t, chatsvc.HeaderOffset, "10")
+		if got := sub.record(); got != "10" {
+			t.Errorf("replica %d: record %q, 10 was due", i, got)
+		}
+		sub.leave()
+	}
 	for _, test := range []struct {
 		name, offset, epoch, until string
 		echo                       string

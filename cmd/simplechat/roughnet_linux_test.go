@@ -59,7 +59,10 @@ func runInNamespace() error {
 		}
 	}
 	go relay(packets, tunnel)
-	go relay(tunnel, packets)
+	go func() {
+		relay(tunnel, packets)
+		os.Exit(1) // the test has ended, and so do all processes here
+	}()
 	cmd := exec.Command(os.Args[1], os.Args[2:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	for _, entry := range os.Environ() {
@@ -136,7 +139,6 @@ func namespaceCommand(tb testing.TB, own, other string, args ...string) (*exec.C
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
 	}
 	return cmd, packets
 }
