@@ -29,7 +29,7 @@ const (
 	clientEnd = "10.77.0.2"
 	// tunnelEnds is the variable with the own address and the other's.
 	tunnelEnds = "TEST_TUNNEL_ENDS"
-	// tunnelFile is the number of the file that carries the packets, one a datagram.
+	// tunnelFile is the number of the file that carries the packets, each in a datagram.
 	tunnelFile = 3
 	// roughServer is the variable that makes TestRoughNetwork the clients of a server.
 	roughServer = "TEST_ROUGH_SERVER"
